@@ -1,0 +1,100 @@
+"""Dilated neighbourhoods without unfolding: what the local refiners PAR and PAMR share."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: The 3x3 window row by row without its centre.
+WINDOW = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
+
+
+def neighbour_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
+    """List the (row, column) offsets of the 8 neighbours at each dilation, dilation by dilation.
+
+    Raises:
+        ValueError: `dilations` is empty or holds a number below 1.
+
+    Example:
+        >>> neighbour_offsets([2])[:3]
+        [(-2, -2), (-2, 0), (-2, 2)]
+    """
+    if len(dilations) == 0 or min(dilations) < 1:
+        raise ValueError(f'dilations must be one or more positive pixel distances, got {tuple(dilations)}')
+    return [(dy * dilation, dx * dilation) for dilation in dilations for dy, dx in WINDOW]
+
+
+def neighbour_views(x: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """Yield `x` as seen from each neighbour, borders clamped; views of one padded copy, not copies.
+
+    Shape:
+        x (B, C, H, W); each view (B, C, H, W).
+    """
+    offsets = neighbour_offsets(dilations)
+    height, width = x.shape[-2:]
+    margin = max(dilations)
+    padded = F.pad(x, (margin,) * 4, mode='replicate')
+    for dy, dx in offsets:
+        yield padded[..., margin + dy : margin + dy + height, margin + dx : margin + dx + width]
+
+
+def local_std(image: Tensor, dilations: Sequence[int], *, centre_taps: int = 0) -> Tensor:
+    """Take the unbiased standard deviation of each channel over each pixel's neighbours.
+
+    Args:
+        image: Any real range.
+        dilations: Neighbour distances in pixels.
+        centre_taps: How many times the pixel itself counts as a sample.
+
+    Shape:
+        image (B, C, H, W); output (B, C, H, W).
+    """
+    count = len(WINDOW) * len(dilations) + centre_taps
+    mean = image * centre_taps
+    for view in neighbour_views(image, dilations):
+        mean = mean + view
+    mean = mean / count
+    square = centre_taps * (image - mean) ** 2
+    for view in neighbour_views(image, dilations):
+        square += (view - mean) ** 2
+    return (square / (count - 1)).sqrt()
+
+
+def diffuse(cam: Tensor, weights: Tensor, dilations: Sequence[int], num_iters: int) -> Tensor:
+    """Replace each pixel by the weighted sum of its neighbours, `num_iters` times.
+
+    The neighbours of `cam` are never gathered: each iteration accumulates shifted views, so the memory
+    beyond the output is one padded copy whatever the number of neighbours.
+
+    Shape:
+        cam (B, C, H, W); weights (B, K, H, W), K = 8 neighbours at each dilation; output (B, C, H, W).
+    """
+    for _ in range(num_iters):
+        out = torch.zeros_like(cam)
+        for k, view in enumerate(neighbour_views(cam, dilations)):
+            out.addcmul_(view, weights[:, k : k + 1])
+        cam = out
+    return cam
+
+
+def resize_to_image(image: Tensor, cam: Tensor) -> tuple[Tensor, Tensor]:
+    """Check a refiner's inputs, bring them to at least float32 and the CAM to the image's size.
+
+    The resizing is bilinear with `align_corners=True`, as both published refiners do it.
+
+    Shape:
+        image (B, 3, H, W); cam (B, C, h, w); outputs (B, 3, H, W), (B, C, H, W).
+
+    Raises:
+        ValueError: the two are not batches of the same size, or the image is not RGB.
+    """
+    if image.ndim != 4 or cam.ndim != 4 or image.shape[0] != cam.shape[0] or image.shape[1] != 3:
+        raise ValueError(
+            f'image and cam must be (B, 3, H, W) and (B, C, h, w), got {tuple(image.shape)} and {tuple(cam.shape)}'
+        )
+    dtype = torch.promote_types(torch.promote_types(image.dtype, cam.dtype), torch.float32)
+    image, cam = image.to(dtype), cam.to(dtype)
+    if cam.shape[-2:] != image.shape[-2:]:
+        cam = F.interpolate(cam, size=image.shape[-2:], mode='bilinear', align_corners=True)
+    return image, cam

@@ -1,0 +1,200 @@
+"""From CAMs to pseudo-labels: refinement inside the image box, thresholds, fusion."""
+
+from typing import Callable, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .affinity import add_background
+from .cam import resize
+
+#: RGB (B, 3, H, W) in 0..1 and scores (B, C, h, w) -> refined scores (B, C, H, W).
+Refine = Callable[[Tensor, Tensor], Tensor]
+
+#: Background scores of the low and the high label map; between them a pixel is undecided.
+BACKGROUND_SCORES = (0.35, 0.55)
+
+
+def denormalize(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Undo normalisation, truncate to whole grey values as a cast to uint8 does, and scale to 0..1.
+
+    Shape:
+        image (B, 3, H, W); mean and std (3, 1, 1) in grey values; output (B, 3, H, W).
+    """
+    grey = image.float() * std + mean
+    return grey.clamp(0, 255).floor() / 255
+
+
+def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignore_index: int = 255) -> Tensor:
+    """Join the labels of a low and a high background score into one with an undecided band (Ru et al., CVPR 2022).
+
+    The high score's label; where that is background, `ignore_index`, or background where the low score's
+    is background as well. Outside the box: `ignore_index`.
+
+    Args:
+        low: Label map of the low background score.
+        high: Label map of the high background score.
+        boxes: The part of each crop that shows real image, as top, bottom, left, right (bottom and right
+            excluded); may reach beyond the crop. None: all of it.
+        ignore_index: Label of undecided pixels.
+
+    Shape:
+        low, high (B, H, W); boxes (B, 4); output (B, H, W).
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> fuse_labels(torch.tensor([[[0, 3, 3]]]), torch.tensor([[[0, 0, 3]]])).tolist()
+        [[[0, 255, 3]]]
+    """
+    if low.shape != high.shape or (boxes is not None and tuple(boxes.shape) != (len(low), 4)):
+        raise ValueError(
+            f'low and high must be (B, H, W) alike and boxes (B, 4), got {tuple(low.shape)}, {tuple(high.shape)} '
+            f'and {None if boxes is None else tuple(boxes.shape)}'
+        )
+    fused = torch.where((high == 0) & (low != 0), ignore_index, high)
+    if boxes is None:
+        return fused
+    return fused.masked_fill(~inside_boxes(boxes.to(low.device), *low.shape[-2:]), ignore_index)
+
+
+def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Mark the pixels inside each box.
+
+    Shape:
+        boxes (B, 4) as top, bottom, left, right; output bool (B, H, W).
+    """
+    top, bottom, left, right = boxes.long()[:, :, None].unbind(1)  # 4 x (B, 1)
+    rows, columns = (torch.arange(size, device=boxes.device) for size in (height, width))
+    return ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
+
+
+def label_from_cam(
+    refine: Refine,
+    image: Tensor,
+    cam: Tensor,
+    gt_label: Tensor,
+    boxes: Optional[Tensor] = None,
+    scores: tuple[float, float] = BACKGROUND_SCORES,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Make pseudo-labels from plain CAMs: background, softmax, refinement at half size, fusion.
+
+    Args:
+        refine: Smooths scores along image edges.
+        image: RGB in 0..1.
+        cam: Foreground scores in [0, 1].
+        gt_label: Which classes the image holds, 1 or 0.
+        boxes: See `fuse_labels`.
+        scores: The low and the high background score.
+        ignore_index: Label of undecided pixels.
+
+    Shape:
+        image (B, 3, H, W); cam (B, C, H, W); gt_label (B, C); boxes (B, 4); output int64 (B, H, W).
+    """
+    half = halve(image)
+    cam = resize(cam, half.shape[-2:])
+    stack = torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
+    low, high = resize(refine(half, stack), image.shape[-2:]).chunk(2, dim=1)
+    return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
+
+
+def label_from_propagated_cam(
+    refine: Refine,
+    image: Tensor,
+    low_cam: Tensor,
+    high_cam: Tensor,
+    boxes: Optional[Tensor] = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Make pseudo-labels from propagated CAMs: refinement inside the box at half size, fusion.
+
+    Args:
+        refine: Smooths scores along image edges.
+        image: RGB in 0..1.
+        low_cam: CAMs propagated with the low background score, background first, absent classes 0.
+        high_cam: The same with the high background score.
+        boxes: See `fuse_labels`.
+        ignore_index: Label of undecided pixels.
+
+    Shape:
+        image (B, 3, H, W); low_cam, high_cam (B, C + 1, H, W); boxes (B, 4); output int64 (B, H, W).
+    """
+    low, high = refine_in_boxes(refine, image, torch.cat([low_cam, high_cam], dim=1), boxes).chunk(2, dim=1)
+    return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
+
+
+def refine_in_boxes(refine: Refine, image: Tensor, cam: Tensor, boxes: Optional[Tensor] = None) -> Tensor:
+    """Refine all channels inside each image's box at half size, back to full size, 0 outside.
+
+    Images whose boxes have the same size go through `refine` together.
+
+    Shape:
+        image (B, 3, H, W); cam (B, C, H, W); boxes (B, 4); output (B, C, H, W).
+    """
+    height, width = image.shape[-2:]
+    if boxes is None:
+        boxes = torch.tensor([[0, height, 0, width]]).expand(len(image), 4)
+    out = torch.zeros_like(cam)
+    for members, windows in _group_by_box_size(boxes, height, width):
+        crops = [torch.stack([x[i][:, w[0], w[1]] for i, w in zip(members, windows)]) for x in (image, cam)]
+        refined = resize(refine(halve(crops[0]), crops[1]), crops[0].shape[-2:])
+        for i, (rows, columns), crop in zip(members, windows, refined):
+            out[i, :, rows, columns] = crop
+    return out
+
+
+class ClassPacking:
+    """Names the classes of each image anew, 1 to K, so that maps need K channels instead of C.
+
+    K is the largest number of classes that one image of the batch holds: what follows then costs what the
+    labels say, not what the data set holds. Background stays 0; images with fewer classes have absent ones.
+
+    Args:
+        gt_label: Which classes the image holds, 1 or 0; (B, C).
+    """
+
+    def __init__(self, gt_label: Tensor) -> None:
+        present = gt_label != 0
+        most = max(int(present.sum(dim=1).max()), 1)
+        self._classes = present.byte().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
+        self.gt_label = gt_label.gather(1, self._classes)  # (B, K)
+
+    def pack(self, cam: Tensor) -> Tensor:
+        """Keep the present classes' maps; (B, C, H, W) -> (B, K, H, W)."""
+        return cam.gather(1, self._classes[..., None, None].expand(-1, -1, *cam.shape[-2:]))
+
+    def unpack(self, label: Tensor, ignore_index: int = 255) -> Tensor:
+        """Give the classes of a label map their own names back; (B, H, W) -> (B, H, W)."""
+        names = F.pad(self._classes + 1, (1, 0), value=0)  # (B, K + 1), background first
+        ignored = label == ignore_index
+        index = label.masked_fill(ignored, 0).flatten(1)
+        return names.gather(1, index).view_as(label).masked_fill(ignored, ignore_index)
+
+
+def halve(image: Tensor) -> Tensor:
+    """Resize to half the size, rounded down, bilinearly.
+
+    Shape:
+        image (B, 3, H, W); output (B, 3, H // 2, W // 2), at least one pixel.
+    """
+    height, width = image.shape[-2:]
+    return resize(image, (max(height // 2, 1), max(width // 2, 1)))
+
+
+Windows = list[tuple[slice, slice]]
+
+
+def _group_by_box_size(boxes: Tensor, height: int, width: int) -> list[tuple[list[int], Windows]]:
+    """Group the images of a batch by the size of their boxes, clamped to the crop; empty boxes are left out."""
+    groups: dict[tuple[int, int], tuple[list[int], Windows]] = {}
+    for i, (top, bottom, left, right) in enumerate(boxes.tolist()):
+        top, left = max(int(top), 0), max(int(left), 0)
+        bottom, right = min(int(bottom), height), min(int(right), width)
+        if bottom > top and right > left:
+            members, windows = groups.setdefault((bottom - top, right - left), ([], []))
+            members.append(i)
+            windows.append((slice(top, bottom), slice(left, right)))
+    return list(groups.values())

@@ -1,0 +1,41 @@
+"""Golden numbers of the public reference implementation, and the network that they were taken from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.registry import init_default_scope
+
+import afa_mmseg  # noqa: F401
+from tests.reference_network import build_tiny_segmentor, map_reference_keys
+
+DATA = Path(__file__).parent / 'data'
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """Load `tests/data/{name}.npz` as a dict of tensors."""
+
+    def load(name):
+        with np.load(DATA / f'{name}.npz') as file:
+            return {key: torch.from_numpy(np.array(value)) for key, value in file.items()}
+
+    return load
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope():
+    """Look modules up where mmseg's configs do, and start each test at iteration 0."""
+    init_default_scope('mmseg')
+    MessageHub.get_current_instance().update_info('iter', 0)
+
+
+@pytest.fixture
+def tiny_segmentor():
+    """Our segmentor of the golden tiny network, with its golden weights, in evaluation mode."""
+    segmentor = build_tiny_segmentor()
+    state = torch.load(DATA / 'tiny/wetr_tiny.pth', weights_only=True)
+    segmentor.load_state_dict(map_reference_keys(state), strict=True)
+    return segmentor.eval()
