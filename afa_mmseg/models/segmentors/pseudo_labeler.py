@@ -1,0 +1,127 @@
+"""From CAMs and affinity to pseudo-labels, with the settings that a config gives."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import radius_mask
+from ...functional.affinity import add_background, affinity_label, label_on_grid, random_walk, transition_matrix
+from ...functional.cam import check_scales, resize
+from ...functional.pseudo_label import (
+    BACKGROUND_SCORES,
+    ClassPacking,
+    label_from_cam,
+    label_from_propagated_cam,
+    refine_in_boxes,
+)
+from ..refiners import NoRefinement
+
+
+class PseudoLabeler(nn.Module):
+    """Makes the labels that segmentation and affinity learn from (Ru et al., CVPR 2022).
+
+    Args:
+        refiner: Config of a registered refiner; None leaves refinement out.
+        cam_scales: Image scales that CAMs are summed over; 1 must be among them.
+        radius: Largest distance, in cells of the grid, over which affinity is learned and used.
+        bkg_scores: Background score of the low and the high label map; pixels between are ignored.
+        ignore_index: Label of ignored pixels and pairs.
+
+    Raises:
+        ValueError: `cam_scales` lacks 1.0, `radius` is negative or `bkg_scores` are not two ascending scores.
+    """
+
+    def __init__(
+        self,
+        refiner: Optional[dict] = None,
+        cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
+        radius: int = 8,
+        bkg_scores: tuple[float, float] = BACKGROUND_SCORES,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        check_scales(cam_scales)
+        if radius < 0 or len(bkg_scores) != 2 or not 0 < bkg_scores[0] <= bkg_scores[1] < 1:
+            raise ValueError(
+                f'radius={radius} must not be negative and bkg_scores={tuple(bkg_scores)} must be a low and a high '
+                'score between 0 and 1, such as (0.35, 0.55)'
+            )
+        self.refiner = MODELS.build(refiner) if refiner is not None else NoRefinement()
+        self.cam_scales = tuple(cam_scales)
+        self.radius = radius
+        self.bkg_scores = tuple(bkg_scores)
+        self.ignore_index = ignore_index
+        self._masks: dict[tuple, Tensor] = {}
+
+    def radius_mask(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+        """Mark the pairs of grid cells within the radius, bool (hw, hw); the last one made is kept."""
+        if (grid, device) not in self._masks:
+            self._masks = {(grid, device): radius_mask(*grid, self.radius).to(device)}
+        return self._masks[grid, device]
+
+    def from_cam(self, image: Tensor, cam: Tensor, gt_label: Tensor, boxes: Tensor) -> Tensor:
+        """Label from plain CAMs.
+
+        Shape:
+            image (B, 3, H, W) in 0..1; cam (B, C, H, W); gt_label (B, C); boxes (B, 4); output (B, H, W).
+        """
+        classes = ClassPacking(gt_label)
+        label = label_from_cam(
+            self.refiner, image, classes.pack(cam), classes.gt_label, boxes, self.bkg_scores, self.ignore_index
+        )
+        return classes.unpack(label, self.ignore_index)
+
+    def from_propagated_cam(
+        self, image: Tensor, cam: Tensor, affinity: Tensor, grid: tuple[int, int], gt_label: Tensor, boxes: Tensor
+    ) -> Tensor:
+        """Label from CAMs spread along the affinity of a grid.
+
+        Shape:
+            image (B, 3, H, W) in 0..1; cam (B, C, H, W); affinity (B, hw, hw); grid (h, w);
+            gt_label (B, C); boxes (B, 4); output (B, H, W).
+        """
+        classes = ClassPacking(gt_label)
+        low, high = self.propagate(classes.pack(cam), affinity, grid, classes.gt_label, self.bkg_scores)
+        label = label_from_propagated_cam(self.refiner, image, low, high, boxes, self.ignore_index)
+        return classes.unpack(label, self.ignore_index)
+
+    def propagate(
+        self,
+        cam: Tensor,
+        affinity: Tensor,
+        grid: tuple[int, int],
+        gt_label: Tensor,
+        bkg_scores: Sequence[float],
+    ) -> list[Tensor]:
+        """Spread CAMs along the affinity of a grid, once for each background score.
+
+        Shape:
+            cam (B, C, H, W); affinity (B, hw, hw); grid (h, w); gt_label (B, C);
+            outputs (B, C + 1, H, W), background first, absent classes 0.
+        """
+        transition = transition_matrix(affinity, self.radius_mask(grid, affinity.device))
+        on_grid = resize(cam * gt_label[..., None, None], grid)
+        return [
+            resize(random_walk(add_background(on_grid, gt_label, score), transition), cam.shape[-2:])
+            for score in bkg_scores
+        ]
+
+    def refine(self, image: Tensor, cam: Tensor) -> Tensor:
+        """Refine CAMs with background on whole images at half size.
+
+        Shape:
+            image (B, 3, H, W) in 0..1; cam (B, C + 1, H, W); output (B, C + 1, H, W).
+        """
+        return refine_in_boxes(self.refiner, image, cam)
+
+    def affinity_target(self, label: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Say of each pair of near cells whether they carry the same label.
+
+        Shape:
+            label (B, H, W); grid (h, w); output (B, hw, hw) of 1, 0 and `ignore_index`.
+        """
+        mask = self.radius_mask(grid, label.device)
+        return affinity_label(label_on_grid(label, grid), mask, self.ignore_index)

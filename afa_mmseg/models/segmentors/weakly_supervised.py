@@ -1,0 +1,299 @@
+"""Segmentor that learns from image-level labels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ...functional import multi_scale_cam
+from ...functional.cam import resize
+from ...functional.losses import count_pairs
+from ...functional.pseudo_label import denormalize
+from .pseudo_labeler import PseudoLabeler
+
+SampleList = list[SegDataSample]
+
+
+class Phases(NamedTuple):
+    """When training learns from what; both bounds are iteration indices, the last of their phase.
+
+    Args:
+        cls_only_until: Up to here only the classifier learns.
+        cam_label_until: Up to here segmentation learns from plain CAMs, afterwards from propagated ones.
+        affinity_from_propagated: After `cam_label_until`, affinity too learns from propagated CAMs (COCO).
+    """
+
+    cls_only_until: int = 2000
+    cam_label_until: int = 6000
+    affinity_from_propagated: bool = False
+
+
+class CamOutput(NamedTuple):
+    """CAMs of a batch with what is needed to spread them.
+
+    Shape:
+        cam (B, C, H, W) in [0, 1]; affinity (B, hw, hw); grid (h, w).
+    """
+
+    cam: Tensor
+    affinity: Tensor
+    grid: tuple[int, int]
+
+    def select(self, i: int) -> 'CamOutput':
+        """Keep one image of the batch."""
+        return CamOutput(self.cam[i : i + 1], self.affinity[i : i + 1], self.grid)
+
+
+@MODELS.register_module()
+class WeaklySupervisedSegmentor(EncoderDecoder):
+    """End-to-end segmentation from image-level labels, as AFA does it (Ru et al., CVPR 2022).
+
+    Each training step makes multi-scale CAMs, turns them into pseudo-labels (refined; later on spread
+    along the learned affinity first), and learns classification, affinity and segmentation at once.
+    Prediction is that of any mmseg segmentor.
+
+    Args:
+        backbone: An attention-exposing backbone such as `AttnMixVisionTransformer`.
+        decode_head: `AFAHead`.
+        refiner: `PAR`, `PAMR`, any registered module that maps (image, cam) to cam, or None.
+        pseudo_label: Settings of `PseudoLabeler` (`cam_scales`, `radius`, `bkg_scores`).
+        train_cfg: Settings of `Phases`.
+        test_cfg: mmseg's, and: `with_cam=True` adds `pred_cam`, `pred_propagated_cam` and `pred_score` to
+            each prediction, `with_pseudo_label=True` also `pred_refined_cam` and `pred_pseudo_label`;
+            `bkg_score` is the background score of `pred_propagated_cam`.
+        kwargs: Passed to mmseg's `EncoderDecoder`.
+
+    Note:
+        Two deliberate differences from the reference: the plain image's scale-1 CAM comes from the training
+        pass instead of a pass of its own, and batch-norm statistics move with the training pass only.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        refiner: Optional[dict] = None,
+        pseudo_label: Optional[dict] = None,
+        train_cfg: Optional[dict] = None,
+        test_cfg: Optional[dict] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            decode_head=decode_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg or dict(mode='whole'),
+            **kwargs,
+        )
+        self.pseudo_labeler = PseudoLabeler(refiner=refiner, **(pseudo_label or {}))
+        self.phases = Phases(**(train_cfg or {}))
+
+    # Training
+
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:
+        """Compute the losses of the current phase.
+
+        Args:
+            inputs: Normalised images.
+            data_samples: Each with `gt_label` (C,) and, in its meta information, `img_box`.
+
+        Shape:
+            inputs (B, 3, H, W).
+
+        Returns:
+            `loss_cls`, `loss_affinity`, `loss_seg`, and, once pseudo-labels are made, the counts of positive
+            and negative pairs and the share of ignored pixels.
+
+        Raises:
+            KeyError: a sample has no `gt_label`.
+            ValueError: `gt_label` has the wrong length, or the crop is too small for the smallest CAM scale.
+        """
+        gt_label = torch.stack([self._gt_label(sample) for sample in data_samples])
+        boxes = torch.tensor([sample.metainfo.get('img_box', _whole(inputs)) for sample in data_samples])
+        head = self.decode_head
+        features, attentions = self.backbone.forward_with_attention(inputs)
+        losses = dict(loss_cls=head.loss_cls(head.image_logits(features), gt_label))
+        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        if iteration <= self.phases.cls_only_until:
+            with torch.no_grad():
+                head(features)  # batch-norm statistics move from the first iteration on
+            return {**losses, **head.zero_losses()}
+
+        affinity = head.affinity(attentions)
+        base = (head.cam_logits(features).float(), affinity.detach().float())
+        seg_label, affinity_label = self.pseudo_labels(inputs, gt_label, boxes, iteration, base)
+        target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
+        seg_logits = resize(head(features), seg_label.shape[-2:])
+        positive, negative = count_pairs(target)
+        return dict(
+            **losses,
+            loss_affinity=head.loss_affinity(affinity, target, self.pseudo_labeler.ignore_index),
+            loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=self.pseudo_labeler.ignore_index),
+            positive_pairs=positive.float(),
+            negative_pairs=negative.float(),
+            ignored_share=(seg_label == self.pseudo_labeler.ignore_index).float().mean(),
+        )
+
+    @torch.no_grad()
+    def pseudo_labels(
+        self,
+        inputs: Tensor,
+        gt_label: Tensor,
+        boxes: Tensor,
+        iteration: int,
+        base: Optional[tuple[Tensor, Tensor]] = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Make the labels that segmentation and affinity learn from at an iteration.
+
+        Shape:
+            inputs (B, 3, H, W); gt_label (B, C); boxes (B, 4); base: CAM logits and affinity of `inputs`, if
+            at hand; outputs two label maps (B, H, W).
+        """
+        output = self.extract_cam(inputs, base)
+        image = self.to_rgb(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            if iteration <= self.phases.cam_label_until:
+                label = self.pseudo_labeler.from_cam(image, output.cam, gt_label, boxes)
+                return label, label
+            label = self.pseudo_labeler.from_propagated_cam(image, *output, gt_label, boxes)
+            if self.phases.affinity_from_propagated:
+                return label, label
+            return label, self.pseudo_labeler.from_cam(image, output.cam, gt_label, boxes)
+
+    # CAMs
+
+    @torch.no_grad()
+    def extract_cam(self, inputs: Tensor, base: Optional[tuple[Tensor, Tensor]] = None) -> CamOutput:
+        """Make multi-scale CAMs and the affinity of the largest scale, without the segmentation head.
+
+        Shape:
+            inputs (B, 3, H, W), normalised.
+
+        Raises:
+            ValueError: the image is too small for the smallest of `cam_scales`.
+        """
+        height, width = inputs.shape[-2:]
+        scales = self.pseudo_labeler.cam_scales
+        if int(min(height, width) * min(scales)) < self.backbone.min_size:
+            raise ValueError(
+                f'image or crop_size {height} x {width} is too small: at cam_scales={scales} its smaller side must be '
+                f'at least {-(-self.backbone.min_size // min(scales)):.0f} pixels. Use a larger crop or larger scales'
+            )
+
+        def extract(x: Tensor) -> tuple[Tensor, Tensor]:
+            features, attentions = self.backbone.forward_with_attention(x)
+            return self.decode_head.cam_logits(features).float(), self.decode_head.affinity(attentions).float()
+
+        cam, affinity = multi_scale_cam(extract, inputs, scales, base)
+        return CamOutput(cam, affinity, self.backbone.grid_size(int(height * max(scales)), int(width * max(scales))))
+
+    def to_rgb(self, inputs: Tensor) -> Tensor:
+        """Give normalised images (B, 3, H, W) their grey values back, in 0..1."""
+        mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
+        if mean is None or std is None:
+            raise ValueError(
+                'data_preprocessor needs mean and std: refinement works on the images before normalisation'
+            )
+        return denormalize(inputs, mean, std)
+
+    # Prediction
+
+    def predict(self, inputs: Tensor, data_samples: Optional[SampleList] = None) -> SampleList:
+        """Segment images as any mmseg segmentor, with CAMs and scores of the classes where `test_cfg` asks.
+
+        Classes are those of `gt_label` where the sample carries it, else the classifier's own decision.
+
+        Shape:
+            inputs (B, 3, H, W), normalised. Added to each sample, at its original size (H', W'):
+            `pred_score` (C,) in [0, 1]; `pred_cam` (C, H', W') in [0, 1]; `pred_propagated_cam`
+            (C + 1, H', W'); `pred_refined_cam` (C + 1, H', W'); `pred_pseudo_label` (1, H', W').
+        """
+        results = super().predict(inputs, data_samples)
+        if self.test_cfg.get('with_cam', False) or self.test_cfg.get('with_pseudo_label', False):
+            for result, maps in zip(results, self._predict_cams(inputs, results)):
+                result.set_data(maps)
+        return results
+
+    @contextmanager
+    def predicting_cams(self, *, pseudo_label: bool = False) -> Iterator[None]:
+        """Have `predict` give CAMs, and pseudo-labels on request, inside a `with` block."""
+        before = self.test_cfg
+        self.test_cfg = dict(before, with_cam=True, with_pseudo_label=pseudo_label)
+        try:
+            yield
+        finally:
+            self.test_cfg = before
+
+    def _predict_cams(self, inputs: Tensor, results: SampleList) -> list[dict]:
+        """Make the extra fields of each prediction, at the images' original sizes."""
+        head, labeler = self.decode_head, self.pseudo_labeler
+        features, attentions = self.backbone.forward_with_attention(inputs)
+        scores = head.image_logits(features).float().sigmoid()
+        affinity = head.affinity(attentions).float()
+        output = self.extract_cam(inputs, base=(head.cam_logits(features).float(), affinity))
+        fields = []
+        for i, sample in enumerate(results):
+            gt_label = (self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float())[None]
+            cam = _to_original(output.cam[i] * gt_label[0, :, None, None], sample.metainfo)
+            # The published validation spreads CAMs along the affinity of the plain image, not the largest scale.
+            (propagated,) = labeler.propagate(
+                cam[None],
+                affinity[i : i + 1],
+                features[-1].shape[-2:],
+                gt_label,
+                [self.test_cfg.get('bkg_score', 0.35)],
+            )
+            maps = dict(pred_cam=cam, pred_propagated_cam=propagated[0])
+            if self.test_cfg.get('with_pseudo_label', False):
+                maps.update(self._predict_pseudo_label(inputs[i : i + 1], output.select(i), gt_label, sample.metainfo))
+            fields.append(dict(pred_score=scores[i], **{name: PixelData(data=x) for name, x in maps.items()}))
+        return fields
+
+    def _predict_pseudo_label(self, inputs: Tensor, output: CamOutput, gt_label: Tensor, meta: dict) -> dict:
+        """Make the refined CAMs and the pseudo-label that training on this one image would use."""
+        image, labeler = self.to_rgb(inputs), self.pseudo_labeler
+        low, _ = labeler.propagate(output.cam, output.affinity, output.grid, gt_label, labeler.bkg_scores)
+        boxes = torch.tensor([_whole(inputs)])
+        label = labeler.from_propagated_cam(image, *output, gt_label, boxes)
+        return dict(
+            pred_refined_cam=_to_original(labeler.refine(image, low)[0], meta),
+            pred_pseudo_label=_to_original(label, meta),
+        )
+
+    def _gt_label(self, sample: SegDataSample) -> Tensor:
+        """Take the multi-hot image-level label (C,) of a sample, checked."""
+        if 'gt_label' not in sample:
+            raise KeyError(
+                f'sample {sample.get("img_path", "")} has no image-level label `gt_label`: use ImageLevelDataset or a '
+                'subclass, and PackImageLevelInputs at the end of the training pipeline'
+            )
+        if sample.gt_label.shape != (self.decode_head.num_foreground,):
+            raise ValueError(
+                f'gt_label of {sample.get("img_path", "a sample")} has shape {tuple(sample.gt_label.shape)}, the head '
+                f'has {self.decode_head.num_foreground} foreground classes: make decode_head.num_classes the number of '
+                'classes of the data set, background included'
+            )
+        return sample.gt_label.float()
+
+
+def _whole(inputs: Tensor) -> tuple[int, int, int, int]:
+    """Give the box that is the whole image: top, bottom, left, right."""
+    return 0, inputs.shape[-2], 0, inputs.shape[-1]
+
+
+def _to_original(x: Tensor, meta: dict) -> Tensor:
+    """Cut padding off a map (C, H, W) and resize it to the image file's size; labels by nearest."""
+    left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    x = x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+    size = tuple(meta.get('ori_shape', x.shape[-2:]))[:2]
+    if x.is_floating_point():
+        return resize(x[None], size)[0]
+    return F.interpolate(x[None].float(), size=size, mode='nearest')[0].to(x.dtype)

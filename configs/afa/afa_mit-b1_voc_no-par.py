@@ -1,0 +1,4 @@
+_base_ = './afa_mit-b1_voc.py'
+
+# Ablation: no refinement.
+model = dict(refiner=None)

@@ -1,0 +1,3 @@
+_base_ = './afa_mit-b1_voc.py'
+
+model = dict(backbone=dict(arch='b2', init_cfg=dict(checkpoint='pretrained/mit_b2.pth')))
