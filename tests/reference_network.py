@@ -25,7 +25,7 @@ RENAMED = {
 
 
 def map_reference_keys(state):
-    """Rename a state dict of the reference network; queries and keys-values packed, linear layers as 1x1 convolutions."""
+    """Rename a state dict of the reference: queries and keys-values packed, linear layers as 1x1 convolutions."""
     packed = {}
     for key, value in state.items():
         if '.attn.q.' in key:

@@ -88,8 +88,8 @@ def _extract_with_mirror(
     return cam[:batch], cam[batch:], affinity[:batch]
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps bilinearly (`align_corners=False`); (B, C, h, w) -> (B, C, *size)."""
-    if x.shape[-2:] == size:
+    if x.shape[-2:] == tuple(size):
         return x
-    return F.interpolate(x, size=size, mode='bilinear', align_corners=False)
+    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)

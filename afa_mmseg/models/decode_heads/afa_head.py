@@ -1,6 +1,6 @@
 """SegFormer's MLP head with a classifier and an affinity projection beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..backbones import Attention
 
-POOLS = {'max': F.adaptive_max_pool2d, 'avg': F.adaptive_avg_pool2d}
+POOLS: dict[str, Callable[..., Tensor]] = {'max': F.adaptive_max_pool2d, 'avg': F.adaptive_avg_pool2d}
 
 
 @MODELS.register_module()
@@ -137,7 +137,9 @@ class AFAHead(BaseDecodeHead):
             )
         query = query * self.affinity_proj.weight.view(-1, 1, 1)
         logits = query.transpose(1, 2).flatten(2) @ key.transpose(1, 2).flatten(2).transpose(1, 2)  # (B, N, N)
-        return (logits + logits.transpose(1, 2) + self.affinity_proj.bias).sigmoid()
+        bias = self.affinity_proj.bias
+        assert bias is not None
+        return (logits + logits.transpose(1, 2) + bias).sigmoid()
 
     def zero_losses(self) -> dict[str, Tensor]:
         """Give losses of 0 that reach every parameter of segmentation and affinity.

@@ -52,7 +52,8 @@ class PseudoLabeler(nn.Module):
         self.refiner = MODELS.build(refiner) if refiner is not None else NoRefinement()
         self.cam_scales = tuple(cam_scales)
         self.radius = radius
-        self.bkg_scores = tuple(bkg_scores)
+        low, high = bkg_scores
+        self.bkg_scores = (low, high)
         self.ignore_index = ignore_index
         self._masks: dict[tuple, Tensor] = {}
 

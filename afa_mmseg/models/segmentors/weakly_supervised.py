@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -90,9 +91,9 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
             backbone=backbone,
             decode_head=decode_head,
             train_cfg=train_cfg,
-            test_cfg=test_cfg or dict(mode='whole'),
             **kwargs,
         )
+        self.test_cfg: ConfigDict = ConfigDict(test_cfg or dict(mode='whole'))
         self.pseudo_labeler = PseudoLabeler(refiner=refiner, **(pseudo_label or {}))
         self.phases = Phases(**(train_cfg or {}))
 
@@ -226,7 +227,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
     def predicting_cams(self, *, pseudo_label: bool = False) -> Iterator[None]:
         """Have `predict` give CAMs, and pseudo-labels on request, inside a `with` block."""
         before = self.test_cfg
-        self.test_cfg = dict(before, with_cam=True, with_pseudo_label=pseudo_label)
+        self.test_cfg = ConfigDict(before, with_cam=True, with_pseudo_label=pseudo_label)
         try:
             yield
         finally:

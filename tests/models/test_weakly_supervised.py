@@ -1,0 +1,210 @@
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch.testing import assert_close
+
+from tests.reference_network import tiny_config
+
+
+def make_samples(labels, boxes=None, **meta):
+    samples = []
+    for i, label in enumerate(labels):
+        sample = SegDataSample(metainfo=dict(img_path=f'{i}.jpg', **meta))
+        if boxes is not None:
+            sample.set_metainfo(dict(img_box=boxes[i]))
+        sample.gt_label = torch.zeros(20)
+        sample.gt_label[list(label)] = 1
+        samples.append(sample)
+    return samples
+
+
+def at_iteration(iteration):
+    MessageHub.get_current_instance().update_info('iter', iteration)
+
+
+@pytest.fixture
+def segmentor(tiny_segmentor):
+    return tiny_segmentor.train()
+
+
+@pytest.fixture
+def inputs():
+    torch.manual_seed(0)
+    return torch.randn(2, 3, 64, 64)
+
+
+class CountedCalls:
+    """Counts the calls of a method and lets them pass."""
+
+    def __init__(self, monkeypatch, owner, name):
+        self.count, original = 0, getattr(owner, name)
+
+        def counted(*args, **kwargs):
+            self.count += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+
+def test_warm_up_makes_neither_cams_nor_labels(segmentor, inputs, monkeypatch):
+    passes = CountedCalls(monkeypatch, segmentor.backbone, 'forward_with_attention')
+    refinements = CountedCalls(monkeypatch, segmentor.pseudo_labeler.refiner, 'forward')
+    at_iteration(2)
+    losses = segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    assert (passes.count, refinements.count) == (1, 0)
+    assert set(losses) == {'loss_cls', 'loss_affinity', 'loss_seg'}
+    at_iteration(3)
+    losses = segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    assert {'positive_pairs', 'negative_pairs', 'ignored_share'} < set(losses)
+    assert refinements.count == 1
+
+
+def test_warm_up_gives_heads_a_zero_gradient_not_none(segmentor, inputs):
+    total, _ = segmentor.parse_losses(segmentor.loss(inputs, make_samples([[1], [2, 3]])))
+    total.backward()
+    for name, parameter in segmentor.named_parameters():
+        assert parameter.grad is not None, name
+        silent = name.startswith('decode_head') and 'classifier' not in name
+        assert (parameter.grad.abs().max() == 0) == silent or 'in_proj_bias' in name, name
+
+
+def test_the_head_is_not_called_in_cam_passes_and_training_features_are_reused(segmentor, inputs, monkeypatch):
+    sizes = []
+    original = segmentor.backbone.forward_with_attention
+    monkeypatch.setattr(
+        segmentor.backbone, 'forward_with_attention', lambda x: (sizes.append(tuple(x.shape)), original(x))[1]
+    )
+    head = CountedCalls(monkeypatch, segmentor.decode_head, 'forward')
+    at_iteration(7)
+    segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    assert head.count == 1
+    assert sizes == [(2, 3, 64, 64), (2, 3, 64, 64), (4, 3, 32, 32), (4, 3, 96, 96)]
+
+
+@pytest.mark.parametrize(
+    ('iteration', 'affinity_from_propagated', 'same'), [(6, False, True), (7, False, False), (7, True, True)]
+)
+def test_which_labels_segmentation_and_affinity_learn_from(
+    segmentor, inputs, iteration, affinity_from_propagated, same
+):
+    segmentor.phases = segmentor.phases._replace(affinity_from_propagated=affinity_from_propagated)
+    gt_label, boxes = torch.eye(20)[[1, 4]], torch.tensor([[0, 64, 0, 64], [10, 50, 0, 60]])
+    seg_label, affinity_label = segmentor.pseudo_labels(inputs, gt_label, boxes, iteration)
+    assert torch.equal(seg_label, affinity_label) == same
+    assert (seg_label[1, :10] == 255).all()
+    assert set(seg_label.unique().tolist()) <= {0, 2, 5, 255}
+
+
+def test_counts_of_pairs_are_those_of_the_labels(segmentor, inputs):
+    at_iteration(3)
+    samples = make_samples([[], []])
+    losses = segmentor.loss(inputs, samples)
+    # Without classes all is background: every pair within radius 2 on the 4 x 4 grid, 14 along each axis, agrees.
+    assert losses['positive_pairs'] == 2 * 14**2
+    assert losses['negative_pairs'] == 0
+    assert losses['ignored_share'] == 0
+
+
+def test_empty_and_full_labels_and_boxes_give_finite_gradients(segmentor, inputs):
+    at_iteration(7)
+    samples = make_samples([[], range(20)], boxes=[(0, 0, 0, 0), (5, 6, 7, 8)])
+    total, _ = segmentor.parse_losses(segmentor.loss(inputs, samples))
+    total.backward()
+    assert total.isfinite()
+    assert all(p.grad.isfinite().all() for p in segmentor.parameters() if p.grad is not None)
+
+
+def test_prediction_is_mmsegs_and_carries_cams_on_request_only(segmentor, inputs):
+    segmentor.eval()
+    samples = make_samples([[1], [2, 3]], ori_shape=(48, 80), img_shape=(64, 64))
+    (first, _) = segmentor.predict(inputs, [sample.clone() for sample in samples])
+    assert first.pred_sem_seg.shape == (48, 80)
+    assert first.seg_logits.data.shape == (21, 48, 80)
+    assert 'pred_cam' not in first
+    with torch.no_grad(), segmentor.predicting_cams(pseudo_label=True):
+        results = segmentor.predict(inputs, samples)
+    for result, classes in zip(results, [{1}, {2, 3}]):
+        assert set(result.pred_cam.data.amax((1, 2)).nonzero().flatten().tolist()) == classes
+        present = {0} | {c + 1 for c in classes}
+        for field in ('pred_propagated_cam', 'pred_refined_cam'):
+            scores = result.get(field).data
+            assert scores.shape == (21, 48, 80)
+            assert set(scores.amax((1, 2)).nonzero().flatten().tolist()) == present
+        assert set(result.pred_pseudo_label.data.unique().tolist()) <= present | {255}
+        assert result.pred_score.shape == (20,)
+    assert 'with_cam' not in segmentor.test_cfg
+
+
+def test_the_classifier_decides_where_no_label_is_given(segmentor, inputs):
+    segmentor.eval()
+    segmentor.test_cfg = ConfigDict(mode='whole', with_cam=True)
+    with torch.no_grad():
+        (result,) = segmentor.predict(inputs[:1])
+    decided = result.pred_score > 0.5
+    assert torch.equal(result.pred_cam.data.amax((1, 2)) > 0, decided)
+    assert 0 < decided.sum() < 20
+
+
+@pytest.mark.parametrize('field', ['pred_cam', 'pred_propagated_cam'])
+def test_validation_cams_equal_the_reference(golden, tiny_segmentor, field):
+    data = golden('tiny/wetr_forward_74x106')
+    tiny_segmentor.test_cfg = ConfigDict(mode='whole', with_cam=True)
+    sample = SegDataSample(metainfo=dict(ori_shape=(70, 100), img_shape=(74, 106)))
+    sample.gt_label = data['val_cls_label'][0]
+    tiny_segmentor.pseudo_labeler.radius = 8
+    with torch.no_grad():
+        (result,) = tiny_segmentor.predict(data['x'], [sample])
+    scores, key = result.get(field).data, 'val_aff_label'
+    if field == 'pred_cam':
+        scores, key = torch.cat([torch.full((1, 70, 100), 0.45), scores]), 'val_cam_label'
+    assert torch.equal(scores.argmax(0), data[key][0])
+
+
+def test_samples_without_or_with_wrong_labels_are_named(segmentor, inputs):
+    with pytest.raises(KeyError, match=r'no image-level label `gt_label`: use ImageLevelDataset'):
+        segmentor.loss(inputs[:1], [SegDataSample(metainfo=dict(img_path='a.jpg'))])
+    sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
+    sample.gt_label = torch.zeros(5)
+    with pytest.raises(ValueError, match=r'gt_label of a\.jpg has shape \(5,\), the head has 20.*num_classes'):
+        segmentor.loss(inputs[:1], [sample])
+
+
+def test_a_crop_too_small_for_the_smallest_scale_is_named(segmentor):
+    at_iteration(3)
+    with pytest.raises(ValueError, match=r'crop_size 48 x 48 is too small: .* at least 58 pixels'):
+        segmentor.loss(torch.randn(1, 3, 48, 48), make_samples([[1]]))
+
+
+def test_cam_scales_without_one_are_refused_at_build():
+    config = tiny_config()
+    config['pseudo_label'] = dict(cam_scales=(0.5, 1.5))
+    with pytest.raises(ValueError, match=r'cam_scales must be positive and hold 1\.0'):
+        MODELS.build(config)
+
+
+def test_no_refiner_means_labels_straight_from_cams(inputs):
+    config = tiny_config()
+    config['refiner'] = None
+    segmentor = MODELS.build(config)
+    at_iteration(7)
+    losses = segmentor.loss(inputs, make_samples([[1], [2]]))
+    assert all(value.isfinite().all() for value in losses.values())
+
+
+def test_affinity_loss_reaches_the_queries_of_the_last_blocks(segmentor, inputs):
+    at_iteration(3)
+    losses = segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    losses['loss_affinity'].backward()
+    gradient = segmentor.backbone.layers[3][1][1].attn.attn.in_proj_weight.grad
+    width = gradient.shape[1]
+    assert gradient[: 2 * width].abs().max() > 0
+    assert gradient[2 * width :].abs().max() == 0
+    assert segmentor.decode_head.conv_seg.weight.grad is None
+
+
+def test_mirrored_images_give_mirrored_cams(tiny_segmentor, inputs):
+    cam, mirrored = (tiny_segmentor.extract_cam(x).cam for x in (inputs, inputs.flip(-1)))
+    assert_close(mirrored, cam.flip(-1), rtol=0, atol=1e-4)
