@@ -1,0 +1,18 @@
+"""Data sets with image-level labels and their transforms; registered in mmseg's `DATASETS` and `TRANSFORMS`."""
+
+from .image_level import ImageLevelDataset
+from .label_files import read_label_file, read_voc_xml
+from .shapes import ShapesVOCDataset
+from .transforms import PackImageLevelInputs, RandomCropWithBox, RandomScale
+from .voc import VOCImageLevelDataset
+
+__all__ = [
+    'ImageLevelDataset',
+    'PackImageLevelInputs',
+    'RandomCropWithBox',
+    'RandomScale',
+    'ShapesVOCDataset',
+    'VOCImageLevelDataset',
+    'read_label_file',
+    'read_voc_xml',
+]

@@ -1,0 +1,70 @@
+"""Checks of a data set's files, made once and up front, whose errors say what to do."""
+
+import os
+import os.path as osp
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+
+def first_few(items: Sequence[str], count: int = 3) -> str:
+    """List the first items of a sequence that may be long.
+
+    Example:
+        >>> first_few(['a', 'b'])
+        "'a', 'b'"
+        >>> first_few(['a', 'b', 'c', 'd'])
+        "'a', 'b', 'c', ... (4 in all)"
+    """
+    head = ', '.join(map(repr, items[:count]))
+    return head if len(items) <= count else f'{head}, ... ({len(items)} in all)'
+
+
+def check_ids(ids: Sequence[str], source: str) -> None:
+    """Raise a `ValueError` for picture ids that leave the picture folder, or stand in the list twice.
+
+    Args:
+        ids: Picture ids.
+        source: Where they come from, for the message.
+    """
+    outside = [i for i in ids if osp.isabs(i) or i[:1] in '/\\' or '..' in re.split(r'[\\/]', i)]
+    if outside:
+        raise ValueError(
+            f'{source}: ids must stay in the picture folder, got {first_few(outside)}.\n'
+            '  Write one id a line: the name of the picture, relative to the folder, without its suffix.'
+        )
+    twice = [i for i, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise ValueError(f'{source}: ids stand in the list twice: {first_few(twice)}.\n  Keep each id once.')
+
+
+def require_dir(path: str, what: str, remedy: str) -> None:
+    """Raise a `FileNotFoundError` unless `path` is a folder."""
+    if not osp.isdir(path):
+        raise FileNotFoundError(f'{what}: no such folder: {path}\n  {remedy}')
+
+
+def require_file(path: str, what: str, remedy: str) -> None:
+    """Raise a `FileNotFoundError` unless `path` is a file."""
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{what}: no such file: {path}\n  {remedy}')
+
+
+def require_files(folder: str, ids: Sequence[str], suffix: str, what: str, remedy: str) -> None:
+    """Raise a `FileNotFoundError` unless `folder/{id}{suffix}` is there for each id.
+
+    Lists the folder (and the subfolders that ids name) once rather than asking for each file.
+    """
+    require_dir(folder, what, remedy)
+    present = {
+        osp.join(sub, name)
+        for sub in {osp.dirname(i) for i in ids}
+        if osp.isdir(osp.join(folder, sub))
+        for name in os.listdir(osp.join(folder, sub))
+    }
+    missing = [i for i in ids if i + suffix not in present]
+    if missing:
+        raise FileNotFoundError(
+            f'{what}: {len(missing)} of {len(ids)} ids have no {suffix} file in {folder}: '
+            f'{first_few(missing)}\n  {remedy}'
+        )

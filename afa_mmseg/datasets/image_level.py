@@ -1,0 +1,192 @@
+"""Data set whose training signal is a list of the classes in each picture."""
+
+import os.path as osp
+from typing import Any, Optional
+
+import mmengine
+import numpy as np
+from mmengine import fileio
+from mmengine.fileio import LocalBackend
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import DATASETS
+
+from .checks import check_ids, first_few, require_dir, require_file, require_files
+from .label_files import LabelDict, read_label_file
+
+
+@DATASETS.register_module()
+class ImageLevelDataset(BaseSegDataset):
+    """Pictures with image-level labels; masks are optional and read in evaluation only.
+
+    ```
+    data_root
+    ├── JPEGImages              # data_prefix['img_path']
+    │   ├── 000001.jpg          # {id}{img_suffix}
+    │   └── ...
+    ├── labels.json             # label_file: {"000001": ["cat", "dog"], ...}, or labels.csv: 000001,cat,dog
+    ├── train.txt               # ann_file: one id a line; without it, all pictures of the folder
+    └── SegmentationClass       # data_prefix['seg_map_path'], optional
+        ├── 000001.png          # {id}{seg_map_suffix}
+        └── ...
+    ```
+
+    `classes` come from `METAINFO` or `metainfo=dict(classes=[...])`; the first one is the background, the
+    C others are the foreground classes. A sample holds what mmseg's data sets give, `img_id`, and `gt_label`,
+    a float32 multi-hot vector (C,); a picture with none of the classes has zeros only. `seg_map_path` is
+    there if `data_prefix` names a mask folder. No mask is opened unless the pipeline says `LoadAnnotations`.
+
+    Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the
+    full list: labels outside the subset are dropped (as mmseg sets their pixels to ignore), and a one-hot
+    list has one entry for each foreground class of `METAINFO`. The background stays the first class.
+
+    Split lists and labels are local files; pictures and masks come through `backend_args`. What is missing
+    is reported when the data set is built: folders, pictures of the split, ids that the label file lacks,
+    and masks if the pipeline loads them.
+
+    Args:
+        ann_file: Split list, relative to `data_root`.
+        label_file: JSON or CSV file of labels (see `read_label_file`), relative to `data_root`.
+        data_prefix: Folders `img_path` and, optionally, `seg_map_path`, relative to `data_root`.
+        kwargs: What mmseg's `BaseSegDataset` takes: `data_root`, `pipeline`, `metainfo`, `img_suffix`, ...
+
+    Raises:
+        FileNotFoundError: Something that a field names is not there.
+        ValueError: A split list or a label file holds something that cannot be used.
+    """
+
+    #: What to do when `data_root` is not there.
+    DATA_ROOT_REMEDY = (
+        'Put the data there, or say where it is: --cfg-options train_dataloader.dataset.data_root=... '
+        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
+    )
+    #: What to do when there are no labels.
+    LABEL_REMEDY = (
+        'Write one, JSON ({"id": ["cat", "dog"], ...}) or CSV (id,label,label,...), and name it in `label_file`.'
+    )
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        label_file: Optional[str] = None,
+        data_prefix: Optional[dict] = None,
+        **kwargs: Any,
+    ) -> None:
+        self.label_file = label_file
+        prefix = dict(data_prefix or dict(img_path=''))
+        if not prefix.get('seg_map_path'):
+            prefix.pop('seg_map_path', None)
+        super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
+
+    @property
+    def label_classes(self) -> tuple[str, ...]:
+        """Foreground classes that label files are written in: all of `METAINFO`'s, also for a subset."""
+        return tuple(self.METAINFO.get('classes') or self._metainfo.get('classes', ()))[1:]
+
+    def load_data_list(self) -> list[dict]:
+        """Check the files, then list the samples of the split."""
+        self._check_classes()
+        self._check_folders()
+        ids = self._list_ids()
+        self._check_files(ids)
+        labels = self.load_labels(ids)
+        return [self._data_info(img_id, labels[img_id]) for img_id in ids]
+
+    def load_labels(self, ids: list[str]) -> LabelDict:
+        """Read the labels of the split's pictures; subclasses may have other sources than a label file."""
+        if self.label_file is None:
+            raise ValueError(f'`label_file` of {type(self).__name__} is not set.\n  {self.LABEL_REMEDY}')
+        require_file(self.label_file, self._field('label_file'), self.LABEL_REMEDY)
+        labels = read_label_file(self.label_file, self.label_classes)
+        missing = [i for i in ids if i not in labels]
+        if missing:
+            raise ValueError(
+                f'{self._field("label_file")}: {self.label_file} lacks {len(missing)} of {len(ids)} ids of the '
+                f'split {self.ann_file or self.data_prefix["img_path"]}: {first_few(missing)}\n'
+                f'  Its ids look like {first_few(list(labels))}. Add the ids (with an empty list where a '
+                'picture shows none of the classes), or take them out of the split.'
+            )
+        return labels
+
+    def _join_prefix(self) -> None:
+        super()._join_prefix()
+        if self.label_file is not None:
+            self.label_file = osp.join(self.data_root, self.label_file)
+
+    def _field(self, name: str) -> str:
+        return f'`{name}` of {type(self).__name__}'
+
+    def _check_classes(self) -> None:
+        classes = list(self._metainfo.get('classes') or [])
+        full = list(self.METAINFO.get('classes') or classes)
+        if len(classes) < 2 or classes[0] != full[0]:
+            raise ValueError(
+                f'{self._field("metainfo")}: `classes` is {classes}; it needs the background '
+                f'{f"({full[0]!r}) " if full else ""}first and at least one class after it.\n'
+                "  Write metainfo=dict(classes=['background', 'cat', 'dog'])."
+            )
+
+    def _check_folders(self) -> None:
+        if self._is_local(self.data_root or ''):
+            if self.data_root:
+                require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY)
+            require_dir(
+                self.data_prefix['img_path'],
+                self._field("data_prefix['img_path']"),
+                'Correct it; it is relative to `data_root`.',
+            )
+        if self.ann_file:
+            remedy = 'Correct it; it is relative to `data_root`. Without it, all pictures of the folder are used.'
+            require_file(self.ann_file, self._field('ann_file'), remedy)
+
+    def _check_files(self, ids: list[str]) -> None:
+        img_dir, mask_dir = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
+        source = self.ann_file or img_dir
+        check_ids(ids, f'{self._field("ann_file")}, {source}')
+        if not self._is_local(img_dir):
+            return
+        if self.ann_file:
+            remedy = f'Add the pictures, take the ids out of {source}, or set `img_suffix`.'
+            require_files(img_dir, ids, self.img_suffix, self._field("data_prefix['img_path']"), remedy)
+        if mask_dir and any(isinstance(step, LoadAnnotations) for step in self.pipeline.transforms):
+            remedy = 'Add the masks, or take `LoadAnnotations` out of the pipeline: training needs none.'
+            require_files(mask_dir, ids, self.seg_map_suffix, self._field("data_prefix['seg_map_path']"), remedy)
+
+    def _is_local(self, path: str) -> bool:
+        return isinstance(fileio.get_file_backend(path, backend_args=self.backend_args), LocalBackend)
+
+    def _list_ids(self) -> list[str]:
+        if self.ann_file:
+            lines = mmengine.list_from_file(self.ann_file, encoding='utf-8-sig')
+            ids = [line.strip() for line in lines if line.strip()]
+        else:
+            pictures = fileio.list_dir_or_file(
+                self.data_prefix['img_path'],
+                list_dir=False,
+                suffix=self.img_suffix,
+                recursive=True,
+                backend_args=self.backend_args,
+            )
+            ids = sorted(picture[: -len(self.img_suffix)] for picture in pictures)
+        if not ids:
+            raise ValueError(
+                f'{self._field("ann_file" if self.ann_file else "img_suffix")}: no pictures: '
+                f'{self.ann_file or self.data_prefix["img_path"]} lists none'
+                + ('.' if self.ann_file else f' that end in {self.img_suffix!r}.')
+                + '\n  Add some, or correct the field.'
+            )
+        return ids
+
+    def _data_info(self, img_id: str, names: list[str]) -> dict:
+        foreground = self._metainfo['classes'][1:]
+        info = dict(
+            img_id=img_id,
+            img_path=osp.join(self.data_prefix['img_path'], img_id + self.img_suffix),
+            gt_label=np.array([name in names for name in foreground], dtype=np.float32),
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
+        if 'seg_map_path' in self.data_prefix:
+            info['seg_map_path'] = osp.join(self.data_prefix['seg_map_path'], img_id + self.seg_map_suffix)
+        return info

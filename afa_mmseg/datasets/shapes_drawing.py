@@ -1,0 +1,142 @@
+"""Drawing of ShapesVOC pictures, with NumPy and Pillow.
+
+The same random state gives the same picture on any machine: numbers come from `RandomState`, whose streams
+NumPy has frozen; arithmetic is in float64, so that a last digit that differs between processors does not
+survive the rounding to 8 bits; and Pillow's polygons, resizing and box blur count in whole numbers.
+"""
+
+import colorsys
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import RandomState
+from PIL import Image, ImageFilter
+
+from .shapes_layout import SHAPES, Item, coverage, draw_layout, pixel_centres
+
+Vector = tuple[float, float]
+
+#: Hues of a class lie this far around its mean, mostly near it; classes are 1/6 apart, so neighbours overlap.
+HUE_SPREAD = 0.1
+
+
+class Scene(NamedTuple):
+    """A picture (H, W, 3) in uint8 RGB, its objects (H, W), 0 = none, k = k-th object, and their classes."""
+
+    image: np.ndarray
+    instances: np.ndarray
+    names: list[str]
+
+
+def draw_scene(rng: RandomState, size: int) -> Scene:
+    """Draw one picture of one to three objects, each of them in good part visible.
+
+    Args:
+        rng: Source of all randomness.
+        size: Side in pixels.
+    """
+    items, instances = draw_layout(rng, size)
+    angle = rng.uniform(-0.85, -0.15) * math.pi  # the light comes from above
+    light = (math.cos(angle), math.sin(angle))
+    canvas = _draw_background(rng, size)
+    for item in items:
+        canvas = _paint(rng, canvas, item, light)
+    x, y = pixel_centres(size)
+    falloff = 1 + rng.uniform(0.1, 0.3) * ((x - 0.5) * light[0] + (y - 0.5) * light[1])
+    canvas = canvas * falloff[..., None] + 0.018 * rng.standard_normal(canvas.shape)
+    image = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return Scene(image, instances, [item.name for item in items])
+
+
+def _paint(rng: RandomState, canvas: np.ndarray, item: Item, light: Vector) -> np.ndarray:
+    """Lay an object and its soft shadow over the canvas."""
+    away = [-round(0.045 * len(canvas) * part) for part in light]
+    shadow = _shift(_blur(item.alpha, 0.035), *away) * (1 - item.alpha)
+    canvas = canvas * (1 - rng.uniform(0.35, 0.6) * shadow)[..., None]
+    colour = np.clip(_texture_colour(rng, item) * _lighting(item.alpha, light)[..., None], 0, 1)
+    return canvas + item.alpha[..., None] * (colour - canvas)
+
+
+def _texture_colour(rng: RandomState, item: Item) -> np.ndarray:
+    """Colour of an object (H, W, 3): between a light and a dark tone of its hue, by its texture.
+
+    The texture is strong at one side of the object and fades to the other: a classifier needs only a part.
+    """
+    shape = SHAPES[item.name]
+    angle = rng.uniform(0, 2 * math.pi)
+    along = item.u * math.cos(angle) + item.v * math.sin(angle)
+    tone = 0.75 * np.clip(0.45 + 0.75 * along, 0.08, 1.0) * shape.texture(item.u, item.v)
+    hue = shape.hue + 0.5 * rng.uniform(-HUE_SPREAD, HUE_SPREAD, 2).sum()
+    saturation, value = rng.uniform(0.6, 0.95), rng.uniform(0.6, 0.9)
+    base = np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    bright = np.array(colorsys.hsv_to_rgb((hue + rng.uniform(-0.1, 0.1)) % 1, saturation * 0.7, 1.0))
+    up, down = np.maximum(tone, 0)[..., None], np.maximum(-tone, 0)[..., None]
+    return base + up * (bright - base) - down * 0.65 * base
+
+
+def _lighting(alpha: np.ndarray, light: Vector) -> np.ndarray:
+    """Brightness of an object like a cushion's: falling off over the whole, with a lit and a shaded rim."""
+    x, y = pixel_centres(len(alpha))
+    centre_x, centre_y = (alpha * x).sum() / alpha.sum(), (alpha * y).sum() / alpha.sum()
+    rise_y, rise_x = np.gradient(_blur(alpha, 0.03), 1 / len(alpha))
+    lit = 0.9 + 0.7 * ((x - centre_x) * light[0] + (y - centre_y) * light[1])
+    return np.clip(lit - 0.018 * (rise_x * light[0] + rise_y * light[1]), 0.3, 1.6)
+
+
+def _draw_background(rng: RandomState, size: int) -> np.ndarray:
+    """Coloured noise, stripes or blobs, and small marks that belong to no class."""
+    base = np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.03, 0.3), rng.uniform(0.35, 0.7)))
+    canvas = base + 0.2 * _noise(rng, size, 3, 1) + 0.08 * _noise(rng, size, 5, 3)
+    canvas = canvas + 0.1 * _noise(rng, size, 13, 1) + 0.04 * _noise(rng, size, 13, 3)
+    canvas = canvas + 0.08 * _noise(rng, size, 40, 1)
+    x, y = pixel_centres(size)
+    kind = rng.uniform()
+    if kind < 0.4:
+        angle, waves = rng.uniform(0, 2 * math.pi), rng.uniform(5, 14)
+        bend = 0.3 * _noise(rng, size, 4, 1)[..., 0]
+        stripes = np.sin(2 * math.pi * (waves * (x * math.cos(angle) + y * math.sin(angle)) + bend))
+        canvas = canvas + rng.uniform(0.05, 0.14) * stripes[..., None] * rng.uniform(0.3, 1.0, 3)
+    elif kind < 0.75:
+        blobs = np.clip(4 * _noise(rng, size, int(rng.uniform(6, 12)), 1), -1, 1)
+        canvas = canvas + rng.uniform(0.06, 0.16) * blobs * rng.uniform(-1, 1, 3)
+    for _ in range(int(rng.uniform(3, 9))):
+        canvas = _draw_mark(rng, canvas)
+    return np.clip(canvas, 0.03, 0.97)
+
+
+def _draw_mark(rng: RandomState, canvas: np.ndarray) -> np.ndarray:
+    """Add a stroke or an uneven chip of any colour."""
+    cx, cy = rng.uniform(size=2)
+    turn = rng.uniform(0, 2 * math.pi)
+    if rng.uniform() < 0.5:
+        length, width = rng.uniform(0.04, 0.13), rng.uniform(0.006, 0.015)
+        corners = [(length, width), (-length, width), (-length, -width), (length, -width)]
+    else:
+        corners = [
+            (radius * math.cos(a), radius * math.sin(a))
+            for a, radius in zip((0, 1.2, 2.9, 4.4), rng.uniform(0.012, 0.055, 4))
+        ]
+    cos, sin = math.cos(turn), math.sin(turn)
+    alpha = coverage([(cx + cos * x - sin * y, cy + sin * x + cos * y) for x, y in corners], [], len(canvas))
+    colour = np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.1, 0.7), rng.uniform(0.25, 0.95)))
+    return canvas + 0.85 * alpha[..., None] * (colour - canvas)
+
+
+def _noise(rng: RandomState, size: int, cells: int, channels: int) -> np.ndarray:
+    """Smooth noise (H, W, channels) in about [-1, 1] with `cells` waves across the picture."""
+    coarse = (rng.uniform(size=(channels, cells, cells)) * 255).astype(np.uint8)
+    layers = [Image.fromarray(layer).resize((size, size), Image.Resampling.BICUBIC) for layer in coarse]
+    return np.stack([np.asarray(layer, np.float64) for layer in layers], axis=-1) / 127.5 - 1
+
+
+def _blur(alpha: np.ndarray, radius: float) -> np.ndarray:
+    image = Image.fromarray((alpha * 255 + 0.5).astype(np.uint8))
+    box = ImageFilter.BoxBlur(max(round(radius * len(alpha)), 1))
+    return np.asarray(image.filter(box).filter(box), np.float64) / 255
+
+
+def _shift(field: np.ndarray, right: int, down: int) -> np.ndarray:
+    reach, size = max(abs(right), abs(down)), len(field)
+    padded = np.pad(field, reach, mode='edge')
+    return padded[reach - down : reach - down + size, reach - right : reach - right + size]

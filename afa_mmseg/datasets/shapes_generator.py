@@ -1,0 +1,165 @@
+"""Writing of ShapesVOC: a VOC folder of drawn pictures with XML annotations, masks and splits."""
+
+import json
+import os
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+from numpy.random import RandomState
+from PIL import Image
+
+from .shapes import ShapesVOCDataset
+from .shapes_drawing import Scene, draw_scene
+
+#: Goes up with every change of what is drawn, so that old folders are not taken for new ones.
+VERSION = 1
+#: Written when the folder is complete; its unfinished twin marks a folder as ours before.
+SETTINGS_FILE = 'shapes_voc.json'
+UNFINISHED_FILE = 'shapes_voc.unfinished.json'
+FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets')
+IGNORE_INDEX = 255
+
+
+def make_shapes_voc(
+    out_dir: Union[str, Path],
+    num_train: int = 500,
+    num_val: int = 100,
+    size: int = 128,
+    seed: int = 0,
+    progress: Optional[Callable[[int, int], Any]] = None,
+) -> bool:
+    """Write the ShapesVOC data set, unless it is there already with the same settings.
+
+    A picture depends on its split, its number, `size` and `seed` only: more pictures leave the first ones
+    as they are. A run that was interrupted starts afresh.
+
+    Args:
+        out_dir: Folder to write to; must be new, empty, or left by an interrupted run.
+        num_train: Pictures in `train_aug.txt`.
+        num_val: Pictures in `val.txt`.
+        size: Side of the pictures in pixels.
+        seed: Any number from 0 to 2**32 - 1.
+        progress: Called with (pictures done, pictures in all).
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        FileExistsError: `out_dir` holds something else, or ShapesVOC with other settings.
+        ValueError: A number is out of range.
+    """
+    settings = dict(version=VERSION, num_train=num_train, num_val=num_val, size=size, seed=seed)
+    _check_settings(settings)
+    root = Path(out_dir)
+    if _is_complete(root, settings):
+        return False
+    _start(root, settings)
+    numbered = [('train_aug', i) for i in range(num_train)] + [('val', i) for i in range(num_val)]
+    ids: dict[str, list[str]] = dict(train_aug=[], val=[])
+    for done, (split, number) in enumerate(numbered, 1):
+        img_id = f'{split.split("_")[0]}_{number:06d}'
+        rng = RandomState([seed, list(ids).index(split), number])
+        write_scene(root, img_id, draw_scene(rng, size))
+        ids[split].append(img_id)
+        if progress is not None:
+            progress(done, len(numbered))
+    for split, names in ids.items():
+        (root / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text('\n'.join(names) + '\n')
+    os.replace(root / UNFINISHED_FILE, root / SETTINGS_FILE)
+    return True
+
+
+def write_scene(root: Path, img_id: str, scene: Scene) -> None:
+    """Write picture (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
+    # Full colour resolution: at this size halved chroma would wash out the borders of the objects.
+    Image.fromarray(scene.image).save(root / 'JPEGImages' / f'{img_id}.jpg', quality=92, subsampling=0)
+    mask = Image.fromarray(class_mask(scene))
+    mask.putpalette(_palette())
+    mask.save(root / 'SegmentationClassAug' / f'{img_id}.png')
+    annotation = ET.ElementTree(_annotation(img_id, scene))
+    ET.indent(annotation)
+    annotation.write(root / 'Annotations' / f'{img_id}.xml')
+
+
+def class_mask(scene: Scene) -> np.ndarray:
+    """Label pixels by class, 0 = background; a line of one pixel between objects or around them is 255, as in VOC.
+
+    Shape:
+        output (H, W), uint8.
+    """
+    classes = ShapesVOCDataset.METAINFO['classes']
+    index = np.array([0] + [classes.index(name) for name in scene.names], np.uint8)
+    mask = index[scene.instances]
+    down = scene.instances[:-1] != scene.instances[1:]
+    right = scene.instances[:, :-1] != scene.instances[:, 1:]
+    mask[:-1][down] = IGNORE_INDEX
+    mask[:, :-1][right] = IGNORE_INDEX
+    return mask
+
+
+def _annotation(img_id: str, scene: Scene) -> ET.Element:
+    height, width = scene.instances.shape
+    root = ET.Element('annotation')
+    _add(root, folder='ShapesVOC', filename=f'{img_id}.jpg', segmented=1)
+    _add(ET.SubElement(root, 'size'), width=width, height=height, depth=3)
+    for k, name in enumerate(scene.names, 1):
+        rows, cols = np.nonzero(scene.instances == k)
+        item = ET.SubElement(root, 'object')
+        cut = min(rows.min(), cols.min()) == 0 or rows.max() == height - 1 or cols.max() == width - 1
+        _add(item, name=name, truncated=int(cut), difficult=0)
+        # VOC counts pixels from 1, and its boxes include both ends.
+        box = dict(xmin=cols.min() + 1, ymin=rows.min() + 1, xmax=cols.max() + 1, ymax=rows.max() + 1)
+        _add(ET.SubElement(item, 'bndbox'), **box)
+    return root
+
+
+def _add(parent: ET.Element, **children: Any) -> None:
+    for tag, value in children.items():
+        ET.SubElement(parent, tag).text = str(value)
+
+
+def _palette() -> list[int]:
+    palette = np.zeros((256, 3), np.uint8)
+    colours = ShapesVOCDataset.METAINFO['palette']
+    palette[: len(colours)] = colours
+    palette[IGNORE_INDEX] = (224, 224, 192)  # VOC's own
+    return palette.flatten().tolist()
+
+
+def _check_settings(settings: dict[str, int]) -> None:
+    limits = dict(num_train=(1, 10**6), num_val=(1, 10**6), size=(32, 4096), seed=(0, 2**32 - 1))
+    for name, (low, high) in limits.items():
+        if not low <= settings[name] <= high:
+            raise ValueError(f'`{name}` of ShapesVOC is {settings[name]}; choose a whole number from {low} to {high}')
+
+
+def _is_complete(root: Path, settings: dict[str, int]) -> bool:
+    """Tell whether `root` holds what `settings` say; raise if it holds anything but an unfinished run."""
+    if (root / SETTINGS_FILE).is_file():
+        found = json.loads((root / SETTINGS_FILE).read_text())
+        if found == settings:
+            return True
+        raise FileExistsError(
+            f'{root} holds ShapesVOC with other settings: {found}, asked for {settings}.\n'
+            '  Delete it, or choose another folder.'
+        )
+    if root.exists() and not (root / UNFINISHED_FILE).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise FileExistsError(
+            f'{root} is there and is not a ShapesVOC folder (it has no {SETTINGS_FILE}).\n'
+            '  Nothing was written; choose a new or empty folder.'
+        )
+    return False
+
+
+def _start(root: Path, settings: dict[str, int]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in FOLDERS:
+        # Only reached in a folder that is empty or marked as ours.
+        shutil.rmtree(root / folder, ignore_errors=True)
+    (root / UNFINISHED_FILE).write_text(json.dumps(settings))
+    for folder in FOLDERS[:-1]:
+        (root / folder).mkdir()
+    (root / 'ImageSets' / 'Segmentation').mkdir(parents=True)

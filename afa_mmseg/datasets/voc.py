@@ -1,0 +1,76 @@
+"""PASCAL VOC 2012 with image-level labels."""
+
+import os.path as osp
+from typing import Any, Optional
+
+from mmseg.datasets import PascalVOCDataset
+from mmseg.registry import DATASETS
+
+from .checks import require_files
+from .image_level import ImageLevelDataset
+from .label_files import LabelDict, check_classes, read_voc_xml
+
+
+@DATASETS.register_module()
+class VOCImageLevelDataset(ImageLevelDataset):
+    """PASCAL VOC 2012; the labels are the objects that each picture's XML annotation names.
+
+    ```
+    data_root                          # .../VOCdevkit/VOC2012
+    ├── JPEGImages/2007_000027.jpg ...
+    ├── Annotations/2007_000027.xml ...
+    ├── SegmentationClassAug/2007_000027.png ...    # validation only
+    └── ImageSets/Segmentation/{train_aug,val}.txt
+    ```
+
+    All objects of an XML file count, those marked difficult too. With a `label_file` no XML is read.
+
+    Args:
+        ann_file: Split list, relative to `data_root`.
+        xml_dir: Folder of the XML annotations, relative to `data_root`.
+        data_prefix: Folders that differ from `JPEGImages` (`img_path`) and `SegmentationClassAug`
+            (`seg_map_path`; `None`: no masks).
+        kwargs: See `ImageLevelDataset`.
+
+    Raises:
+        FileNotFoundError: Something that a field names is not there, or a picture has no XML file.
+        ValueError: An XML file names an unknown class; otherwise as `ImageLevelDataset`.
+    """
+
+    METAINFO = PascalVOCDataset.METAINFO
+    DATA_ROOT_REMEDY = (
+        'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and the augmented masks and lists '
+        '(SBD), or say where they are:\n'
+        '  --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
+        'test_dataloader.dataset.data_root=...'
+    )
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        xml_dir: str = 'Annotations',
+        data_prefix: Optional[dict] = None,
+        **kwargs: Any,
+    ) -> None:
+        self.xml_dir = xml_dir
+        prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')
+        prefix.update(data_prefix or {})
+        super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
+
+    def load_labels(self, ids: list[str]) -> LabelDict:
+        """Read the labels from the label file if there is one, otherwise from the XML files."""
+        if self.label_file is not None:
+            return super().load_labels(ids)
+        remedy = 'Add the XML files, correct `xml_dir`, or give the labels in a `label_file` (JSON or CSV).'
+        require_files(self.xml_dir, ids, '.xml', self._field('xml_dir'), remedy)
+        return {img_id: self._read_xml(img_id) for img_id in ids}
+
+    def _join_prefix(self) -> None:
+        super()._join_prefix()
+        self.xml_dir = osp.join(self.data_root, self.xml_dir)
+
+    def _read_xml(self, img_id: str) -> list[str]:
+        path = osp.join(self.xml_dir, img_id + '.xml')
+        names = read_voc_xml(path)
+        check_classes(names, self.label_classes, f'annotation file {path}')
+        return names

@@ -1,0 +1,20 @@
+# ShapesVOC; make it with: python tools/dataset_converters/make_shapes_voc.py data/ShapesVOC
+_base_ = './voc_image_level.py'
+
+dataset_type = 'ShapesVOCDataset'
+data_root = 'data/ShapesVOC'
+crop_size = (128, 128)
+tta_scale = crop_size
+
+train_pipeline = _base_.train_pipeline
+train_pipeline[-2].crop_size = crop_size
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].scale = tta_scale
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline),
+)
+val_dataloader = dict(num_workers=1, dataset=dict(type=dataset_type, data_root=data_root))
+test_dataloader = val_dataloader

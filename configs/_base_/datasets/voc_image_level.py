@@ -1,0 +1,74 @@
+# PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with
+# SegmentationClassAug. Mean and standard deviation are the model's (`data_preprocessor`), which also turns
+# the BGR of LoadImageFromFile into RGB.
+dataset_type = 'VOCImageLevelDataset'
+data_root = 'data/VOCdevkit/VOC2012'
+crop_size = (512, 512)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomScale', ratio_range=(0.5, 2.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomCropWithBox', crop_size=crop_size),
+    dict(type='PackImageLevelInputs'),
+]
+# Original size.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackImageLevelInputs'),
+]
+# The longer side to that of the crop, then five scales, each also mirrored.
+tta_scale = crop_size
+tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=tta_scale, keep_ratio=True),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in tta_ratios],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackImageLevelInputs')],
+        ],
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/train_aug.txt',
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/val.txt',
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+# Four figures: segmentation, CAM, propagated CAM, classifier.
+val_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
+    dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
+    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+]
+test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

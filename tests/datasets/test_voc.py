@@ -1,0 +1,151 @@
+"""PASCAL VOC with image-level labels."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+import torch
+from mmengine import Config
+from mmengine.dataset import pseudo_collate, worker_init_fn
+from mmseg.datasets import PascalVOCDataset
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from afa_mmseg.datasets import VOCImageLevelDataset
+from tests.datasets.files import write_xml
+
+CONFIG = 'configs/_base_/datasets/voc_image_level.py'
+SPLIT = 'ImageSets/Segmentation/train_aug.txt'
+
+
+def build(root, **kwargs):
+    return DATASETS.build({**dict(type='VOCImageLevelDataset', data_root=str(root), ann_file=SPLIT), **kwargs})
+
+
+def train_dataset(root, request):
+    config = Config.fromfile(request.config.rootpath / CONFIG)
+    return DATASETS.build({**config.train_dataloader.dataset, 'data_root': str(root)})
+
+
+def test_classes_and_palette_are_those_of_mmseg(voc_root):
+    metainfo = build(voc_root).metainfo
+    assert metainfo['classes'] == PascalVOCDataset.METAINFO['classes']
+    assert metainfo['palette'] == PascalVOCDataset.METAINFO['palette']
+
+
+def test_labels_come_from_xml_difficult_objects_included(voc_root):
+    dataset = build(voc_root)
+    labels = [dataset.get_data_info(i)['gt_label'] for i in range(3)]
+    # Positions among VOC's 20 foreground classes in alphabetical order.
+    assert [np.flatnonzero(label).tolist() for label in labels] == [[7, 11], [14], []]
+    assert {label.shape for label in labels} == {(20,)}
+
+
+def test_a_label_file_replaces_the_xml(voc_root):
+    shutil.rmtree(voc_root / 'Annotations')
+    (voc_root / 'labels.csv').write_text('2007_000001,bus\n2007_000002,car\n2007_000003\n')
+    dataset = build(voc_root, label_file='labels.csv')
+    assert [dataset.get_data_info(i)['gt_label'].nonzero()[0].tolist() for i in range(3)] == [[5], [6], []]
+
+
+def test_training_samples_do_not_change_without_masks(voc_root, request):
+    def samples():
+        np.random.seed(3)  # noqa: NPY002
+        dataset = train_dataset(voc_root, request)
+        return [dataset[i] for i in range(len(dataset))]
+
+    before = samples()
+    shutil.rmtree(voc_root / 'SegmentationClassAug')
+    after = samples()
+    assert len(before) == 3
+    for one, other in zip(before, after):
+        assert torch.equal(one['inputs'], other['inputs'])
+        assert torch.equal(one['data_samples'].gt_label, other['data_samples'].gt_label)
+        assert one['data_samples'].metainfo == other['data_samples'].metainfo
+        assert 'gt_sem_seg' not in other['data_samples']
+
+
+def test_validation_without_masks_is_refused_up_front(voc_root, request):
+    shutil.rmtree(voc_root / 'SegmentationClassAug')
+    config = Config.fromfile(request.config.rootpath / CONFIG).val_dataloader.dataset
+    with pytest.raises(FileNotFoundError, match=r"seg_map_path'\]` of VOCImageLevelDataset.*SegmentationClassAug"):
+        DATASETS.build({**config, 'data_root': str(voc_root), 'ann_file': SPLIT})
+
+
+def test_test_time_augmentation_gives_five_scales_and_their_mirrors(voc_root, request):
+    config = Config.fromfile(request.config.rootpath / CONFIG)
+    dataset = build(voc_root, pipeline=config.tta_pipeline)
+    views = dataset[0]
+    # 56 x 40 with the longer side at 512.
+    sizes = [(366, 512)[axis] * ratio for ratio in (0.5, 0.75, 1, 1.25, 1.5) for _ in range(2) for axis in range(2)]
+    assert [side for view in views['inputs'] for side in view.shape[1:]] == pytest.approx(sizes, abs=1)
+    assert [data.flip for data in views['data_samples']] == [False, True] * 5
+    for plain, mirrored in zip(views['inputs'][::2], views['inputs'][1::2]):
+        assert torch.equal(plain.flip(-1), mirrored)
+    assert {data.gt_sem_seg.data.shape for data in views['data_samples']} == {(1, 40, 56)}
+
+
+def test_worker_seeds_make_batches_repeatable_and_workers_differ(voc_root, request):
+    def boxes(seed):
+        loader = DataLoader(
+            train_dataset(voc_root, request),
+            batch_size=1,
+            num_workers=2,
+            collate_fn=pseudo_collate,
+            worker_init_fn=lambda i: worker_init_fn(i, num_workers=2, rank=0, seed=seed),
+        )
+        return [batch['data_samples'][0].img_box for batch in loader]
+
+    first = boxes(1)
+    assert first == boxes(1)
+    assert first != boxes(2)
+    assert first[0] != first[1]
+
+
+@pytest.mark.parametrize(
+    ('break_it', 'kind', 'words'),
+    [
+        (
+            lambda root: shutil.rmtree(root),
+            FileNotFoundError,
+            ['`data_root`', 'VOC2012', 'host.robots.ox.ac.uk', '--cfg-options'],
+        ),
+        (
+            lambda root: (root / 'Annotations' / '2007_000002.xml').unlink(),
+            FileNotFoundError,
+            ['`xml_dir`', '1 of 3', "'2007_000002'", '.xml', '`label_file`'],
+        ),
+        (
+            lambda root: shutil.rmtree(root / 'Annotations'),
+            FileNotFoundError,
+            ['`xml_dir`', 'no such folder', 'Annotations', '`label_file`'],
+        ),
+        (
+            lambda root: write_xml(root / 'Annotations' / '2007_000002.xml', ['aeroplan']),
+            ValueError,
+            ['2007_000002.xml', "'aeroplan'", "did you mean 'aeroplane'", 'tvmonitor'],
+        ),
+        (
+            lambda root: (root / SPLIT).write_text('/JPEGImages/2007_000001.jpg /SegmentationClassAug/2007_000001.png'),
+            ValueError,
+            ['`ann_file`', '/JPEGImages/2007_000001.jpg', 'one id a line'],
+        ),
+    ],
+)
+def test_errors_name_field_value_and_remedy(voc_root, break_it, kind, words):
+    break_it(voc_root)
+    with pytest.raises(kind) as error:
+        build(voc_root)
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+def test_thousands_of_xml_files_are_read_in_seconds(tmp_path):
+    ids = [f'{i:06d}' for i in range(2000)]
+    (tmp_path / 'JPEGImages').mkdir()
+    for i in ids:
+        (tmp_path / 'JPEGImages' / f'{i}.jpg').touch()
+        write_xml(tmp_path / 'Annotations' / f'{i}.xml', ['cat', 'dog', 'person'])
+    start = time.perf_counter()
+    assert len(VOCImageLevelDataset(data_root=str(tmp_path))) == 2000
+    assert time.perf_counter() - start < 5
