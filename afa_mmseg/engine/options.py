@@ -1,0 +1,183 @@
+"""The command line options that ``tools/train.py`` and ``tools/test.py`` know, applied to a config."""
+
+import argparse
+import os
+import os.path as osp
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, Optional
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+
+from .launch import LAUNCHERS
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing have in common."""
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/CONFIG)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values: a.b=1 c="[1,2]" d="(x,y)"; no white space in a value',
+    )
+    parser.add_argument(
+        '--launcher', choices=LAUNCHERS, default='none', help='what started the processes (default: none)'
+    )
+    # Old launchers pass it; the environment says the same.
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+
+
+def load_config(path: str) -> Config:
+    """Read a config file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    require_file(path, 'config')
+    return Config.fromfile(path)
+
+
+def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply ``--cfg-options``, ``--work-dir`` and, where ``args`` has them, ``--amp`` and ``--resume``.
+
+    Args:
+        cfg: Changed in place.
+        args: Parsed options; ``args.config`` names the default work directory.
+
+    Raises:
+        FileNotFoundError: If ``load_from`` names a file that does not exist.
+        ValueError: If ``--amp`` meets an optimiser wrapper that it does not know.
+    """
+    overrides = args.cfg_options or {}
+    cfg.merge_from_dict(overrides)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', Path(args.config).stem)
+    if getattr(args, 'amp', False):
+        enable_amp(cfg)
+    if getattr(args, 'resume', False):
+        set_resume(cfg, explicit='load_from' in overrides)
+    if cfg.get('load_from') is not None:
+        require_file(cfg.load_from, 'load_from')
+
+
+def require_file(path: str, field: str) -> None:
+    """Raise a FileNotFoundError that names ``field`` unless ``path`` is a file or a URL."""
+    if '://' not in path and not osp.isfile(path):
+        raise FileNotFoundError(f'{field} not found: {path}')
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision: float16 with dynamic loss scaling on GPUs, bfloat16 on the CPU."""
+    wrapper = cfg.optim_wrapper
+    name = _type_name(wrapper, default='OptimWrapper')
+    if name not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+        raise ValueError(f'--amp needs optim_wrapper.type OptimWrapper, this config has {name}')
+    if get_device() == 'cpu':
+        wrapper.type = 'CPUAmpOptimWrapper'
+        for gpu_only in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(gpu_only, None)
+    elif name != 'AmpOptimWrapper':
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16')
+
+
+def set_resume(cfg: Config, explicit: bool = False) -> None:
+    """Go on from the newest checkpoint in ``cfg.work_dir``; start anew where there is none.
+
+    The pretrained weights of ``cfg.load_from`` are not what to resume from, though mmengine would take
+    them for it, unless ``explicit`` says that the user named them on the command line.
+    """
+    if explicit:
+        cfg.resume = True
+        return
+    checkpoint = find_checkpoint(cfg.work_dir)
+    cfg.resume = checkpoint is not None
+    if checkpoint is not None:
+        cfg.load_from = checkpoint
+
+
+def find_checkpoint(work_dir: str) -> Optional[str]:
+    """Find the newest complete checkpoint: the recorded one, else the highest iteration or epoch.
+
+    An interrupted run may leave half a file, or a record of a file that was about to be replaced; a
+    moved work directory leaves a record of the old place.
+    """
+    folder = Path(work_dir)
+    record = folder / 'last_checkpoint'
+    recorded = Path(record.read_text().strip()) if record.is_file() else folder
+    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
+    numbered.sort(key=lambda path: int(path.stem.split('_')[1]), reverse=True)
+    for path in (recorded, folder / recorded.name, *numbered):
+        if path.is_file() and zipfile.is_zipfile(path):
+            return str(path)
+    return None
+
+
+def enable_tta(cfg: Config) -> None:
+    """Test with the augmentations of ``cfg.tta_pipeline``.
+
+    Raises:
+        ValueError: If the config has no ``tta_pipeline`` or no ``tta_model``.
+    """
+    missing = [field for field in ('tta_model', 'tta_pipeline') if cfg.get(field) is None]
+    if missing:
+        raise ValueError(f"--tta needs {' and '.join(missing)} in the config: see mmseg's _base_/datasets")
+    _set_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def save_predictions(cfg: Config, folder: str) -> None:
+    """Write the label map of every test image to ``folder`` as PNG.
+
+    Raises:
+        ValueError: If no IoUMetric in ``cfg.test_evaluator`` could do it.
+    """
+    metrics = [metric for metric in _metrics(cfg.test_evaluator) if _type_name(metric) == 'IoUMetric']
+    if not metrics:
+        raise ValueError('--out needs an IoUMetric in test_evaluator, which writes the pictures')
+    metrics[0]['output_dir'] = folder
+    os.makedirs(folder, exist_ok=True)  # IoUMetric does so in the main process only, and others may be first
+
+
+def draw_predictions(cfg: Config, folder: Optional[str] = None, show: bool = False, wait_time: float = 2.0) -> None:
+    """Paint predictions over the test images: into ``folder``, or in a window with ``show``."""
+    hook = _section(_section(cfg, 'default_hooks'), 'visualization', type='SegVisualizationHook')
+    hook.update(draw=True, show=show, wait_time=wait_time)
+    visualizer = _section(cfg, 'visualizer', type='SegLocalVisualizer', name='visualizer')
+    if folder is not None:
+        visualizer.save_dir = folder
+    if not visualizer.get('vis_backends'):
+        visualizer.vis_backends = [dict(type='LocalVisBackend')]
+
+
+def _section(node: Any, key: str, **default: str) -> Any:
+    if node.get(key) is None:
+        node[key] = default
+    return node[key]
+
+
+def _type_name(node: dict, default: str = '') -> str:
+    kind = node.get('type', default)
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _metrics(evaluator: Any) -> list[dict]:
+    if isinstance(evaluator, (list, tuple)):
+        return [metric for item in evaluator for metric in _metrics(item)]
+    return _metrics(evaluator.metrics) if 'metrics' in evaluator else [evaluator]
+
+
+def _set_pipeline(dataset: dict, pipeline: list) -> None:
+    """Set the pipeline of a data set, inside wrappers such as ConcatDataset too."""
+    wrapped = [dataset['dataset']] if 'dataset' in dataset else []
+    inner = dataset.get('datasets') or wrapped
+    for child in inner:
+        _set_pipeline(child, pipeline)
+    if not inner:
+        dataset['pipeline'] = pipeline

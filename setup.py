@@ -1,0 +1,71 @@
+"""Packaging of afa-mmseg. Settings of the tools (ruff, mypy, pytest) stand in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# The mm* packages are extras, as OpenMMLab's own projects have it: OneDL's and OpenMMLab's distributions
+# install to the same folders, so a plain install must never pull one family over the other.
+# `pip install -e ".[onedl]"` is the tested stack (Python 3.10 or newer).
+EXTRAS = {
+    'onedl': [
+        'onedl-mmcv>=2.3.6',
+        'onedl-mmengine>=0.10.12',
+        'onedl-mmsegmentation>=1.4.2',
+        'onedl-mmpretrain>=1.3.6',
+        'torchvision',  # mmpretrain imports it without declaring it
+    ],
+    'openmmlab': [
+        'mmcv>=2.1',
+        'mmengine>=0.10',
+        'mmsegmentation>=1.2.2',
+        'mmpretrain>=1.2',
+        'torchvision',
+        'ftfy',  # mmsegmentation imports these two without declaring them
+        'regex',
+    ],
+    'test': [
+        'pytest>=8,<10',
+        'ruff>=0.17.6,<0.18',  # another minor release formats differently
+        'mypy>=2.4,<2.5',
+        'codespell>=2.4,<2.5',
+        'setuptools>=70.1',  # builds the wheel that a test installs
+    ],
+}
+EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
+
+
+def read(name: str) -> str:
+    path = ROOT / name
+    return path.read_text(encoding='utf-8') if path.is_file() else ''
+
+
+def version() -> str:
+    scope: dict = {}
+    exec(read('afa_mmseg/version.py'), scope)
+    return scope['__version__']
+
+
+setup(
+    name='afa-mmseg',
+    version=version(),
+    description='Learning affinity from attention (AFA): semantic segmentation from image-level labels, '
+    'for MMSegmentation',
+    long_description=read('README.md'),
+    long_description_content_type='text/markdown',
+    author='The afa-mmseg authors',
+    license='Apache-2.0',
+    keywords='weakly supervised semantic segmentation, transformers, class activation map, mmsegmentation',
+    packages=find_packages(include=['afa_mmseg', 'afa_mmseg.*']),
+    python_requires='>=3.9',
+    install_requires=['torch>=2.0', 'numpy'],
+    extras_require=EXTRAS,
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

@@ -1,0 +1,177 @@
+"""Importing the package: a clear message without the mm* stack, registration from anywhere, layers kept apart."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+GOOD = dict(mmengine='0.10.4', mmcv='2.1.0', mmseg='1.2.2')
+REGISTERED = dict(
+    MODELS=['AttnMixVisionTransformer', 'AFAHead', 'WeaklySupervisedSegmentor', 'PAR', 'PAMR'],
+    DATASETS=['ImageLevelDataset', 'VOCImageLevelDataset'],
+    HOOKS=['AverageNormStatsHook', 'InterruptHook'],
+    OPTIM_WRAPPERS=['CPUAmpOptimWrapper'],
+)
+
+
+def write_stubs(folder, versions=GOOD, utils='', distributions=()):
+    """Write modules that look like the mm* packages; ``utils`` is the code of ``mmseg.utils``."""
+    for name, version in versions.items():
+        (folder / name).mkdir()
+        (folder / name / '__init__.py').write_text(f'__version__ = {version!r}\n')
+    if 'mmseg' in versions:
+        (folder / 'mmseg' / 'utils.py').write_text(utils)
+    for name in distributions:
+        info = folder / f'{name.replace("-", "_")}-9.9.dist-info'
+        info.mkdir()
+        (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 9.9\n')
+
+
+def import_error(stubs, root=REPO):
+    """Import the package where nothing but ``stubs`` is installed; return the message of its ImportError."""
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(stubs), str(root)])}
+    code = 'try:\n    import afa_mmseg\nexcept ImportError as error:\n    print(error)'
+    command = [sys.executable, '-S', '-c', code]  # -S: no site-packages
+    process = subprocess.run(command, cwd=stubs, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def without(name):
+    return {key: version for key, version in GOOD.items() if key != name}
+
+
+@pytest.mark.parametrize('name', GOOD)
+def test_missing_package_is_named(tmp_path, name):
+    write_stubs(tmp_path, without(name))
+    message = import_error(tmp_path)
+    assert message.count('\n  - ') == 1
+    assert f'{name} is not installed' in message
+    assert f'pip install -e "{REPO}[onedl]"' in message
+    assert 'Never mix the two families' in message
+
+
+def test_all_problems_stand_in_one_message(tmp_path):
+    message = import_error(tmp_path)
+    assert [f'{name} is not installed' in message for name in GOOD] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ('name', 'version', 'minimum'),
+    [('mmengine', '0.9.1', '0.10.0'), ('mmcv', '1.7.2', '2.0.0'), ('mmseg', '1.1.2', '1.2.0')],
+)
+def test_old_package_is_named_with_both_versions(tmp_path, name, version, minimum):
+    write_stubs(tmp_path, {**GOOD, name: version})
+    assert f'{name} {version} is too old, at least {minimum} is needed' in import_error(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('code', 'reason', 'hint'),
+    [
+        ('import mmcv._ext', "ModuleNotFoundError: No module named 'mmcv._ext'", 'MMCV_WITH_OPS=1 pip install'),
+        ('import ftfy', "ModuleNotFoundError: No module named 'ftfy'", 'pip install ftfy regex'),
+        ('import pkg_resources', "No module named 'pkg_resources'", 'pip install "setuptools<81"'),
+        ('assert False, "MMCV==2.9 is incompatible"', 'AssertionError: MMCV==2.9 is incompatible', ''),
+    ],
+)
+def test_broken_package_is_explained(tmp_path, code, reason, hint):
+    write_stubs(tmp_path, utils=code)
+    message = import_error(tmp_path)
+    assert 'mmseg is installed but cannot be imported' in message
+    assert reason in message
+    assert hint in message
+
+
+def test_an_openmmlab_environment_is_told_to_stay_one(tmp_path):
+    write_stubs(tmp_path, without('mmseg'), distributions=['mmcv', 'mmengine'])
+    message = import_error(tmp_path)
+    assert f'pip install -e "{REPO}[openmmlab]"' in message
+    assert '[onedl]' not in message
+
+
+def test_mixed_families_are_reported_with_the_way_out(tmp_path):
+    write_stubs(tmp_path, without('mmseg'), distributions=['mmcv', 'onedl-mmcv'])
+    message = import_error(tmp_path)
+    assert 'onedl-mmcv and mmcv both install `mmcv`' in message
+    assert 'pip uninstall -y onedl-mmengine mmengine onedl-mmcv mmcv' in message
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """A throw-away, non-editable install. It is built from a copy, for building leaves files behind."""
+    folder = tmp_path_factory.mktemp('install')
+    source, target = folder / 'source', folder / 'target'
+    shutil.copytree(REPO / 'afa_mmseg', source / 'afa_mmseg', ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'LICENSE'):
+        shutil.copy(REPO / name, source)
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index']
+    subprocess.run([*command, '--target', str(target), str(source)], check=True)
+    return target
+
+
+def test_install_holds_the_whole_package_and_nothing_else(installed):
+    expected = {path.relative_to(REPO) for path in (REPO / 'afa_mmseg').rglob('*.py')}
+    assert {path.relative_to(installed) for path in (installed / 'afa_mmseg').rglob('*.py')} == expected
+    assert [path.name.split('-')[0] for path in installed.iterdir()] == ['afa_mmseg'] * 2
+
+
+def test_message_of_an_install_names_the_distribution(tmp_path, installed):
+    write_stubs(tmp_path, without('mmseg'))
+    assert 'pip install "afa-mmseg[onedl]"' in import_error(tmp_path, installed)
+
+
+def test_a_config_registers_everything_from_any_folder(tmp_path, installed):
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['afa_mmseg'])\n")
+    code = f"""
+from mmengine.config import Config
+Config.fromfile('config.py')
+import sys
+from importlib import metadata
+import mmseg.registry
+package = sys.modules['afa_mmseg']
+assert package.__file__.startswith({str(installed)!r}), package.__file__
+assert package.__version__ == metadata.version('afa-mmseg')
+for registry, names in {REGISTERED!r}.items():
+    for name in names:
+        found = getattr(mmseg.registry, registry).get(name)
+        assert found is not None and found.__module__.startswith('afa_mmseg.'), (name, found)
+"""
+    environment = {**os.environ, 'PYTHONPATH': str(installed)}
+    process = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+def imported_modules(path):
+    """Absolute names of all modules that a file imports; relative imports are resolved."""
+    package = ['afa_mmseg', *path.relative_to(REPO / 'afa_mmseg').parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            yield '.'.join([*base, *(node.module or '').split('.')])
+
+
+FUNCTIONAL = sorted((REPO / 'afa_mmseg' / 'functional').rglob('*.py'))
+
+
+def test_functional_files_are_found():
+    assert {'par.py', 'cam.py', 'affinity.py'} <= {path.name for path in FUNCTIONAL}
+
+
+@pytest.mark.parametrize('path', FUNCTIONAL, ids=lambda path: path.name)
+def test_functional_imports_torch_and_itself_only(path):
+    allowed = {'torch', *sys.stdlib_module_names}
+    foreign = [
+        name
+        for name in imported_modules(path)
+        if name.split('.')[0] not in allowed and not name.startswith('afa_mmseg.functional')
+    ]
+    assert foreign == []

@@ -1,0 +1,88 @@
+# Sourced by dist_*.sh and slurm_*.sh: checks of their arguments, and how processes are started.
+
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PYTHON=${PYTHON:-$(command -v python || echo python3)}
+
+die() {
+    echo "$(basename "$0"): $*" >&2
+    exit 2
+}
+
+# need_arguments COUNT "$@": the usage, taken from the script's own header, unless there are COUNT arguments.
+need_arguments() {
+    local count=$1
+    shift
+    if (($# < count)) || [[ $1 == -h || $1 == --help ]]; then
+        sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+    fi
+}
+
+need_file() {
+    [[ $2 == *://* || -f $2 ]] || die "$1 not found: $2"
+}
+
+need_number() {
+    [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1 must be a positive number, got '$2'"
+}
+
+has_gpu() {
+    [[ ${CUDA_VISIBLE_DEVICES-unset} != -1 && -n ${CUDA_VISIBLE_DEVICES-unset} ]] &&
+        nvidia-smi -L 2>/dev/null | grep -q '^GPU'
+}
+
+# share_cores PROCS: as many threads for each process as there are cores for it.
+share_cores() {
+    local cores
+    cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > $1 ? cores / $1 : 1))}
+}
+
+# keep_memory: glibc gives large blocks back at once, and the page faults can double the time of CPU tensors.
+keep_memory() {
+    export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
+    export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-8589934592}
+    export MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
+}
+
+free_port() {
+    "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# launch_torchrun PROCS SCRIPT ARGS...: start SCRIPT on this node; exec, so that Ctrl-C reaches torchrun itself.
+launch_torchrun() {
+    local procs=$1 nnodes=${NNODES:-1}
+    shift
+    if [[ $nnodes == 1 ]]; then
+        PORT=${PORT:-$(free_port)}
+    fi
+    if ! has_gpu; then
+        share_cores "$procs"
+        keep_memory
+    fi
+    exec "$PYTHON" -m torch.distributed.run \
+        --nnodes="$nnodes" \
+        --node_rank="${NODE_RANK:-0}" \
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+        --master_port="${PORT:-29500}" \
+        --nproc_per_node="$procs" \
+        "$@" --launcher pytorch
+}
+
+# launch_srun PARTITION JOB_NAME SCRIPT ARGS...
+launch_srun() {
+    local partition=$1 job=$2
+    shift 2
+    local per_node=${GPUS_PER_NODE:-4} resources=()
+    if [[ $per_node == 0 ]]; then
+        resources=(--ntasks="${NUM_PROCS:-2}")
+    else
+        resources=(--gres=gpu:"$per_node" --ntasks="${GPUS:-4}" --ntasks-per-node="$per_node")
+    fi
+    # All tasks inherit the port; a random one keeps two jobs on one node apart.
+    export MASTER_PORT=${MASTER_PORT:-${PORT:-$((20000 + RANDOM % 20000))}}
+    # shellcheck disable=SC2086  # SRUN_ARGS holds several words
+    exec srun --partition="$partition" --job-name="$job" "${resources[@]}" \
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+        "$PYTHON" -u "$@" --launcher slurm
+}

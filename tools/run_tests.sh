@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Install into .venv, check the code, run the tests; exit non-zero if anything failed.
+#
+#   bash tools/run_tests.sh [options of pytest]
+#
+# Tests marked slow run in CI only (CI=true), or when asked for: bash tools/run_tests.sh -m slow
+
+set -uo pipefail
+source "$(dirname "$0")/_venv.sh"
+source "$ROOT/tools/_launch.sh"
+cd "$ROOT"
+use_venv onedl,test || exit 1
+keep_memory
+
+results=() failed=0
+
+# check NAME COMMAND...: run it, remember how it ended.
+check() {
+    local name=$1
+    shift
+    stage "$name"
+    if "$@"; then
+        results+=(" $name ok")
+    else
+        results+=(" $name FAILED")
+        failed=1
+    fi
+}
+
+join() {
+    local IFS=,
+    echo "${results[*]}"
+}
+
+selection=()
+if [[ ${CI:-} == true ]]; then
+    export PYTHONUNBUFFERED=1 NO_COLOR=1
+elif [[ " $* " != *" -m"* ]]; then
+    selection=(-m 'not slow')
+fi
+
+check ruff ruff check .
+check format ruff format --check .
+check codespell codespell
+check mypy mypy
+echo "so far:$(join)"
+check pytest python -m pytest ${selection[@]+"${selection[@]}"} "$@"
+
+[[ $failed == 0 ]] || echo "run_tests.sh:$(join)" >&2
+exit "$failed"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train on a Slurm cluster.
+#
+#   [GPUS=8] [GPUS_PER_NODE=4] bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
+#
+# GPUS_PER_NODE=0 asks for no GPUs and starts NUM_PROCS (2) processes on CPUs (gloo).
+# Also read: CPUS_PER_TASK (5), SRUN_ARGS, MASTER_PORT (a random one), PYTHON (python).
+
+set -euo pipefail
+source "$(dirname "$0")/_launch.sh"
+
+need_arguments 3 "$@"
+need_file config "$3"
+launch_srun "$1" "$2" "$TOOLS/train.py" "${@:3}"

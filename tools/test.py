@@ -1,0 +1,71 @@
+"""Evaluate a checkpoint, on GPUs or on the CPU.
+
+python tools/test.py CONFIG CHECKPOINT [options]                  one process
+bash tools/dist_test.sh CONFIG CHECKPOINT NUM_PROCS [options]     several
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
+
+from mmengine.config import Config  # noqa: E402
+
+from afa_mmseg.engine import (  # noqa: E402
+    add_common_options,
+    apply_common_options,
+    build_runner,
+    draw_predictions,
+    enable_tta,
+    load_config,
+    prepare_runtime,
+    require_file,
+    save_predictions,
+    shut_down,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint, on GPUs or on the CPU')
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('checkpoint', help='path or URL of the checkpoint')
+    parser.add_argument('--out', metavar='DIR', help='write the predicted label maps there, as PNG')
+    parser.add_argument('--show-dir', metavar='DIR', help='paint predictions over the pictures, there (one process)')
+    parser.add_argument('--show', action='store_true', help='show them in a window instead')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds per picture with --show')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation: tta_pipeline of the config')
+    add_common_options(parser)
+    return parser.parse_args()
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    cfg = load_config(args.config)
+    require_file(args.checkpoint, 'checkpoint')
+    cfg.load_from = args.checkpoint
+    apply_common_options(cfg, args)
+    if args.tta:
+        enable_tta(cfg)
+    if args.out is not None:
+        save_predictions(cfg, args.out)
+    if args.show or args.show_dir is not None:
+        draw_predictions(cfg, args.show_dir, args.show, args.wait_time)
+    return cfg
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        cfg = build_config(args)
+        prepare_runtime(cfg, args.launcher)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'test.py: error: {error}')
+    runner = build_runner(cfg)
+    if args.show_dir is not None and runner.world_size > 1:
+        runner.logger.warning('--show-dir: only the pictures of the main process are painted, mmseg does no more')
+    runner.test()
+    shut_down()
+
+
+if __name__ == '__main__':
+    main()
