@@ -163,6 +163,27 @@ def test_validation_cams_equal_the_reference(golden, tiny_segmentor, field):
     assert torch.equal(scores.argmax(0), data[key][0])
 
 
+def test_propagated_cams_follow_the_affinity_that_test_cfg_names(tiny_segmentor, inputs):
+    sample = make_samples([[1]], ori_shape=(64, 64))[0]
+    output = tiny_segmentor.extract_cam(inputs[:1])
+    maps = {}
+    for scale in ('image', 'largest'):
+        tiny_segmentor.test_cfg = ConfigDict(mode='whole', with_cam=True, affinity_scale=scale, bkg_score=0.5)
+        with torch.no_grad():
+            maps[scale] = tiny_segmentor.predict(inputs[:1], [sample.clone()])[0].pred_propagated_cam.data
+    gt_label = sample.gt_label[None]
+    (expected,) = tiny_segmentor.pseudo_labeler.propagate(*output, gt_label, [0.5])
+    assert_close(maps['largest'], expected[0])
+    assert (maps['image'] - expected[0]).abs().max() > 1e-3
+
+
+def test_an_unknown_affinity_scale_is_named():
+    config = tiny_config()
+    config['test_cfg'] = dict(mode='whole', affinity_scale='biggest')
+    with pytest.raises(ValueError, match=r"affinity_scale='biggest' is unknown: choose from image, largest"):
+        MODELS.build(config)
+
+
 def test_samples_without_or_with_wrong_labels_are_named(segmentor, inputs):
     with pytest.raises(KeyError, match=r'no image-level label `gt_label`: use ImageLevelDataset'):
         segmentor.loss(inputs[:1], [SegDataSample(metainfo=dict(img_path='a.jpg'))])

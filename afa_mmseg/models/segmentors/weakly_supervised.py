@@ -22,6 +22,9 @@ from .pseudo_labeler import PseudoLabeler
 
 SampleList = list[SegDataSample]
 
+#: Whose affinity `pred_propagated_cam` is spread along.
+AFFINITY_SCALES = ('image', 'largest')
+
 
 class Phases(NamedTuple):
     """When training learns from what; both bounds are iteration indices, the last of their phase.
@@ -69,8 +72,13 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         train_cfg: Settings of `Phases`.
         test_cfg: mmseg's, and: `with_cam=True` adds `pred_cam`, `pred_propagated_cam` and `pred_score` to
             each prediction, `with_pseudo_label=True` also `pred_refined_cam` and `pred_pseudo_label`;
-            `bkg_score` is the background score of `pred_propagated_cam`.
+            `bkg_score` is the background score of propagated CAMs; `affinity_scale='largest'` spreads
+            `pred_propagated_cam` along the affinity that training uses, 'image' (as the published validation
+            does) along that of the image as it is.
         kwargs: Passed to mmseg's `EncoderDecoder`.
+
+    Raises:
+        ValueError: settings that cannot be, here or in `PseudoLabeler`.
 
     Note:
         Two deliberate differences from the reference: the plain image's scale-1 CAM comes from the training
@@ -96,6 +104,11 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         self.test_cfg: ConfigDict = ConfigDict(test_cfg or dict(mode='whole'))
         self.pseudo_labeler = PseudoLabeler(refiner=refiner, **(pseudo_label or {}))
         self.phases = Phases(**(train_cfg or {}))
+        affinity_scale = self.test_cfg.get('affinity_scale', 'image')
+        if affinity_scale not in AFFINITY_SCALES:
+            raise ValueError(
+                f"test_cfg.affinity_scale='{affinity_scale}' is unknown: choose from {', '.join(AFFINITY_SCALES)}"
+            )
 
     # Training
 
@@ -235,39 +248,34 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
 
     def _predict_cams(self, inputs: Tensor, results: SampleList) -> list[dict]:
         """Make the extra fields of each prediction, at the images' original sizes."""
-        head, labeler = self.decode_head, self.pseudo_labeler
+        head = self.decode_head
         features, attentions = self.backbone.forward_with_attention(inputs)
         scores = head.image_logits(features).float().sigmoid()
         affinity = head.affinity(attentions).float()
         output = self.extract_cam(inputs, base=(head.cam_logits(features).float(), affinity))
+        plain = CamOutput(output.cam, affinity, features[-1].shape[-2:])
+        walked = {'image': plain, 'largest': output}[self.test_cfg.get('affinity_scale', 'image')]
         fields = []
         for i, sample in enumerate(results):
             gt_label = (self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float())[None]
             cam = _to_original(output.cam[i] * gt_label[0, :, None, None], sample.metainfo)
-            # The published validation spreads CAMs along the affinity of the plain image, not the largest scale.
-            (propagated,) = labeler.propagate(
-                cam[None],
-                affinity[i : i + 1],
-                features[-1].shape[-2:],
-                gt_label,
-                [self.test_cfg.get('bkg_score', 0.35)],
-            )
-            maps = dict(pred_cam=cam, pred_propagated_cam=propagated[0])
+            maps = dict(pred_cam=cam, pred_propagated_cam=self._propagate(cam[None], walked.select(i), gt_label)[0])
             if self.test_cfg.get('with_pseudo_label', False):
                 maps.update(self._predict_pseudo_label(inputs[i : i + 1], output.select(i), gt_label, sample.metainfo))
             fields.append(dict(pred_score=scores[i], **{name: PixelData(data=x) for name, x in maps.items()}))
         return fields
 
+    def _propagate(self, cam: Tensor, source: CamOutput, gt_label: Tensor) -> Tensor:
+        """Spread CAMs (B, C, H, W) along the affinity of `source` as `test_cfg` has it; (B, C + 1, H, W)."""
+        bkg_score = self.test_cfg.get('bkg_score', 0.35)
+        return self.pseudo_labeler.propagate(cam, source.affinity, source.grid, gt_label, [bkg_score])[0]
+
     def _predict_pseudo_label(self, inputs: Tensor, output: CamOutput, gt_label: Tensor, meta: dict) -> dict:
-        """Make the refined CAMs and the pseudo-label that training on this one image would use."""
+        """Refine propagated CAMs, and make the pseudo-label that training on this one image would use."""
         image, labeler = self.to_rgb(inputs), self.pseudo_labeler
-        low, _ = labeler.propagate(output.cam, output.affinity, output.grid, gt_label, labeler.bkg_scores)
-        boxes = torch.tensor([_whole(inputs)])
-        label = labeler.from_propagated_cam(image, *output, gt_label, boxes)
-        return dict(
-            pred_refined_cam=_to_original(labeler.refine(image, low)[0], meta),
-            pred_pseudo_label=_to_original(label, meta),
-        )
+        refined = labeler.refine(image, self._propagate(output.cam, output, gt_label))
+        label = labeler.from_propagated_cam(image, *output, gt_label, torch.tensor([_whole(inputs)]))
+        return dict(pred_refined_cam=_to_original(refined[0], meta), pred_pseudo_label=_to_original(label, meta))
 
     def _gt_label(self, sample: SegDataSample) -> Tensor:
         """Take the multi-hot image-level label (C,) of a sample, checked."""

@@ -7,12 +7,13 @@ crop_size = (128, 128)
 tta_scale = crop_size
 
 train_pipeline = _base_.train_pipeline
+train_pipeline[1].ratio_range = (0.75, 1.5)
 train_pipeline[-2].crop_size = crop_size
 tta_pipeline = _base_.tta_pipeline
 tta_pipeline[1].scale = tta_scale
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline),
 )

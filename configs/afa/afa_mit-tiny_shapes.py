@@ -1,0 +1,17 @@
+# AFA on ShapesVOC from image-level labels alone: the quickstart. Learns from scratch on two CPU cores.
+_base_ = [
+    '../_base_/models/afa_mit-tiny.py',
+    '../_base_/datasets/shapes_voc.py',
+    '../_base_/schedules/schedule_tiny.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(train_cfg=dict(cls_only_until=450, cam_label_until=600))
+val_cfg = dict(pseudo_label=True)
+val_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.6, prefix='cam'),
+    dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
+    dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),
+    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+]

@@ -1,0 +1,110 @@
+"""Every shipped config is built, trains one step and predicts once, on inputs of its own kind but small."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+SHIPPED = sorted((CONFIGS / 'afa').glob('*.py'))
+VOC = CONFIGS / 'afa/afa_mit-b1_voc.py'
+
+
+def load(path):
+    """Load a config for a network without pretrained weights."""
+    config = Config.fromfile(path)
+    config.model.backbone.init_cfg = None
+    return config
+
+
+def shrink(config):
+    """Make the network of a config cheap: two blocks a stage, and the image of one crop small."""
+    config.model.backbone.num_layers = (1, 1, 1, 2)
+    config.model.data_preprocessor.size = (64, 64)
+    return config
+
+
+def make_batch(num_classes):
+    inputs, samples = [], []
+    for i in range(2):
+        sample = SegDataSample(metainfo=dict(img_box=(0, 64, 8 * i, 64), ori_shape=(64, 64), img_shape=(64, 64)))
+        sample.gt_label = torch.zeros(num_classes - 1)
+        sample.gt_label[[i, i + 2]] = 1
+        sample.gt_sem_seg = PixelData(data=torch.randint(0, num_classes, (1, 64, 64)))
+        inputs.append(torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def test_configs_are_found():
+    assert len(SHIPPED) >= 18
+    assert VOC in SHIPPED
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_config_trains_and_predicts(path):
+    torch.manual_seed(0)
+    config = shrink(load(path))
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    last_phase = config.model.get('train_cfg', {}).get('cam_label_until', 0) + 1
+    MessageHub.get_current_instance().update_info('iter', last_phase)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    batch = make_batch(config.model.decode_head.num_classes)
+    log = model.train().train_step(batch, wrapper)
+    assert all(value.isfinite().all() for value in log.values())
+    assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
+    (first, _) = model.eval().test_step(batch)
+    assert first.pred_sem_seg.data.shape == (1, 64, 64)
+    assert first.pred_sem_seg.data.max() < config.model.decode_head.num_classes
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_config_builds_everything_else(path):
+    config = load(path)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    for scheduler in config.param_scheduler:
+        PARAM_SCHEDULERS.build({**scheduler, 'optimizer': torch.optim.SGD([parameter], lr=1.0)})
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
+            METRICS.build(metric)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        assert DATASETS.get(loader.dataset.type) is not None
+        for transform in loader.dataset.pipeline:
+            TRANSFORMS.build(transform)
+    assert config.train_cfg.max_iters == config.param_scheduler[0].max_iters
+
+
+@pytest.mark.parametrize('path', [p for p in SHIPPED if p.stem.startswith(f'{VOC.stem}_')], ids=lambda path: path.stem)
+def test_an_ablation_differs_from_the_published_model_in_one_place(path):
+    changed = set(flatten(load(path).model).items()) ^ set(flatten(load(VOC).model).items())
+    assert len({key.split('.num_iters')[0].split('.type')[0] for key, _ in changed}) == 1, changed
+
+
+def flatten(config, prefix=''):
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f'{prefix}{key}.'))
+        else:
+            flat[f'{prefix}{key}'] = str(value)
+    return flat
+
+
+def test_published_settings_of_voc():
+    config = load(VOC)
+    assert config.train_cfg.max_iters == 20000
+    assert config.train_dataloader.batch_size == 2
+    assert config.train_pipeline[-2].crop_size == (512, 512)
+    assert config.model.train_cfg == dict(cls_only_until=2000, cam_label_until=6000)
+    assert config.model.pseudo_label == dict(cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55))
+    weights = [config.model.decode_head[f'loss_{name}'].loss_weight for name in ('cls', 'affinity', 'decode')]
+    assert weights == [1.0, 0.1, 0.1]

@@ -1,0 +1,153 @@
+"""The main job as a user does it: make pictures, train with two processes, test, resume, predict."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
+from PIL import Image
+
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from tests.tools.toolbox import REPO, run_tool
+
+CONFIG = REPO / 'configs/afa/afa_mit-tiny_shapes.py'
+OPTIONS = [
+    'model.backbone.num_layers=(1,1,1,2)',
+    'model.train_cfg.cls_only_until=1',
+    'model.train_cfg.cam_label_until=3',
+    'train_cfg.max_iters=6',
+    'train_cfg.val_interval=6',
+    'param_scheduler.0.max_iters=6',
+    'param_scheduler.0.warmup_iters=2',
+    'default_hooks.checkpoint.interval=3',
+    'default_hooks.checkpoint.max_keep_ckpts=-1',
+    'default_hooks.logger.interval=1',
+    'train_dataloader.batch_size=2',
+    'randomness.seed=3',
+]
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """A finished run of six iterations, two in each phase, without a folder of training masks."""
+    root = tmp_path_factory.mktemp('run')
+    make_shapes_voc(str(root / 'data/ShapesVOC'), num_train=8, num_val=4)
+    for mask in (root / 'data/ShapesVOC/SegmentationClassAug').glob('train_*.png'):
+        mask.unlink()
+    output = run_tool('dist_train.sh', CONFIG, 2, '--work-dir', 'wd', '--cfg-options', *OPTIONS, cwd=root, timeout=400)
+    return root, output.stdout
+
+
+def log_of(root):
+    lines = [json.loads(line) for file in sorted(root.glob('wd/2*/vis_data/2*.json')) for line in file.open()]
+    return [line for line in lines if 'loss' in line], [line for line in lines if 'mIoU' in line]
+
+
+def test_training_goes_through_its_phases_and_validates_four_figures(run):
+    root, _ = run
+    training, validation = log_of(root)
+    assert [line['step'] for line in training] == [1, 2, 3, 4, 5, 6]
+    assert [line['loss_seg'] > 0 for line in training] == [False, False, True, True, True, True]
+    assert all(np.isfinite(line['loss']) for line in training)
+    assert all(line['positive_pairs'] > 0 for line in training[2:])
+    (figures,) = validation
+    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'cls/f1-score'):
+        assert 0 <= figures[key] <= 100
+    assert figures['cam/mIoU'] > 5
+
+
+def test_testing_the_checkpoint_repeats_the_validation(run):
+    root, _ = run
+    figures = log_of(root)[1][0]
+    arguments = [CONFIG, 'wd/iter_6.pth', '--work-dir', 'test', '--out', 'png', '--show-dir', 'shown']
+    options = ['--cfg-options', OPTIONS[0]]
+    run_tool('test.py', *arguments, *options, cwd=root, timeout=300)
+    (result,) = [json.loads(file.read_text()) for file in root.glob('test/2*/2*.json')]
+    assert result['mIoU'] == pytest.approx(figures['mIoU'], abs=0.02)
+    labels = [np.array(Image.open(file)) for file in sorted((root / 'png').glob('val_*.png'))]
+    assert len(labels) == 4
+    assert all(label.shape == (128, 128) and label.max() < 7 for label in labels)
+    assert list((root / 'test').rglob('shown/**/*.png'))
+
+
+def test_test_time_augmentation_runs(run):
+    root, _ = run
+    run_tool('test.py', CONFIG, 'wd/iter_6.pth', '--work-dir', 'tta', '--tta', '--cfg-options', OPTIONS[0], cwd=root)
+    (result,) = [json.loads(file.read_text()) for file in root.glob('tta/2*/2*.json')]
+    assert 0 <= result['mIoU'] <= 100
+
+
+def test_a_resumed_run_goes_on_with_the_same_schedule(run):
+    root, _ = run
+    whole = log_of(root)[0]
+    again = root / 'again'
+    again.mkdir()
+    shutil.copytree(root / 'data', again / 'data')
+    (again / 'wd').mkdir()
+    shutil.copy(root / 'wd/iter_3.pth', again / 'wd')
+    run_tool(
+        'dist_train.sh', CONFIG, 2, '--work-dir', 'wd', '--resume', '--cfg-options', *OPTIONS, cwd=again, timeout=400
+    )
+    resumed = log_of(again)[0]
+    assert [line['step'] for line in resumed] == [4, 5, 6]
+    for line, expected in zip(resumed, whole[3:]):
+        assert line['lr'] == pytest.approx(expected['lr'], rel=1e-9)
+        assert line['loss_seg'] > 0
+
+
+def test_mmsegs_apis_work_on_config_and_checkpoint(run, tmp_path):
+    root, _ = run
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict({'model.backbone.num_layers': (1, 1, 1, 2)})
+    checkpoint = str(root / 'wd/iter_6.pth')
+    picture = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
+    model = init_model(config, checkpoint, device='cpu')
+    assert model.dataset_meta['classes'][1] == 'disc'
+    result = inference_model(model, picture)
+    assert result.pred_sem_seg.shape == (128, 128)
+    assert 'pred_cam' not in result
+    assert torch.equal(result.seg_logits.data.argmax(0), result.pred_sem_seg.data[0])
+    drawn = tmp_path / 'drawn.png'
+    show_result_pyplot(model, picture, result, show=False, out_file=str(drawn))
+    assert np.array(Image.open(drawn)).std() > 1
+    with model.predicting_cams(pseudo_label=True):
+        result = inference_model(model, picture)
+    assert result.pred_cam.data.shape == (6, 128, 128)
+    assert result.pred_pseudo_label.data.shape == (1, 128, 128)
+
+
+def test_mmsegs_inferencer_works_on_the_dumped_config(run):
+    root, _ = run
+    (dumped,) = root.glob('wd/2*/vis_data/config.py')
+    picture = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
+    inferencer = MMSegInferencer(str(dumped), str(root / 'wd/iter_6.pth'), device='cpu')
+    assert np.asarray(inferencer(picture)['predictions']).shape == (128, 128)
+
+
+def test_missing_data_is_named(tmp_path):
+    process = run_tool('train.py', CONFIG, '--work-dir', 'wd', cwd=tmp_path, check=False)
+    assert process.returncode != 0
+    assert 'data/ShapesVOC' in process.stdout
+    assert 'make_shapes_voc.py' in process.stdout
+
+
+def test_the_report_draws_a_picture_for_each_validation_image(run):
+    root, _ = run
+    output = run_tool('quickstart_report.py', '--afa', 'wd', '--out', 'report', cwd=root, timeout=300).stdout
+    pictures = sorted((root / 'report/pictures').glob('*.png'))
+    assert [picture.stem for picture in pictures] == [f'val_{i:06d}' for i in range(4)]
+    assert np.array(Image.open(pictures[0])).shape[1] == 6 * 256 + 5 * 4
+    table = (root / 'report/summary.md').read_text()
+    for row in ('CAM', 'propagated CAM', 'refined pseudo-label', 'segmentation'):
+        assert f'| {row} |' in table
+    assert table.split('\n')[0] in output
+    assert f'| segmentation | {log_of(root)[1][0]["mIoU"]:.1f} |' in table
+
+
+def test_a_report_on_nothing_says_what_to_do(tmp_path):
+    process = run_tool('quickstart_report.py', '--afa', 'nothing', '--out', 'report', cwd=tmp_path, check=False)
+    assert process.returncode != 0
+    assert 'no trained run in nothing: train it' in process.stdout
