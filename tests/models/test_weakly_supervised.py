@@ -164,7 +164,7 @@ def test_validation_cams_equal_the_reference(golden, tiny_segmentor, field):
 
 
 def test_propagated_cams_follow_the_affinity_that_test_cfg_names(tiny_segmentor, inputs):
-    sample = make_samples([[1]], ori_shape=(64, 64))[0]
+    sample = make_samples([[1]], ori_shape=(64, 64), img_shape=(64, 64))[0]
     output = tiny_segmentor.extract_cam(inputs[:1])
     maps = {}
     for scale in ('image', 'largest'):
