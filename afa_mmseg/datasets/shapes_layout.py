@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw
 Polygon = list[tuple[float, float]]
 
 #: How often a picture has one, two, three objects.
-COUNT_SHARES = (0.35, 0.45, 0.2)
+COUNT_SHARES = (0.4, 0.5, 0.1)
 #: Object width as a fraction of the picture's, by the number of objects.
-WIDTH_RANGES = {1: (0.5, 0.65), 2: (0.45, 0.65), 3: (0.38, 0.52)}
+WIDTH_RANGES = {1: (0.55, 0.75), 2: (0.5, 0.68), 3: (0.42, 0.55)}
 #: How often an object is of a class that the picture does not have yet, at the least.
 NEW_CLASS_SHARE = 0.85
 #: An object counts if this part of it is in the picture and not hidden ...

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(train_cfg=dict(cls_only_until=450, cam_label_until=600))
+model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=550))
 val_cfg = dict(pseudo_label=True)
 val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
