@@ -54,6 +54,7 @@ def validate(work_dir: str, out: str, *, panels: bool) -> dict:
         cfg[name] = None
     cfg.work_dir, cfg.load_from, cfg.resume, cfg.launcher = osp.join(out, 'logs'), checkpoint, False, 'none'
     cfg.model_wrapper_cfg = None
+    cfg.default_hooks.checkpoint = None  # it would look for the best checkpoint of a training
     if panels:
         cfg.custom_hooks = [dict(type='CAMPanelHook', out_dir=osp.join(out, 'pictures'))]
     prepare_runtime(cfg, 'none')

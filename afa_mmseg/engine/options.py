@@ -148,7 +148,7 @@ def save_predictions(cfg: Config, folder: str) -> None:
 def draw_predictions(cfg: Config, folder: Optional[str] = None, show: bool = False, wait_time: float = 2.0) -> None:
     """Paint predictions over the test images: into ``folder``, or in a window with ``show``."""
     hook = _section(_section(cfg, 'default_hooks'), 'visualization', type='SegVisualizationHook')
-    hook.update(draw=True, show=show, wait_time=wait_time)
+    hook.update(draw=True, show=show, wait_time=wait_time, interval=1)
     visualizer = _section(cfg, 'visualizer', type='SegLocalVisualizer', name='visualizer')
     if folder is not None:
         visualizer.save_dir = folder

@@ -82,8 +82,10 @@ def panel_of_sample(image: Image, sample: dict, palette: Sequence, ground_truth:
     if 'pred_cam' in sample:
         tiles.append(('CAM', overlay_scores(image, sample['pred_cam'], palette)))
     if 'pred_propagated_cam' in sample:
-        spread = sample['pred_propagated_cam'][1:]
-        tiles.append(('propagated CAM', overlay_scores(image, spread / max(spread.max(), 1e-5), palette)))
+        # After a softmax over few classes scores differ little: stretch each class's to [0, 1].
+        scores = sample['pred_propagated_cam'][1:]
+        low, high = (reduce(scores, axis=(1, 2), keepdims=True) for reduce in (np.min, np.max))
+        tiles.append(('propagated CAM', overlay_scores(image, (scores - low) / (high - low + 1e-5), palette)))
     if 'pred_pseudo_label' in sample:
         tiles.append(('pseudo-label', overlay_label(image, sample['pred_pseudo_label'], palette)))
     tiles.append(('prediction', overlay_label(image, sample['pred_sem_seg'], palette)))
