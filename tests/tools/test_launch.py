@@ -317,6 +317,8 @@ def test_out_without_a_metric_that_writes():
 def test_show_dir_needs_nothing_in_the_config(given):
     cfg = Config(given)
     draw_predictions(cfg, 'pictures')
-    assert cfg.default_hooks.visualization == dict(type='SegVisualizationHook', draw=True, show=False, wait_time=2.0)
+    assert cfg.default_hooks.visualization == dict(
+        type='SegVisualizationHook', draw=True, show=False, wait_time=2.0, interval=1
+    )
     assert cfg.visualizer.save_dir == 'pictures'
     assert cfg.visualizer.vis_backends == [ConfigDict(type='LocalVisBackend')]
