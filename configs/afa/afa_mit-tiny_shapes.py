@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(train_cfg=dict(cls_only_until=320, cam_label_until=440))
+model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=550))
 val_cfg = dict(pseudo_label=True)
 val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
@@ -15,5 +15,3 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
 ]
-
-randomness = dict(seed=0)
