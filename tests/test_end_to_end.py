@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
 from PIL import Image
 
+from afa_mmseg.datasets import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from tests.tools.toolbox import REPO, run_tool
 
@@ -73,11 +74,20 @@ def test_testing_the_checkpoint_repeats_the_validation(run):
     assert len(list((root / 'shown').rglob('*.png'))) == 4
 
 
-def test_test_time_augmentation_runs(run):
+def test_submission_files_come_from_scales_mirror_and_crf_in_two_processes(run):
     root, _ = run
-    run_tool('test.py', CONFIG, 'wd/iter_6.pth', '--work-dir', 'tta', '--tta', '--cfg-options', OPTIONS[0], cwd=root)
-    (result,) = [json.loads(file.read_text()) for file in root.glob('tta/2*/2*.json')]
-    assert 0 <= result['mIoU'] <= 100
+    options = ['model.test_cfg.crf.num_iters=3', 'tta_model.scales=[0.5,1.0]', OPTIONS[0]]
+    without_truth = ['test_evaluator.format_only=True', 'test_evaluator.output_dir=submission']
+    arguments = [CONFIG, 'wd/iter_6.pth', 2, '--work-dir', 'tta', '--tta', '--cfg-options', *options]
+    run_tool('dist_test.sh', *arguments, *without_truth, cwd=root, timeout=300)
+    plain = {file.name: np.array(Image.open(file)) for file in (root / 'submission').iterdir()}
+    run_tool('dist_test.sh', *arguments, '--out', 'palette', cwd=root, timeout=300)
+    pictures = {file.name: Image.open(file) for file in (root / 'palette').iterdir()}
+    assert sorted(pictures) == sorted(plain) == [f'val_{i:06d}.png' for i in range(4)]
+    for name, picture in pictures.items():
+        assert picture.mode == 'P'
+        assert picture.getpalette()[3:6] == ShapesVOCDataset.METAINFO['palette'][1]
+        assert np.array_equal(np.array(picture), plain[name])
 
 
 def test_a_resumed_run_goes_on_with_the_same_schedule(run):
@@ -141,7 +151,7 @@ def test_the_report_draws_a_picture_for_each_validation_image(run):
     assert [picture.stem for picture in pictures] == [f'val_{i:06d}' for i in range(4)]
     assert np.array(Image.open(pictures[0])).shape[1] == 6 * 256 + 5 * 4
     table = (root / 'report/summary.md').read_text()
-    for row in ('CAM', 'propagated CAM', 'refined pseudo-label', 'segmentation'):
+    for row in ('CAM', 'propagated CAM', 'refined pseudo-label', 'segmentation', 'segmentation with CRF'):
         assert f'| {row} |' in table
     assert table.split('\n')[0] in output
     assert f'| segmentation | {log_of(root)[1][0]["mIoU"]:.1f} |' in table

@@ -25,6 +25,7 @@ FIGURES = {
     'refined_cam/mIoU': 'refined pseudo-label',
     'mIoU': 'segmentation',
 }
+WITH_CRF = 'segmentation with CRF'
 SUPERVISED = 'segmentation, trained on full masks'
 OVERVIEW_ROWS = 8
 
@@ -46,8 +47,8 @@ def find_run(work_dir: str) -> tuple[str, str]:
     return configs[-1], checkpoint
 
 
-def validate(work_dir: str, out: str, *, panels: bool) -> dict:
-    """Validate the last checkpoint of a run; give its metrics."""
+def validate(work_dir: str, out: str, *, panels: bool = False, crf: bool = False) -> dict:
+    """Validate the last checkpoint of a run, with pictures or with a CRF on its predictions; give its metrics."""
     config, checkpoint = find_run(work_dir)
     cfg = Config.fromfile(config)
     for name in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler'):
@@ -55,6 +56,9 @@ def validate(work_dir: str, out: str, *, panels: bool) -> dict:
     cfg.work_dir, cfg.load_from, cfg.resume, cfg.launcher = osp.join(out, 'logs'), checkpoint, False, 'none'
     cfg.model_wrapper_cfg = None
     cfg.default_hooks.checkpoint = None  # it would look for the best checkpoint of a training
+    if crf:
+        cfg.model.test_cfg.crf = dict()
+        cfg.val_cfg, cfg.val_evaluator = dict(type='ValLoop'), cfg.test_evaluator
     if panels:
         cfg.custom_hooks = [dict(type='CAMPanelHook', out_dir=osp.join(out, 'pictures'))]
     prepare_runtime(cfg, 'none')
@@ -72,8 +76,9 @@ def main() -> None:
     mkdir_or_exist(args.out)
     metrics = validate(args.afa, args.out, panels=True)
     rows = [(title, metrics[key]) for key, title in FIGURES.items()]
+    rows.append((WITH_CRF, validate(args.afa, args.out, crf=True)['mIoU']))
     if args.supervised:
-        rows.append((SUPERVISED, validate(args.supervised, args.out, panels=False)['mIoU']))
+        rows.append((SUPERVISED, validate(args.supervised, args.out)['mIoU']))
     write_overview(args.out)
     table = '\n'.join(['| on validation images | mIoU |', '|---|---|', *(f'| {t} | {v:.1f} |' for t, v in rows)])
     note = f'F1 of the classifier: {metrics["cls/f1-score"]:.1f}'

@@ -133,15 +133,16 @@ def enable_tta(cfg: Config) -> None:
 
 
 def save_predictions(cfg: Config, folder: str) -> None:
-    """Write the label map of every test image to ``folder`` as PNG.
+    """Write the label map of every test image to ``folder`` as PNG, in the palette of the data set.
 
     Raises:
         ValueError: If no IoUMetric in ``cfg.test_evaluator`` could do it.
     """
-    metrics = [metric for metric in _metrics(cfg.test_evaluator) if _type_name(metric) == 'IoUMetric']
+    writers = ('IoUMetric', 'PaletteIoUMetric')
+    metrics = [metric for metric in _metrics(cfg.test_evaluator) if _type_name(metric) in writers]
     if not metrics:
         raise ValueError('--out needs an IoUMetric in test_evaluator, which writes the pictures')
-    metrics[0]['output_dir'] = folder
+    metrics[0].update(type='PaletteIoUMetric', output_dir=folder)
     os.makedirs(folder, exist_ok=True)  # IoUMetric does so in the main process only, and others may be first
 
 

@@ -1,5 +1,6 @@
 """From CAMs to pseudo-labels: refinement inside the image box, thresholds, fusion."""
 
+from functools import partial
 from typing import Callable, Optional
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from .affinity import add_background
 from .cam import resize
 
-#: RGB (B, 3, H, W) in 0..1 and scores (B, C, h, w) -> refined scores (B, C, H, W).
+#: RGB (B, 3, H, W) in 0..1 and scores (B, C, h, w) -> refined scores (B, C, H, W). Where classes compete for a
+#: pixel it has a true attribute `couples_classes`, and the scores of each background score are refined apart.
 Refine = Callable[[Tensor, Tensor], Tensor]
 
 #: Background scores of the low and the high label map; between them a pixel is undecided.
@@ -22,8 +24,16 @@ def denormalize(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     Shape:
         image (B, 3, H, W); mean and std (3, 1, 1) in grey values; output (B, 3, H, W).
     """
-    grey = image.float() * std + mean
-    return grey.clamp(0, 255).floor() / 255
+    return grey_values(image, mean, std).clamp(0, 255).floor() / 255
+
+
+def grey_values(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Undo normalisation, to 0..255 without truncation.
+
+    Shape:
+        image (B, 3, H, W); mean and std (3, 1, 1) in grey values; output (B, 3, H, W).
+    """
+    return image.float() * std + mean
 
 
 def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignore_index: int = 255) -> Tensor:
@@ -97,7 +107,7 @@ def label_from_cam(
     half = halve(image)
     cam = resize(cam, half.shape[-2:])
     stack = torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
-    low, high = resize(refine(half, stack), image.shape[-2:]).chunk(2, dim=1)
+    low, high = resize(_refine_pair(refine, half, stack), image.shape[-2:]).chunk(2, dim=1)
     return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
 
 
@@ -122,8 +132,16 @@ def label_from_propagated_cam(
     Shape:
         image (B, 3, H, W); low_cam, high_cam (B, C + 1, H, W); boxes (B, 4); output int64 (B, H, W).
     """
-    low, high = refine_in_boxes(refine, image, torch.cat([low_cam, high_cam], dim=1), boxes).chunk(2, dim=1)
+    stack = torch.cat([low_cam, high_cam], dim=1)
+    low, high = refine_in_boxes(partial(_refine_pair, refine), image, stack, boxes).chunk(2, dim=1)
     return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
+
+
+def _refine_pair(refine: Refine, image: Tensor, stack: Tensor) -> Tensor:
+    """Refine the scores of two background scores, stacked along the channels (B, 2 C, h, w), in one go if possible."""
+    if getattr(refine, 'couples_classes', False):
+        return torch.cat([refine(image, scores) for scores in stack.chunk(2, dim=1)], dim=1)
+    return refine(image, stack)
 
 
 def refine_in_boxes(refine: Refine, image: Tensor, cam: Tensor, boxes: Optional[Tensor] = None) -> Tensor:

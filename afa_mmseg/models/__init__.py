@@ -2,9 +2,9 @@
 
 from .backbones import AttnMixVisionTransformer
 from .decode_heads import AFAHead
-from .losses import AffinityLoss, BalancedCrossEntropyLoss, MultiLabelSoftMarginLoss
-from .refiners import PAMR, PAR
-from .segmentors import WeaklySupervisedSegmentor
+from .losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss, MultiLabelSoftMarginLoss
+from .refiners import PAMR, PAR, DenseCRF, NoRefinement
+from .segmentors import MaxScaleTTAModel, WeaklySupervisedSegmentor
 
 __all__ = [
     'PAMR',
@@ -13,6 +13,10 @@ __all__ = [
     'AffinityLoss',
     'AttnMixVisionTransformer',
     'BalancedCrossEntropyLoss',
+    'DenseCRF',
+    'DenseEnergyLoss',
+    'MaxScaleTTAModel',
     'MultiLabelSoftMarginLoss',
+    'NoRefinement',
     'WeaklySupervisedSegmentor',
 ]

@@ -1,11 +1,13 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
+from afa_mmseg.functional import dense_crf, dense_energy_loss
 from tests.reference_network import tiny_config
 
 
@@ -229,3 +231,49 @@ def test_affinity_loss_reaches_the_queries_of_the_last_blocks(segmentor, inputs)
 def test_mirrored_images_give_mirrored_cams(tiny_segmentor, inputs):
     cam, mirrored = (tiny_segmentor.extract_cam(x).cam for x in (inputs, inputs.flip(-1)))
     assert_close(mirrored, cam.flip(-1), rtol=0, atol=1e-4)
+
+
+def test_the_energy_loss_joins_after_the_warm_up(inputs, monkeypatch):
+    torch.manual_seed(0)
+    config = tiny_config()
+    config['decode_head']['loss_energy'] = dict(type='DenseEnergyLoss', loss_weight=0.01)
+    segmentor = MODELS.build(config).train()
+    samples = make_samples([[1], [2, 3]], boxes=[(0, 64, 0, 64), (0, 64, 10, 50)])
+    at_iteration(0)
+    assert segmentor.loss(inputs, samples)['loss_energy'] == 0
+    seen = []
+    original = segmentor.decode_head.loss_energy.forward
+    monkeypatch.setattr(
+        segmentor.decode_head.loss_energy, 'forward', lambda *args: (seen.append(args), original(*args))[1]
+    )
+    at_iteration(3)
+    losses = segmentor.loss(inputs, samples)
+    ((logits, image, label, boxes, ignore_index),) = seen
+    mean, std = segmentor.data_preprocessor.mean, segmentor.data_preprocessor.std
+    assert_close(image, inputs * std + mean)
+    assert boxes.tolist() == [[0, 64, 0, 64], [0, 64, 10, 50]]
+    expected = dense_energy_loss(logits, image, label, boxes, ignore_index=ignore_index)
+    assert_close(losses['loss_energy'], 0.01 * expected)
+    assert losses['loss_energy'] < 0
+    total, log = segmentor.parse_losses(losses)
+    assert_close(log['loss'], sum(losses[f'loss_{name}'] for name in ('cls', 'affinity', 'seg', 'energy')).detach())
+    total.backward()
+    assert segmentor.decode_head.conv_seg.weight.grad.isfinite().all()
+
+
+def test_a_crf_in_test_cfg_replaces_the_label_map(segmentor, inputs):
+    samples = make_samples([[1], [2]], ori_shape=(50, 70), img_shape=(64, 64))
+    with torch.no_grad():
+        plain = segmentor.eval().predict(inputs, samples)
+        logits = [result.seg_logits.data for result in plain]
+        config = tiny_config()
+        config['test_cfg'] = dict(mode='whole', crf=dict(num_iters=4))
+        with_crf = MODELS.build(config).eval()
+        with_crf.load_state_dict(segmentor.state_dict())
+        results = with_crf.predict(inputs, make_samples([[1], [2]], ori_shape=(50, 70), img_shape=(64, 64)))
+    grey = inputs * segmentor.data_preprocessor.std + segmentor.data_preprocessor.mean
+    image = F.interpolate(grey, (50, 70), mode='bilinear', align_corners=False)
+    for i, result in enumerate(results):
+        assert_close(result.seg_logits.data, logits[i])
+        expected = dense_crf(image[i : i + 1], logits[i][None].softmax(1), 4).argmax(1)
+        assert torch.equal(result.pred_sem_seg.data, expected)

@@ -33,6 +33,7 @@ class AFAHead(BaseDecodeHead):
         loss_cls: Loss on image logits (B, C) and labels (B, C).
         loss_affinity: Loss on affinities and pair targets, both (B, hw, hw).
         loss_decode: Loss on segmentation logits (B, C + 1, H, W) and labels (B, H, W).
+        loss_energy: Regularised loss on segmentation logits, image, labels and boxes (`DenseEnergyLoss`), or None.
         kwargs: Passed to mmseg's `BaseDecodeHead` (`norm_cfg`, `dropout_ratio`, `align_corners`, ...).
 
     Raises:
@@ -50,6 +51,7 @@ class AFAHead(BaseDecodeHead):
         loss_cls: Optional[dict] = None,
         loss_affinity: Optional[dict] = None,
         loss_decode: Optional[dict] = None,
+        loss_energy: Optional[dict] = None,
         in_index: Sequence[int] = (0, 1, 2, 3),
         init_cfg: Optional[dict] = None,
         **kwargs: Any,
@@ -70,6 +72,7 @@ class AFAHead(BaseDecodeHead):
         self.pool = pool
         self.loss_cls = MODELS.build(loss_cls or dict(type='MultiLabelSoftMarginLoss'))
         self.loss_affinity = MODELS.build(loss_affinity or dict(type='AffinityLoss', loss_weight=0.1))
+        self.loss_energy = MODELS.build(loss_energy) if loss_energy is not None else None
         self.projections = nn.ModuleList(nn.Conv2d(width, channels, kernel_size=1) for width in self.in_channels)
         self.fusion_conv = ConvModule(
             channels * len(self.in_channels),
@@ -149,4 +152,6 @@ class AFAHead(BaseDecodeHead):
         """
         segmentation = [*self.projections.parameters(), *self.fusion_conv.parameters(), *self.conv_seg.parameters()]
         groups = dict(loss_affinity=[*self.affinity_proj.parameters()], loss_seg=segmentation)
+        if self.loss_energy is not None:
+            groups['loss_energy'] = segmentation
         return {name: sum(0 * parameter.sum() for parameter in group) for name, group in groups.items()}

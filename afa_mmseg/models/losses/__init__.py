@@ -1,5 +1,5 @@
 """Losses of weakly-supervised training."""
 
-from .losses import AffinityLoss, BalancedCrossEntropyLoss, MultiLabelSoftMarginLoss
+from .losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss, MultiLabelSoftMarginLoss
 
-__all__ = ['AffinityLoss', 'BalancedCrossEntropyLoss', 'MultiLabelSoftMarginLoss']
+__all__ = ['AffinityLoss', 'BalancedCrossEntropyLoss', 'DenseEnergyLoss', 'MultiLabelSoftMarginLoss']

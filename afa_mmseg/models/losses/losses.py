@@ -1,12 +1,12 @@
 """Registered losses: weights over the functional ones."""
 
-from typing import Any
+from typing import Any, Optional
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...functional import affinity_loss, balanced_cross_entropy
+from ...functional import affinity_loss, balanced_cross_entropy, dense_energy_loss
 
 
 @MODELS.register_module()
@@ -60,3 +60,37 @@ class MultiLabelSoftMarginLoss(nn.Module):
     def forward(self, logits: Tensor, gt_label: Tensor) -> Tensor:
         """Compare logits (B, C) with gt_label (B, C); output scalar."""
         return self.loss_weight * F.multilabel_soft_margin_loss(logits, gt_label)
+
+
+@MODELS.register_module()
+class DenseEnergyLoss(nn.Module):
+    """Regularised loss: labels that change where colours do not cost energy; see `functional.dense_energy_loss`.
+
+    Args:
+        loss_weight: Factor on the loss, beside the published 1e-7 inside.
+        sigma_rgb: Standard deviation over colours, in grey values.
+        sigma_xy: Standard deviation over positions, in pixels.
+        scale_factor: The energy is computed at this scale.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 0.01,
+        sigma_rgb: float = 15.0,
+        sigma_xy: float = 100.0,
+        scale_factor: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.settings = dict(sigma_rgb=sigma_rgb, sigma_xy=sigma_xy, scale_factor=scale_factor)
+
+    def forward(
+        self, logits: Tensor, image: Tensor, label: Tensor, boxes: Optional[Tensor] = None, ignore_index: int = 255
+    ) -> Tensor:
+        """Compare logits (B, C + 1, H, W) with image (B, 3, H, W) in 0..255, in boxes (B, 4); output scalar."""
+        energy = dense_energy_loss(logits, image, label, boxes, ignore_index=ignore_index, **self.settings)
+        return self.loss_weight * energy
+
+    def extra_repr(self) -> str:
+        """Show the settings in `print(model)`."""
+        return ', '.join(f'{name}={value}' for name, value in self.settings.items())

@@ -17,7 +17,8 @@ from torch import Tensor
 from ...functional import multi_scale_cam
 from ...functional.cam import resize
 from ...functional.losses import count_pairs
-from ...functional.pseudo_label import denormalize
+from ...functional.pseudo_label import denormalize, grey_values
+from ..refiners import DenseCRF
 from .pseudo_labeler import PseudoLabeler
 
 SampleList = list[SegDataSample]
@@ -70,7 +71,8 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         refiner: `PAR`, `PAMR`, any registered module that maps (image, cam) to cam, or None.
         pseudo_label: Settings of `PseudoLabeler` (`cam_scales`, `radius`, `bkg_scores`).
         train_cfg: Settings of `Phases`.
-        test_cfg: mmseg's, and: `with_cam=True` adds `pred_cam`, `pred_propagated_cam` and `pred_score` to
+        test_cfg: mmseg's, and: `crf=dict(...)` post-processes predictions with a `DenseCRF` of these settings;
+            `with_cam=True` adds `pred_cam`, `pred_propagated_cam` and `pred_score` to
             each prediction, `with_pseudo_label=True` also `pred_refined_cam` and `pred_pseudo_label`;
             `bkg_score` is the background score of propagated CAMs; `affinity_scale='largest'` spreads
             `pred_propagated_cam` along the affinity that training uses, 'image' (as the published validation
@@ -104,6 +106,8 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         self.test_cfg: ConfigDict = ConfigDict(test_cfg or dict(mode='whole'))
         self.pseudo_labeler = PseudoLabeler(refiner=refiner, **(pseudo_label or {}))
         self.phases = Phases(**(train_cfg or {}))
+        crf = self.test_cfg.get('crf')
+        self.crf = DenseCRF(**crf) if crf is not None else None
         affinity_scale = self.test_cfg.get('affinity_scale', 'image')
         if affinity_scale not in AFFINITY_SCALES:
             raise ValueError(
@@ -147,13 +151,17 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
         seg_logits = resize(head(features), seg_label.shape[-2:])
         positive, negative = count_pairs(target)
+        ignore_index = self.pseudo_labeler.ignore_index
+        if head.loss_energy is not None:
+            image = grey_values(inputs, *self._normalization())
+            losses['loss_energy'] = head.loss_energy(seg_logits, image, seg_label, boxes, ignore_index)
         return dict(
             **losses,
-            loss_affinity=head.loss_affinity(affinity, target, self.pseudo_labeler.ignore_index),
-            loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=self.pseudo_labeler.ignore_index),
+            loss_affinity=head.loss_affinity(affinity, target, ignore_index),
+            loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=ignore_index),
             positive_pairs=positive.float(),
             negative_pairs=negative.float(),
-            ignored_share=(seg_label == self.pseudo_labeler.ignore_index).float().mean(),
+            ignored_share=(seg_label == ignore_index).float().mean(),
         )
 
     @torch.no_grad()
@@ -211,12 +219,16 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
 
     def to_rgb(self, inputs: Tensor) -> Tensor:
         """Give normalised images (B, 3, H, W) their grey values back, in 0..1."""
+        return denormalize(inputs, *self._normalization())
+
+    def _normalization(self) -> tuple[Tensor, Tensor]:
+        """Look up what the images were normalised by: mean and standard deviation, (3, 1, 1) each."""
         mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
         if mean is None or std is None:
             raise ValueError(
                 'data_preprocessor needs mean and std: refinement works on the images before normalisation'
             )
-        return denormalize(inputs, mean, std)
+        return mean, std
 
     # Prediction
 
@@ -231,10 +243,24 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
             (C + 1, H', W'); `pred_refined_cam` (C + 1, H', W'); `pred_pseudo_label` (1, H', W').
         """
         results = super().predict(inputs, data_samples)
+        self.post_process(inputs, results)
         if self.test_cfg.get('with_cam', False) or self.test_cfg.get('with_pseudo_label', False):
             for result, maps in zip(results, self._predict_cams(inputs, results)):
                 result.set_data(maps)
         return results
+
+    def post_process(self, inputs: Tensor, results: SampleList) -> None:
+        """Replace `pred_sem_seg` by that of the CRF on the logits `seg_logits`, where `test_cfg` asks for it.
+
+        Shape:
+            inputs (B, 3, H, W), normalised; `seg_logits` (C + 1, H', W') at the image's original size.
+        """
+        if self.crf is None:
+            return
+        image = grey_values(inputs, *self._normalization()) / 255
+        for x, sample in zip(image, results):
+            prob = self.crf(_to_original(x, sample.metainfo)[None], sample.seg_logits.data[None].float().softmax(dim=1))
+            sample.pred_sem_seg = PixelData(data=prob.argmax(dim=1))
 
     @contextmanager
     def predicting_cams(self, *, pseudo_label: bool = False) -> Iterator[None]:
@@ -299,9 +325,11 @@ def _whole(inputs: Tensor) -> tuple[int, int, int, int]:
 
 
 def _to_original(x: Tensor, meta: dict) -> Tensor:
-    """Cut padding off a map (C, H, W) and resize it to the image file's size; labels by nearest."""
+    """Cut padding off a map (C, H, W), mirror it back and resize it to the image file's size; labels by nearest."""
     left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
     x = x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+    if meta.get('flip', False):
+        x = x.flip(-1 if meta.get('flip_direction', 'horizontal') == 'horizontal' else -2)
     size = tuple(meta.get('ori_shape', x.shape[-2:]))[:2]
     if x.is_floating_point():
         return resize(x[None], size)[0]

@@ -4,13 +4,11 @@ _base_ = './voc_image_level.py'
 dataset_type = 'ShapesVOCDataset'
 data_root = 'data/ShapesVOC'
 crop_size = (128, 128)
-tta_scale = crop_size
 
 train_pipeline = _base_.train_pipeline
 train_pipeline[1].ratio_range = (0.75, 1.5)
 train_pipeline[-2].crop_size = crop_size
-tta_pipeline = _base_.tta_pipeline
-tta_pipeline[1].scale = tta_scale
+tta_model = dict(long_side=128)
 
 train_dataloader = dict(
     batch_size=4,

@@ -18,25 +18,10 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackImageLevelInputs'),
 ]
-# The longer side to that of the crop, then five scales, each also mirrored.
-tta_scale = crop_size
-tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=tta_scale, keep_ratio=True),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in tta_ratios],
-            [
-                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-            ],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackImageLevelInputs')],
-        ],
-    ),
-]
+# tools/test.py --tta: scales of the published script, relative to the image with its longer side at `long_side`,
+# each with its mirror image. The paper's figures: tta_model.scales=[0.5,0.75,1.0,1.25,1.5].
+tta_model = dict(type='MaxScaleTTAModel', scales=[1.0, 0.5, 0.75], long_side=512)
+tta_pipeline = test_pipeline
 
 train_dataloader = dict(
     batch_size=2,

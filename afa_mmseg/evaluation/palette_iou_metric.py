@@ -1,0 +1,35 @@
+"""IoU, and predictions as pictures that show their classes."""
+
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+from PIL import Image
+
+
+@METRICS.register_module()
+class PaletteIoUMetric(IoUMetric):
+    """mmseg's `IoUMetric`, whose PNGs carry the data set's palette: what VOC's evaluation server takes.
+
+    With `output_dir` each prediction becomes `{image id}.png`, pixels being class indices; `format_only=True`
+    needs no ground truth. Arguments are those of `IoUMetric`.
+    """
+
+    output_dir: Optional[str]
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Judge a batch of predictions, and write them."""
+        folder, self.output_dir = self.output_dir, None
+        super().process(data_batch, data_samples)
+        self.output_dir = folder
+        if folder is not None:
+            for sample in data_samples:
+                self._write(sample['pred_sem_seg']['data'].squeeze(0), osp.basename(sample['img_path']), folder)
+
+    def _write(self, label: Any, filename: str, folder: str) -> None:
+        picture = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode='P')
+        picture.putpalette(np.array(self.dataset_meta['palette'], dtype=np.uint8).tobytes())
+        picture.save(osp.join(folder, osp.splitext(filename)[0] + '.png'))

@@ -1,0 +1,52 @@
+"""Dense CRF as a refiner and as post-processing."""
+
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import dense_crf
+from ...functional.neighbours import resize_to_image
+
+
+@MODELS.register_module()
+class DenseCRF(nn.Module):
+    """Fully connected CRF (Kraehenbuehl and Koltun, NeurIPS 2011); see `functional.dense_crf`.
+
+    Args:
+        num_iters: Mean-field updates.
+        gaussian_sxy: Standard deviation of nearness, in pixels.
+        gaussian_weight: What being near costs.
+        bilateral_sxy: Standard deviation, in pixels, where likeness counts too.
+        bilateral_srgb: Standard deviation of likeness, in grey values.
+        bilateral_weight: What being near and alike costs.
+    """
+
+    #: The low and the high background score's CAMs cannot be refined as one stack of channels.
+    couples_classes = True
+
+    def __init__(
+        self,
+        num_iters: int = 10,
+        gaussian_sxy: float = 3.0,
+        gaussian_weight: float = 3.0,
+        bilateral_sxy: float = 64.0,
+        bilateral_srgb: float = 5.0,
+        bilateral_weight: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.num_iters = num_iters
+        self.settings = dict(
+            gaussian_sxy=gaussian_sxy,
+            gaussian_weight=gaussian_weight,
+            bilateral_sxy=bilateral_sxy,
+            bilateral_srgb=bilateral_srgb,
+            bilateral_weight=bilateral_weight,
+        )
+
+    def forward(self, image: Tensor, cam: Tensor) -> Tensor:
+        """Turn scores cam (B, C, h, w), not negative, into probabilities (B, C, H, W) on image (B, 3, H, W) in 0..1."""
+        image, cam = resize_to_image(image, cam)
+        return dense_crf(image * 255, cam, self.num_iters, **self.settings)
+
+    def extra_repr(self) -> str:
+        """Show the settings in `print(model)`."""
+        return ', '.join(f'{name}={value}' for name, value in dict(num_iters=self.num_iters, **self.settings).items())

@@ -1,0 +1,96 @@
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch.testing import assert_close
+
+from afa_mmseg.models import MaxScaleTTAModel
+
+
+def as_data(image):
+    """Make what a data loader gives for an image (3, H, W) that the preprocessor leaves as it is."""
+    size = tuple(image.shape[-2:])
+    return dict(inputs=[image], data_samples=[SegDataSample(metainfo=dict(ori_shape=size, img_shape=size))])
+
+
+@pytest.fixture
+def segmentor(tiny_segmentor):
+    preprocessor = dict(type='SegDataPreProcessor', mean=[0, 0, 0], std=[1, 1, 1])
+    tiny_segmentor.data_preprocessor = MODELS.build(preprocessor)
+    return tiny_segmentor
+
+
+def test_logits_and_labels_equal_the_reference(golden, segmentor):
+    data = golden('tiny/test_msc_flip')
+    tta = MaxScaleTTAModel(segmentor, scales=[1, 0.5, 0.75], long_side=128)
+    with torch.no_grad():
+        assert_close(tta.merged_logits(data['x']), data['msc_segs'], rtol=0, atol=1e-5)
+        (result,) = tta.test_step(as_data(data['x'][0]))
+    assert torch.equal(result.pred_sem_seg.data, data['msc_pred'])
+
+
+def test_the_order_of_scales_does_not_matter(segmentor):
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 64, 80)
+    results = []
+    for scales in ([0.5, 1.0, 1.5], [1.5, 0.5, 1.0]):
+        with torch.no_grad():
+            results.append(MaxScaleTTAModel(segmentor, scales, long_side=None).merged_logits(image))
+    assert results[0].shape == (1, 21, 16, 20)
+    assert torch.equal(*results)
+
+
+def test_mirrored_images_give_mirrored_predictions(segmentor):
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 64, 96)
+    tta = MaxScaleTTAModel(segmentor, long_side=96)
+    with torch.no_grad():
+        assert_close(tta.merged_logits(image.flip(-1)).flip(-1), tta.merged_logits(image), rtol=0, atol=1e-5)
+
+
+def test_padding_is_cut_off_as_without_tta(segmentor):
+    segmentor.data_preprocessor = MODELS.build(
+        dict(type='SegDataPreProcessor', mean=[0, 0, 0], std=[1, 1, 1], test_cfg=dict(size_divisor=64))
+    )
+    torch.manual_seed(0)
+    data = as_data(torch.randn(3, 64, 100))
+    with torch.no_grad():
+        (result,) = MaxScaleTTAModel(segmentor, [1.0], long_side=None).test_step(data)
+    assert result.pred_sem_seg.shape == (64, 100)
+
+
+def test_it_wraps_any_segmentor_of_mmseg_and_images_of_any_size():
+    module = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[0, 0, 0], std=[1, 1, 1]),
+        backbone=dict(type='AttnMixVisionTransformer', arch=dict(embed_dims=8, num_layers=(1, 1, 1, 2))),
+        decode_head=dict(
+            type='FCNHead', in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=5, norm_cfg=dict(type='BN')
+        ),
+        test_cfg=dict(mode='whole'),
+    )
+    tta = MODELS.build(dict(type='MaxScaleTTAModel', module=module, long_side=128)).eval()
+    data = [as_data(torch.rand(3, *size) * 255) for size in ((40, 60), (70, 50))]
+    merged = {key: [item for part in data for item in part[key]] for key in ('inputs', 'data_samples')}
+    with torch.no_grad():
+        results = tta.test_step(merged)
+    assert [result.pred_sem_seg.shape for result in results] == [(40, 60), (70, 50)]
+
+
+@pytest.mark.parametrize('settings', [dict(scales=[]), dict(scales=[1.0, 0.0]), dict(long_side=-5)])
+def test_bad_settings_are_named(segmentor, settings):
+    with pytest.raises(ValueError, match='tta_model: scales='):
+        MaxScaleTTAModel(segmentor, **settings)
+
+
+def test_the_crf_works_on_the_merged_prediction(segmentor, monkeypatch):
+    seen = []
+    monkeypatch.setattr(segmentor, 'post_process', lambda inputs, results: seen.append((inputs, results)))
+    image = torch.rand(3, 64, 64)
+    with torch.no_grad():
+        results = MaxScaleTTAModel(segmentor, long_side=64).test_step(as_data(image))
+    ((inputs, samples),) = seen
+    assert_close(inputs, image[None])
+    assert samples[0] is results[0]
+    assert isinstance(samples[0].seg_logits, PixelData)
