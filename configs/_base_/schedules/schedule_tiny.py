@@ -9,5 +9,5 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),
 )
 param_scheduler = [dict(type='WarmupPolyLR', max_iters=max_iters, warmup_iters=50)]
-train_cfg = dict(max_iters=max_iters, val_interval=450)
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=450))
