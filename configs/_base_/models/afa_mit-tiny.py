@@ -1,11 +1,12 @@
-# AFA on MiT-B0 for pictures of 128 pixels, trained from scratch.
+# AFA on a shallow MiT-B0 for pictures of 128 pixels, trained from scratch.
 _base_ = './afa_mit-b1.py'
 
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
         # Fewer blocks than B0 has: from scratch, CAMs of deeper networks run all over the picture.
-        arch=dict(embed_dims=32, num_layers=(1, 1, 2, 2)),
+        arch='b0',
+        num_layers=(1, 1, 2, 2),
         drop_path_rate=0.0,
         init_cfg=None,
     ),
