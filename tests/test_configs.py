@@ -45,7 +45,7 @@ def make_batch(num_classes):
 
 
 def test_configs_are_found():
-    assert len(SHIPPED) >= 21
+    assert len(SHIPPED) >= 23
     assert VOC in SHIPPED
 
 
@@ -111,3 +111,21 @@ def test_published_settings_of_voc():
     assert config.model.pseudo_label == dict(cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55))
     weights = [config.model.decode_head[f'loss_{name}'].loss_weight for name in ('cls', 'affinity', 'decode')]
     assert weights == [1.0, 0.1, 0.1]
+
+
+def test_published_settings_of_coco():
+    config = load(CONFIGS / 'afa/afa_mit-b1_coco.py')
+    assert config.train_cfg.max_iters == config.param_scheduler[0].max_iters == 80000
+    assert config.param_scheduler[0].warmup_iters == 1500
+    assert config.model.refiner == dict(type='PAR', num_iters=15)
+    assert config.model.decode_head.num_classes == 81
+    phases = dict(cls_only_until=5000, cam_label_until=15000, affinity_from_propagated=True)
+    assert config.model.train_cfg == phases
+
+
+@pytest.mark.parametrize('name', ['voc', 'coco'])
+def test_the_regularised_loss_has_its_published_weight(name):
+    changed = flatten(load(CONFIGS / f'afa/afa_mit-b1_{name}_reg.py').model)
+    base = flatten(load(CONFIGS / f'afa/afa_mit-b1_{name}.py').model)
+    energy = {'decode_head.loss_energy.type': 'DenseEnergyLoss', 'decode_head.loss_energy.loss_weight': '0.01'}
+    assert {key: value for key, value in changed.items() if base.get(key) != value} == energy

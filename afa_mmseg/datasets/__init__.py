@@ -1,5 +1,6 @@
 """Data sets with image-level labels and their transforms; registered in mmseg's `DATASETS` and `TRANSFORMS`."""
 
+from .coco import COCOImageLevelDataset
 from .image_level import ImageLevelDataset
 from .label_files import read_label_file, read_voc_xml
 from .shapes import ShapesVOCDataset
@@ -7,6 +8,7 @@ from .transforms import PackImageLevelInputs, RandomCropWithBox, RandomScale
 from .voc import VOCImageLevelDataset
 
 __all__ = [
+    'COCOImageLevelDataset',
     'ImageLevelDataset',
     'PackImageLevelInputs',
     'RandomCropWithBox',

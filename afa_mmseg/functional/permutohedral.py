@@ -50,7 +50,8 @@ class PermutohedralLattice:
             raise ValueError(f'features must be (B, N, d) and not empty, got {tuple(features.shape)}')
         if not (features.abs() < MAX_FEATURE).all():
             raise ValueError(
-                f'features hold NaN or infinity, or numbers above {MAX_FEATURE:g}: look for a sigma near 0 or bad pixels'
+                f'features hold NaN or infinity, or numbers above {MAX_FEATURE:g}: '
+                'look for a sigma near 0 or bad pixels'
             )
         self.shape = features.shape[:2]
         dim = features.shape[-1]

@@ -70,6 +70,11 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
     return fused.masked_fill(~inside_boxes(boxes.to(low.device), *low.shape[-2:]), ignore_index)
 
 
+def likeliest(scores: Tensor) -> Tensor:
+    """Give each pixel's class of the highest score, the first of equal ones; (B, C, H, W) -> int64 (B, H, W)."""
+    return scores.max(dim=1).indices  # on a CPU several times as fast as argmax
+
+
 def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     """Mark the pixels inside each box.
 
@@ -108,7 +113,7 @@ def label_from_cam(
     cam = resize(cam, half.shape[-2:])
     stack = torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
     low, high = resize(_refine_pair(refine, half, stack), image.shape[-2:]).chunk(2, dim=1)
-    return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
+    return fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index)
 
 
 def label_from_propagated_cam(
@@ -134,7 +139,7 @@ def label_from_propagated_cam(
     """
     stack = torch.cat([low_cam, high_cam], dim=1)
     low, high = refine_in_boxes(partial(_refine_pair, refine), image, stack, boxes).chunk(2, dim=1)
-    return fuse_labels(low.argmax(dim=1), high.argmax(dim=1), boxes, ignore_index)
+    return fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index)
 
 
 def _refine_pair(refine: Refine, image: Tensor, stack: Tensor) -> Tensor:

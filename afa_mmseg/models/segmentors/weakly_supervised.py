@@ -17,7 +17,7 @@ from torch import Tensor
 from ...functional import multi_scale_cam
 from ...functional.cam import resize
 from ...functional.losses import count_pairs
-from ...functional.pseudo_label import denormalize, grey_values
+from ...functional.pseudo_label import denormalize, grey_values, likeliest
 from ..refiners import DenseCRF
 from .pseudo_labeler import PseudoLabeler
 
@@ -260,7 +260,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         image = grey_values(inputs, *self._normalization()) / 255
         for x, sample in zip(image, results):
             prob = self.crf(_to_original(x, sample.metainfo)[None], sample.seg_logits.data[None].float().softmax(dim=1))
-            sample.pred_sem_seg = PixelData(data=prob.argmax(dim=1))
+            sample.pred_sem_seg = PixelData(data=likeliest(prob))
 
     @contextmanager
     def predicting_cams(self, *, pseudo_label: bool = False) -> Iterator[None]:
