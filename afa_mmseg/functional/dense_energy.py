@@ -49,17 +49,13 @@ def dense_energy_loss(
         The gradient is the published one, -2 * gate * K P / B, which takes the gate as a constant and K as symmetric:
         that of the energy where the gate is the same everywhere, up to the lattice's slight asymmetry.
     """
-    check_maps(image, logits)
     check_positive(sigma_rgb=sigma_rgb, sigma_xy=sigma_xy)
-    if label.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(f'logits (B, C, H, W) and label (B, H, W) differ: {tuple(logits.shape)}, {tuple(label.shape)}')
     if not 0 < scale_factor <= 1:
         raise ValueError(f'scale_factor={scale_factor} must be above 0 and at most 1')
     height, width = image.shape[-2:]
     if boxes is None:
         boxes = torch.tensor([[0, height, 0, width]]).expand(len(image), 4)
-    if boxes.shape != (len(image), 4):
-        raise ValueError(f'boxes must be (B, 4) with B = {len(image)}, got {tuple(boxes.shape)}')
+    _check_shapes(logits, image, label, boxes)
     scale_factor = max(scale_factor, min(1, (1 + 1e-9) / min(height, width)))  # at least one pixel remains
 
     prob = logits.float().softmax(dim=1)
@@ -73,6 +69,14 @@ def dense_energy_loss(
     gate = torch.where(label == ignore_index, 1, gate)
     lattice = PermutohedralLattice(bilateral_features(image, sigma_rgb, sigma_xy * scale_factor))
     return weight * _DenseEnergy.apply(prob * inside, gate, lattice)
+
+
+def _check_shapes(logits: Tensor, image: Tensor, label: Tensor, boxes: Tensor) -> None:
+    check_maps(image, logits)
+    if label.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(f'logits (B, C, H, W) and label (B, H, W) differ: {tuple(logits.shape)}, {tuple(label.shape)}')
+    if boxes.shape != (len(image), 4):
+        raise ValueError(f'boxes must be (B, 4) with B = {len(image)}, got {tuple(boxes.shape)}')
 
 
 class _DenseEnergy(torch.autograd.Function):

@@ -277,3 +277,14 @@ def test_a_crf_in_test_cfg_replaces_the_label_map(segmentor, inputs):
         assert_close(result.seg_logits.data, logits[i])
         expected = dense_crf(image[i : i + 1], logits[i][None].softmax(1), 4).argmax(1)
         assert torch.equal(result.pred_sem_seg.data, expected)
+
+
+def test_maps_of_a_mirrored_input_are_mirrored_back(segmentor, inputs):
+    size = dict(ori_shape=(64, 64), img_shape=(64, 64))
+    flipped = dict(size, flip=True, flip_direction='horizontal')
+    with torch.no_grad(), segmentor.eval().predicting_cams():
+        plain = segmentor.predict(inputs, make_samples([[1], [2]], **size))
+        mirrored = segmentor.predict(inputs.flip(-1), make_samples([[1], [2]], **flipped))
+    for one, other in zip(plain, mirrored):
+        assert_close(other.pred_cam.data, one.pred_cam.data, rtol=0, atol=1e-4)
+        assert (one.pred_cam.data - one.pred_cam.data.flip(-1)).abs().max() > 0.1

@@ -4,7 +4,7 @@ _base_ = './afa_mit-b1.py'
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
-        # Fewer blocks than B0 has: from scratch, CAMs of deeper networks run all over the picture.
+        # Fewer blocks than B0 has, for speed.
         arch='b0',
         num_layers=(1, 1, 2, 2),
         drop_path_rate=0.0,
