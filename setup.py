@@ -26,6 +26,12 @@ EXTRAS = {
         'ftfy',  # mmsegmentation imports these two without declaring them
         'regex',
     ],
+    # What single tools need; each says so when it is missing.
+    'converters': [
+        'pycocotools>=2.0.7',  # prepare_coco.py
+        'scipy',  # prepare_voc.py: SBD's .mat files
+        'safetensors>=0.4',  # convert_mit.py: Hugging Face's weights
+    ],
     'test': [
         'pytest>=8,<10',
         'ruff>=0.17.6,<0.18',  # another minor release formats differently
@@ -34,6 +40,7 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
+EXTRAS['test'] += [*EXTRAS['converters'], 'transformers>=4.40']  # its SegformerModel is converted in a test
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 

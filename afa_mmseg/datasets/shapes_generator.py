@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import RandomState
 from PIL import Image
 
+from ..tooling import save_mask
 from .shapes import ShapesVOCDataset
 from .shapes_drawing import Scene, draw_scene
 
@@ -76,9 +77,8 @@ def write_scene(root: Path, img_id: str, scene: Scene) -> None:
     """Write picture (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
     # Full colour resolution: at this size halved chroma would wash out the borders of the objects.
     Image.fromarray(scene.image).save(root / 'JPEGImages' / f'{img_id}.jpg', quality=92, subsampling=0)
-    mask = Image.fromarray(class_mask(scene))
-    mask.putpalette(_palette())
-    mask.save(root / 'SegmentationClassAug' / f'{img_id}.png')
+    palette = ShapesVOCDataset.METAINFO['palette']
+    save_mask(class_mask(scene), palette, root / 'SegmentationClassAug' / f'{img_id}.png')
     annotation = ET.ElementTree(_annotation(img_id, scene))
     ET.indent(annotation)
     annotation.write(root / 'Annotations' / f'{img_id}.xml')
@@ -119,14 +119,6 @@ def _annotation(img_id: str, scene: Scene) -> ET.Element:
 def _add(parent: ET.Element, **children: Any) -> None:
     for tag, value in children.items():
         ET.SubElement(parent, tag).text = str(value)
-
-
-def _palette() -> list[int]:
-    palette = np.zeros((256, 3), np.uint8)
-    colours = ShapesVOCDataset.METAINFO['palette']
-    palette[: len(colours)] = colours
-    palette[IGNORE_INDEX] = (224, 224, 192)  # VOC's own
-    return palette.flatten().tolist()
 
 
 def _check_settings(settings: dict[str, int]) -> None:

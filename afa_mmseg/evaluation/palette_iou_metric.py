@@ -7,7 +7,8 @@ from typing import Any, Optional
 import numpy as np
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
-from PIL import Image
+
+from ..tooling import save_mask
 
 
 @METRICS.register_module()
@@ -30,6 +31,5 @@ class PaletteIoUMetric(IoUMetric):
                 self._write(sample['pred_sem_seg']['data'].squeeze(0), osp.basename(sample['img_path']), folder)
 
     def _write(self, label: Any, filename: str, folder: str) -> None:
-        picture = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode='P')
-        picture.putpalette(np.array(self.dataset_meta['palette'], dtype=np.uint8).tobytes())
-        picture.save(osp.join(folder, osp.splitext(filename)[0] + '.png'))
+        path = osp.join(folder, osp.splitext(filename)[0] + '.png')
+        save_mask(label.cpu().numpy().astype(np.uint8), self.dataset_meta['palette'], path)

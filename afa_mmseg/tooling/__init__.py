@@ -1,0 +1,18 @@
+"""What the scripts of `tools/` share: files that are whole or absent, parallel work with progress, plain errors."""
+
+from .command import run_command
+from .files import atomic_path, remove_leftovers, write_text
+from .masks import mask_palette, read_mask, save_mask
+from .parallel import run_parallel, show_progress
+
+__all__ = [
+    'atomic_path',
+    'mask_palette',
+    'read_mask',
+    'remove_leftovers',
+    'run_command',
+    'run_parallel',
+    'save_mask',
+    'show_progress',
+    'write_text',
+]

@@ -1,0 +1,30 @@
+"""How a script of `tools/` begins and ends."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Callable, NoReturn, Optional
+
+#: What a user's mistake or a broken file raises.
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
+
+
+def run_command(main: Callable[[], Optional[int]]) -> NoReturn:
+    """Run `main` and exit: 0 or what it returns; 1 and one message for a user's mistake; 130 or 143 if interrupted.
+
+    SIGTERM ends the program as Ctrl-C does: what is half done is cleaned up.
+    """
+    name = Path(sys.argv[0]).name
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        sys.exit(main())
+    except USER_ERRORS as error:
+        print(f'{name}: error: {error}', file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f'{name}: interrupted; the same command goes on from here', file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    sys.exit(128 + number)

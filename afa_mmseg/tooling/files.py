@@ -1,0 +1,62 @@
+"""Writing of files that are whole or absent, never half."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Union
+
+#: How the names of files begin that are being written.
+TEMPORARY = '.tmp-'
+
+
+@contextmanager
+def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; renamed to `path` at the end, deleted after an error.
+
+    Whatever stops the program, `path` is then what it was before, or complete. A program that was killed
+    leaves the temporary file, which `remove_leftovers` deletes. Missing folders are made.
+
+    Example:
+        >>> file = getfixture('tmp_path') / 'out' / 'mask.txt'
+        >>> with atomic_path(file) as temporary:
+        ...     _ = temporary.write_text('whole')
+        >>> file.read_text()
+        'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{TEMPORARY}{os.getpid()}-{path.name}')  # the suffix stays: it tells the format
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Union[str, Path], text: str) -> bool:
+    """Write a UTF-8 text file, unless it holds that text already; tell whether it was written."""
+    path = Path(path)
+    data = text.encode('utf-8')
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return True
+
+
+def remove_leftovers(folder: Union[str, Path]) -> None:
+    """Delete the temporary files that killed programs left in `folder`."""
+    for temporary in Path(folder).glob(f'{TEMPORARY}*'):
+        if not _is_running(temporary.name[len(TEMPORARY) :].split('-')[0]):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
