@@ -59,17 +59,18 @@ def make_prob(scores: Tensor, cell: int = 16) -> Tensor:
     return F.interpolate(4 * coarse, size=size, mode='bilinear', align_corners=False).softmax(dim=1)
 
 
-def build_segmentor(config_file: str, device: torch.device) -> nn.Module:
+def build_segmentor(config_file: str, device: torch.device, **backbone: Any) -> nn.Module:
     """Build the segmentor of a config for training on one device, with random weights, in its last phase.
 
     Args:
         config_file: Path from the root of the project, or an absolute one.
         device: Where it goes; SyncBN becomes plain batch norm.
+        backbone: Settings of the backbone to change.
     """
     init_default_scope('mmseg')
     torch.manual_seed(0)
     config = Config.fromfile(ROOT / config_file)
-    config.model.backbone.init_cfg = None
+    config.model.backbone.update(init_cfg=None, **backbone)
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
     MessageHub.get_current_instance().update_info('iter', model.phases.cam_label_until + 1)
     return model.train()
@@ -85,5 +86,6 @@ def make_batch(model: nn.Module, batch: int, crop: int) -> dict[str, Any]:
         sample = SegDataSample(metainfo=dict(img_box=(0, crop, 0, crop), img_shape=(crop, crop)))
         sample.gt_label = torch.zeros(model.decode_head.num_foreground, device=device)
         sample.gt_label[[2 * i % len(sample.gt_label), (2 * i + 1) % len(sample.gt_label)]] = 1
+        sample.set_metainfo(dict(num_labels=2))
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

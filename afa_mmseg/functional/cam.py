@@ -1,14 +1,15 @@
 """Class activation maps (CAMs) over scales and mirror images."""
 
 from collections.abc import Sequence
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Images (B, 3, H, W) -> CAM logits (B, C, h, w) and the affinity (B, hw, hw) of the same grid.
-Extract = Callable[[Tensor], tuple[Tensor, Tensor]]
+#: Images (B, 3, H, W) and a number n -> CAM logits (B, C, h, w), and the affinity (n, hw, hw) of the first n images
+#: on the same grid, which for n = 0 is not looked at.
+Extract = Callable[[Tensor, int], tuple[Tensor, Any]]
 
 EPS = 1e-5
 
@@ -37,13 +38,13 @@ def multi_scale_cam(
 ) -> tuple[Tensor, Tensor]:
     """Sum CAMs over scales, each the maximum of the image's own and its mirror's (Ru et al., CVPR 2022).
 
-    An image and its mirror go through `extract` in one batch.
+    An image and its mirror go through `extract` in one batch; only what is returned is asked of it.
 
     Args:
         extract: Gives CAM logits and affinity for images of any size.
         image: Whatever `extract` takes, normally normalised RGB.
         scales: Factors on height and width; 1 must be among them.
-        base: `extract(image)`, if at hand: saves that pass.
+        base: `extract(image, B)`, if at hand: saves that pass.
 
     Shape:
         image (B, 3, H, W); output CAM (B, C, H, W) in [0, 1] and the affinity (B, hw, hw) of the largest
@@ -57,11 +58,12 @@ def multi_scale_cam(
     total, affinity = None, None
     for scale in scales:
         scaled = resize(image, (int(scale * height), int(scale * width)))
-        plain, mirrored, scale_affinity = _extract_with_mirror(extract, scaled, base if scale == 1 else None)
+        wanted = len(image) if scale == max(scales) else 0
+        plain, mirrored, scale_affinity = _extract_with_mirror(extract, scaled, wanted, base if scale == 1 else None)
         plain, mirrored = (resize(cam, (height, width)) for cam in (plain, mirrored))
         cam = torch.maximum(plain, mirrored.flip(-1)).relu()
         total = cam if total is None else total + cam
-        if scale == max(scales):
+        if wanted:
             affinity = scale_affinity
     assert total is not None
     assert affinity is not None
@@ -78,14 +80,14 @@ def check_scales(scales: Sequence[float]) -> None:
 
 
 def _extract_with_mirror(
-    extract: Extract, image: Tensor, base: Optional[tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the CAM logits of the image, those of its mirror, and the affinity of the image."""
+    extract: Extract, image: Tensor, wanted: int, base: Optional[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Any]:
+    """Return the CAM logits of the image, those of its mirror, and the affinity of the image, if wanted."""
     if base is not None:
-        return base[0], extract(image.flip(-1))[0], base[1]
-    cam, affinity = extract(torch.cat([image, image.flip(-1)]))
-    batch = len(image)
-    return cam[:batch], cam[batch:], affinity[:batch]
+        return base[0], extract(image.flip(-1), 0)[0], base[1]
+    cam, affinity = extract(torch.cat([image, image.flip(-1)]), wanted)
+    plain, mirrored = cam.chunk(2)
+    return plain, mirrored, affinity
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,6 +1,7 @@
 """Dilated neighbourhoods without unfolding: what the local refiners PAR and PAMR share."""
 
 from collections.abc import Iterator, Sequence
+from typing import Callable
 
 import torch
 import torch.nn.functional as F
@@ -53,29 +54,41 @@ def local_std(image: Tensor, dilations: Sequence[int], *, centre_taps: int = 0) 
     count = len(WINDOW) * len(dilations) + centre_taps
     mean = image * centre_taps
     for view in neighbour_views(image, dilations):
-        mean = mean + view
-    mean = mean / count
+        mean += view
+    mean /= count
     square = centre_taps * (image - mean) ** 2
     for view in neighbour_views(image, dilations):
-        square += (view - mean) ** 2
+        difference = view - mean
+        square.addcmul_(difference, difference)
     return (square / (count - 1)).sqrt()
 
 
-def diffuse(cam: Tensor, weights: Tensor, dilations: Sequence[int], num_iters: int) -> Tensor:
-    """Replace each pixel by the weighted sum of its neighbours, `num_iters` times.
+def softmax_weights(image: Tensor, dilations: Sequence[int], distance: Callable[[Tensor], Tensor]) -> Tensor:
+    """Weigh each pixel's neighbours by colour: softmax over minus the mean of the channels' distances.
 
-    The neighbours of `cam` are never gathered: each iteration accumulates shifted views, so the memory
-    beyond the output is one padded copy whatever the number of neighbours.
+    Args:
+        image: RGB.
+        dilations: Neighbour distances in pixels.
+        distance: Turns the colour differences of one neighbour (B, 3, H, W) into distances, in place if it likes.
 
     Shape:
-        cam (B, C, H, W); weights (B, K, H, W), K = 8 neighbours at each dilation; output (B, C, H, W).
+        image (B, 3, H, W); output (B, K, H, W), K = 8 neighbours at each dilation. On a CPU the weights of a
+        pixel lie side by side (`torch.channels_last`), as `diffuse` likes them there.
     """
-    for _ in range(num_iters):
-        out = torch.zeros_like(cam)
-        for k, view in enumerate(neighbour_views(cam, dilations)):
-            out.addcmul_(view, weights[:, k : k + 1])
-        cam = out
-    return cam
+    batch, _, height, width = image.shape
+    taps = len(WINDOW)
+    layout = torch.channels_last if image.device.type == 'cpu' else torch.contiguous_format
+    size = (batch, taps * len(dilations), height, width)
+    weights = torch.empty(size, dtype=image.dtype, device=image.device, memory_format=layout)
+    ring = image.new_empty(batch, taps, height, width)
+    for k, view in enumerate(neighbour_views(image, dilations)):
+        red, green, blue = distance(view - image).unbind(1)
+        torch.add(red, green, out=ring[:, k % taps]).add_(blue)
+        if k % taps == taps - 1:  # by rings: a write for each neighbour would touch all of the memory each time
+            weights[:, k - taps + 1 : k + 1] = ring
+    weights.div_(-3)
+    weights.sub_(weights.amax(dim=1, keepdim=True)).exp_()
+    return weights.div_(weights.sum(dim=1, keepdim=True))
 
 
 def resize_to_image(image: Tensor, cam: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .neighbours import diffuse, local_std, neighbour_views, resize_to_image
+from .diffusion import diffuse
+from .neighbours import local_std, resize_to_image, softmax_weights
 from .par import DILATIONS, EPS
 
 BANDWIDTH = 0.1
@@ -30,13 +31,14 @@ def pamr(image: Tensor, cam: Tensor, dilations: Sequence[int] = DILATIONS, num_i
         ValueError: shapes do not fit, or `dilations` is empty or not positive.
 
     Note:
-        Kernel weights sum to 1: a flat CAM stays as it is.
+        Kernel weights sum to 1: a flat CAM stays as it is. They are constants for the gradient.
     """
     dtype = cam.dtype
     image, cam = resize_to_image(image, cam)
     return diffuse(cam, pamr_kernel(image, dilations), dilations, num_iters).to(dtype)
 
 
+@torch.no_grad()
 def pamr_kernel(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """Weigh each pixel's neighbours by colour; the weights of a pixel sum to 1.
 
@@ -45,5 +47,4 @@ def pamr_kernel(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """
     # The published window has nine taps at each dilation, the centre being one of them.
     scale = 1 / (EPS + BANDWIDTH * local_std(image, dilations, centre_taps=len(dilations)))
-    terms = [((view - image).abs() * scale).mean(1) for view in neighbour_views(image, dilations)]
-    return torch.stack(terms, dim=1).neg_().softmax(dim=1)  # (B, K, H, W)
+    return softmax_weights(image, dilations, lambda difference: difference.abs_().mul_(scale))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .neighbours import diffuse, local_std, neighbour_offsets, neighbour_views, resize_to_image
+from .diffusion import diffuse
+from .neighbours import local_std, neighbour_offsets, resize_to_image, softmax_weights
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 EPS = 1e-8
@@ -42,7 +43,8 @@ def par(
         ValueError: shapes do not fit, or `dilations` is empty or not positive.
 
     Note:
-        Kernel weights sum to 1 + pos_weight, so scores grow by that at every step.
+        Kernel weights sum to 1 + pos_weight, so scores grow by that at every step. They are constants for the
+        gradient, which reaches `cam` only.
 
     Example:
         >>> flat = torch.full((1, 2, 16, 16), 0.5)
@@ -56,6 +58,7 @@ def par(
     return diffuse(cam, weights, dilations, num_iters).to(dtype)
 
 
+@torch.no_grad()
 def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos_weight: float) -> Tensor:
     """Weigh each pixel's neighbours by colour and distance; the weights of a pixel sum to 1 + pos_weight.
 
@@ -63,9 +66,8 @@ def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos
         image (B, 3, H, W); output (B, 8 * len(dilations), H, W).
     """
     scale = 1 / ((local_std(image, dilations) + EPS) * bandwidth)
-    terms = [(((view - image) * scale) ** 2).mean(1) for view in neighbour_views(image, dilations)]
-    colour = torch.stack(terms, dim=1).neg_().softmax(dim=1)  # (B, K, H, W)
-    return colour + pos_weight * distance_weights(dilations, bandwidth).to(colour)
+    colour = softmax_weights(image, dilations, lambda difference: difference.mul_(scale).square_())
+    return colour.add_(pos_weight * distance_weights(dilations, bandwidth).to(colour))
 
 
 def distance_weights(dilations: Sequence[int], bandwidth: float) -> Tensor:

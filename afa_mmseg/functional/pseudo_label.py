@@ -177,17 +177,19 @@ class ClassPacking:
 
     Args:
         gt_label: Which classes the image holds, 1 or 0; (B, C).
+        most: K, if known; to count on a GPU would mean to wait for it.
     """
 
-    def __init__(self, gt_label: Tensor) -> None:
+    def __init__(self, gt_label: Tensor, most: Optional[int] = None) -> None:
         present = gt_label != 0
-        most = max(int(present.sum(dim=1).max()), 1)
+        most = max(int(present.sum(dim=1).max()) if most is None else most, 1)
         self._classes = present.byte().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
         self.gt_label = gt_label.gather(1, self._classes)  # (B, K)
 
     def pack(self, cam: Tensor) -> Tensor:
-        """Keep the present classes' maps; (B, C, H, W) -> (B, K, H, W)."""
-        return cam.gather(1, self._classes[..., None, None].expand(-1, -1, *cam.shape[-2:]))
+        """Keep the present classes' maps, of one or more rounds of the batch; (n B, C, H, W) -> (n B, K, H, W)."""
+        classes = self._classes.repeat(len(cam) // len(self._classes), 1)[..., None, None]
+        return cam.gather(1, classes.expand(-1, -1, *cam.shape[-2:]))
 
     def unpack(self, label: Tensor, ignore_index: int = 255) -> Tensor:
         """Give the classes of a label map their own names back; (B, H, W) -> (B, H, W)."""

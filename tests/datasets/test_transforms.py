@@ -150,7 +150,7 @@ def test_pack_carries_label_id_and_box():
     data = packed['data_samples']
     assert data.gt_label.dtype == torch.float32
     assert data.gt_label.tolist() == data.gt_score.tolist() == [0, 1, 1]
-    assert data.metainfo == dict(img_id='x', img_box=(0, 4, 1, 5))
+    assert data.metainfo == dict(img_id='x', img_box=(0, 4, 1, 5), num_labels=2)
     assert data.gt_sem_seg.data.shape == (1, 4, 6)
     assert PackImageLevelInputs(meta_keys=['img_path']).meta_keys == ('img_path', 'img_id', 'img_box')
 

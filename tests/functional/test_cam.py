@@ -9,12 +9,13 @@ class Extract:
     """Counts its calls; its CAM is the red channel at stride 4, its affinity tells the size of the grid."""
 
     def __init__(self):
-        self.batches = []
+        self.batches, self.affinities = [], []
 
-    def __call__(self, x):
+    def __call__(self, x, num_affinities):
         self.batches.append(tuple(x.shape))
+        self.affinities.append(num_affinities)
         cam = x[:, :1, ::4, ::4]
-        return cam, x[:, 0, 0, 0].view(-1, 1, 1).expand(-1, *[cam[0, 0].numel()] * 2)
+        return cam, x[:num_affinities, 0, 0, 0].view(-1, 1, 1).expand(-1, *[cam[0, 0].numel()] * 2)
 
 
 @pytest.mark.parametrize('name', ['64x64', '74x106'])
@@ -34,8 +35,9 @@ def test_a_base_replaces_one_pass_and_changes_nothing():
     image = torch.rand(2, 3, 32, 48)
     whole, with_base = Extract(), Extract()
     expected = multi_scale_cam(whole, image)
-    result = multi_scale_cam(with_base, image, base=Extract()(image))
+    result = multi_scale_cam(with_base, image, base=Extract()(image, 2))
     assert whole.batches == [(4, 3, 32, 48), (4, 3, 16, 24), (4, 3, 48, 72)]
+    assert whole.affinities == [0, 0, 2]  # of the largest scale only, of plain images only
     assert with_base.batches == [(2, 3, 32, 48), (4, 3, 16, 24), (4, 3, 48, 72)]
     for ours, theirs in zip(result, expected):
         assert_close(ours, theirs)
@@ -53,8 +55,8 @@ def test_affinity_is_that_of_the_largest_scale_of_the_plain_image_wherever_it_st
 def test_mirroring_the_image_mirrors_the_cam():
     image = torch.randn(1, 3, 32, 32)
 
-    def extract(x):
-        return x[:, :2], torch.zeros(len(x), 1, 1)
+    def extract(x, num_affinities):
+        return x[:, :2], torch.zeros(num_affinities, 1, 1)
 
     cam, _ = multi_scale_cam(extract, image)
     mirrored, _ = multi_scale_cam(extract, image.flip(-1))

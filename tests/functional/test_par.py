@@ -94,7 +94,8 @@ def test_a_blurred_boundary_moves_onto_a_colour_edge(refine):
 def test_stacked_cams_equal_separate_ones(refine):
     image, low, high = torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24, 24)
     both = refine(image, torch.cat([low, high], dim=1), (1, 2), 3)
-    assert_close(both, torch.cat([refine(image, cam, (1, 2), 3) for cam in (low, high)], dim=1), rtol=0, atol=0)
+    apart = torch.cat([refine(image, cam, (1, 2), 3) for cam in (low, high)], dim=1)
+    assert_close(both, apart, rtol=1e-6, atol=1e-6)  # a matrix of more columns may be summed in another order
 
 
 def test_half_precision_is_computed_in_single():

@@ -82,6 +82,14 @@ def test_packing_classes_changes_no_label(golden):
     assert torch.equal(classes.unpack(label), data['out'].long())
 
 
+def test_packing_serves_several_rounds_of_the_batch_and_a_known_count():
+    gt_label = torch.tensor([[0.0, 1, 0, 0], [1, 0, 1, 0]])
+    cam = torch.rand(4, 4, 3, 3)
+    packed = ClassPacking(gt_label).pack(cam)
+    assert torch.equal(packed, torch.stack([cam[0, [1, 0]], cam[1, [0, 2]], cam[2, [1, 0]], cam[3, [0, 2]]]))
+    assert torch.equal(ClassPacking(gt_label, most=2).pack(cam), packed)
+
+
 def test_packing_images_without_classes():
     classes = ClassPacking(torch.zeros(2, 5))
     assert classes.pack(torch.rand(2, 5, 8, 8)).shape == (2, 1, 8, 8)

@@ -6,8 +6,10 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from afa_mmseg.functional import dense_crf, dense_energy_loss
+from afa_mmseg.functional.pseudo_label import ClassPacking
 from tests.reference_network import tiny_config
 
 
@@ -94,10 +96,53 @@ def test_which_labels_segmentation_and_affinity_learn_from(
 ):
     segmentor.phases = segmentor.phases._replace(affinity_from_propagated=affinity_from_propagated)
     gt_label, boxes = torch.eye(20)[[1, 4]], torch.tensor([[0, 64, 0, 64], [10, 50, 0, 60]])
-    seg_label, affinity_label = segmentor.pseudo_labels(inputs, gt_label, boxes, iteration)
+    seg_label, affinity_label = segmentor.pseudo_labels(inputs, ClassPacking(gt_label), boxes, iteration)
     assert torch.equal(seg_label, affinity_label) == same
     assert (seg_label[1, :10] == 255).all()
     assert set(seg_label.unique().tolist()) <= {0, 2, 5, 255}
+
+
+def test_cams_of_the_present_classes_only_are_the_same_cams(tiny_segmentor, inputs):
+    gt_label = torch.eye(20)[[1, 4]]
+    gt_label[1, 7] = 1
+    classes = ClassPacking(gt_label)
+    whole = tiny_segmentor.extract_cam(inputs)
+    packed = tiny_segmentor.extract_cam(inputs, classes=classes)
+    assert packed.cam.shape == (2, 2, 64, 64)
+    assert_close(packed.cam, classes.pack(whole.cam), rtol=1e-6, atol=1e-6)
+    assert_close(packed.affinity, whole.affinity, rtol=0, atol=0)
+
+
+#: What makes a GPU's host wait: reading a number, and shapes that depend on data.
+HOST_WAITS = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique', 'equal', 'is_nonzero')
+
+
+class HostWaits(TorchDispatchMode):
+    """Notes the calls for which the host of a GPU would have to wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        indices = args[1] if name in ('index', 'index_put_') else ()
+        if name in HOST_WAITS or any(i is not None and i.dtype == torch.bool for i in indices):
+            self.calls.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('iteration', [0, 3, 7])
+def test_a_step_never_waits_for_the_device(segmentor, inputs, iteration):
+    at_iteration(iteration)
+    samples = make_samples([[1], [2, 3]], boxes=[(0, 64, 0, 64), (3, 60, 0, 64)], num_labels=2)
+    with HostWaits() as waits:
+        total, _ = segmentor.parse_losses(segmentor.loss(inputs, samples))
+        total.backward()
+    assert waits.calls == []
+    with HostWaits() as waits:  # counted on the device where the samples do not tell
+        segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    assert waits.calls == ([] if iteration == 0 else ['_local_scalar_dense'])
 
 
 def test_counts_of_pairs_are_those_of_the_labels(segmentor, inputs):

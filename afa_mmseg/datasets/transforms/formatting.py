@@ -12,8 +12,9 @@ from mmseg.registry import TRANSFORMS
 class PackImageLevelInputs(PackSegInputs):
     """Pack image, image-level label, picture box and, where loaded, mask, as mmseg's `PackSegInputs` does.
 
-    The sample gets the label as `gt_label`, a float32 multi-hot tensor (C,), and `img_id` and `img_box` in
-    its meta information. What the results lack is left out, so a plain picture can be packed too.
+    The sample gets the label as `gt_label`, a float32 multi-hot tensor (C,), and `img_id`, `img_box` and
+    `num_labels`, the number of classes it holds, in its meta information. What the results lack is left out,
+    so a plain picture can be packed too.
 
     Args:
         meta_keys: Other meta information to keep, if not that of `PackSegInputs`.
@@ -31,4 +32,5 @@ class PackImageLevelInputs(PackSegInputs):
             # mmpretrain's multi-label metrics take `gt_label` for a list of class indices, and `gt_score`
             # for a multi-hot vector.
             packed['data_samples'].set_data(dict(gt_label=label, gt_score=label))
+            packed['data_samples'].set_metainfo(dict(num_labels=int((label != 0).sum())))
         return packed

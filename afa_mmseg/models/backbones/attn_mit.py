@@ -40,6 +40,10 @@ class Attention(NamedTuple):
         """Unscaled attention logits, before the softmax; (B, heads, N, N)."""
         return self.query @ self.key.transpose(-2, -1)
 
+    def first(self, n: int) -> 'Attention':
+        """Keep the first n images of the batch."""
+        return Attention(self.query[:n], self.key[:n])
+
 
 @MODELS.register_module()
 class AttnMixVisionTransformer(MixVisionTransformer):

@@ -12,7 +12,6 @@ from ...functional.affinity import add_background, affinity_label, label_on_grid
 from ...functional.cam import check_scales, resize
 from ...functional.pseudo_label import (
     BACKGROUND_SCORES,
-    ClassPacking,
     label_from_cam,
     label_from_propagated_cam,
     refine_in_boxes,
@@ -69,11 +68,7 @@ class PseudoLabeler(nn.Module):
         Shape:
             image (B, 3, H, W) in 0..1; cam (B, C, H, W); gt_label (B, C); boxes (B, 4); output (B, H, W).
         """
-        classes = ClassPacking(gt_label)
-        label = label_from_cam(
-            self.refiner, image, classes.pack(cam), classes.gt_label, boxes, self.bkg_scores, self.ignore_index
-        )
-        return classes.unpack(label, self.ignore_index)
+        return label_from_cam(self.refiner, image, cam, gt_label, boxes, self.bkg_scores, self.ignore_index)
 
     def from_propagated_cam(
         self, image: Tensor, cam: Tensor, affinity: Tensor, grid: tuple[int, int], gt_label: Tensor, boxes: Tensor
@@ -84,10 +79,8 @@ class PseudoLabeler(nn.Module):
             image (B, 3, H, W) in 0..1; cam (B, C, H, W); affinity (B, hw, hw); grid (h, w);
             gt_label (B, C); boxes (B, 4); output (B, H, W).
         """
-        classes = ClassPacking(gt_label)
-        low, high = self.propagate(classes.pack(cam), affinity, grid, classes.gt_label, self.bkg_scores)
-        label = label_from_propagated_cam(self.refiner, image, low, high, boxes, self.ignore_index)
-        return classes.unpack(label, self.ignore_index)
+        low, high = self.propagate(cam, affinity, grid, gt_label, self.bkg_scores)
+        return label_from_propagated_cam(self.refiner, image, low, high, boxes, self.ignore_index)
 
     def propagate(
         self,

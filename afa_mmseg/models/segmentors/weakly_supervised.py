@@ -17,7 +17,7 @@ from torch import Tensor
 from ...functional import multi_scale_cam
 from ...functional.cam import resize
 from ...functional.losses import count_pairs
-from ...functional.pseudo_label import denormalize, grey_values, likeliest
+from ...functional.pseudo_label import ClassPacking, denormalize, grey_values, likeliest
 from ..refiners import DenseCRF
 from .pseudo_labeler import PseudoLabeler
 
@@ -147,7 +147,8 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
 
         affinity = head.affinity(attentions)
         base = (head.cam_logits(features).float(), affinity.detach().float())
-        seg_label, affinity_label = self.pseudo_labels(inputs, gt_label, boxes, iteration, base)
+        classes = ClassPacking(gt_label, _most_labels(data_samples))
+        seg_label, affinity_label = self.pseudo_labels(inputs, classes, boxes, iteration, base)
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
         seg_logits = resize(head(features), seg_label.shape[-2:])
         positive, negative = count_pairs(target)
@@ -168,36 +169,55 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
     def pseudo_labels(
         self,
         inputs: Tensor,
-        gt_label: Tensor,
+        classes: ClassPacking,
         boxes: Tensor,
         iteration: int,
         base: Optional[tuple[Tensor, Tensor]] = None,
     ) -> tuple[Tensor, Tensor]:
         """Make the labels that segmentation and affinity learn from at an iteration.
 
+        Args:
+            inputs: Normalised images.
+            classes: Those that the images hold.
+            boxes: The part of each crop that shows real image (see `functional.fuse_labels`).
+            iteration: Index of the training step; tells the phase.
+            base: CAM logits and affinity of `inputs`, if at hand.
+
         Shape:
-            inputs (B, 3, H, W); gt_label (B, C); boxes (B, 4); base: CAM logits and affinity of `inputs`, if
-            at hand; outputs two label maps (B, H, W).
+            inputs (B, 3, H, W); boxes (B, 4); outputs two label maps (B, H, W).
         """
-        output = self.extract_cam(inputs, base)
+        output = self.extract_cam(inputs, base, classes)
         image = self.to_rgb(inputs)
+        labeler, gt_label = self.pseudo_labeler, classes.gt_label
         with torch.autocast(inputs.device.type, enabled=False):
             if iteration <= self.phases.cam_label_until:
-                label = self.pseudo_labeler.from_cam(image, output.cam, gt_label, boxes)
+                label = classes.unpack(labeler.from_cam(image, output.cam, gt_label, boxes), labeler.ignore_index)
                 return label, label
-            label = self.pseudo_labeler.from_propagated_cam(image, *output, gt_label, boxes)
+            label = labeler.from_propagated_cam(image, *output, gt_label, boxes)
+            label = classes.unpack(label, labeler.ignore_index)
             if self.phases.affinity_from_propagated:
                 return label, label
-            return label, self.pseudo_labeler.from_cam(image, output.cam, gt_label, boxes)
+            plain = labeler.from_cam(image, output.cam, gt_label, boxes)
+            return label, classes.unpack(plain, labeler.ignore_index)
 
     # CAMs
 
     @torch.no_grad()
-    def extract_cam(self, inputs: Tensor, base: Optional[tuple[Tensor, Tensor]] = None) -> CamOutput:
+    def extract_cam(
+        self,
+        inputs: Tensor,
+        base: Optional[tuple[Tensor, Tensor]] = None,
+        classes: Optional[ClassPacking] = None,
+    ) -> CamOutput:
         """Make multi-scale CAMs and the affinity of the largest scale, without the segmentation head.
 
+        Args:
+            inputs: Normalised images.
+            base: CAM logits and affinity of `inputs`, if at hand.
+            classes: Which classes CAMs are wanted of; None for all.
+
         Shape:
-            inputs (B, 3, H, W), normalised.
+            inputs (B, 3, H, W).
 
         Raises:
             ValueError: the image is too small for the smallest of `cam_scales`.
@@ -210,10 +230,18 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
                 f'at least {-(-self.backbone.min_size // min(scales)):.0f} pixels. Use a larger crop or larger scales'
             )
 
-        def extract(x: Tensor) -> tuple[Tensor, Tensor]:
-            features, attentions = self.backbone.forward_with_attention(x)
-            return self.decode_head.cam_logits(features).float(), self.decode_head.affinity(attentions).float()
+        def pick(logits: Tensor) -> Tensor:
+            return logits if classes is None else classes.pack(logits)
 
+        def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[Tensor]]:
+            features, attentions = self.backbone.forward_with_attention(x)
+            cam = pick(self.decode_head.cam_logits(features).float())
+            if num_affinities == 0:
+                return cam, None
+            return cam, self.decode_head.affinity([a.first(num_affinities) for a in attentions]).float()
+
+        if base is not None:
+            base = (pick(base[0]), base[1])
         cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         return CamOutput(cam, affinity, self.backbone.grid_size(int(height * max(scales)), int(width * max(scales))))
 
@@ -298,9 +326,11 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
 
     def _predict_pseudo_label(self, inputs: Tensor, output: CamOutput, gt_label: Tensor, meta: dict) -> dict:
         """Refine propagated CAMs, and make the pseudo-label that training on this one image would use."""
-        image, labeler = self.to_rgb(inputs), self.pseudo_labeler
+        image, labeler, classes = self.to_rgb(inputs), self.pseudo_labeler, ClassPacking(gt_label)
         refined = labeler.refine(image, self._propagate(output.cam, output, gt_label))
-        label = labeler.from_propagated_cam(image, *output, gt_label, torch.tensor([_whole(inputs)]))
+        packed = output._replace(cam=classes.pack(output.cam))
+        label = labeler.from_propagated_cam(image, *packed, classes.gt_label, torch.tensor([_whole(inputs)]))
+        label = classes.unpack(label, labeler.ignore_index)
         return dict(pred_refined_cam=_to_original(refined[0], meta), pred_pseudo_label=_to_original(label, meta))
 
     def _gt_label(self, sample: SegDataSample) -> Tensor:
@@ -317,6 +347,12 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
                 'classes of the data set, background included'
             )
         return sample.gt_label.float()
+
+
+def _most_labels(samples: SampleList) -> Optional[int]:
+    """Tell how many classes one sample holds at most, if all samples' meta information says so."""
+    counts = [sample.metainfo.get('num_labels') for sample in samples]
+    return None if None in counts else max(counts)
 
 
 def _whole(inputs: Tensor) -> tuple[int, int, int, int]:

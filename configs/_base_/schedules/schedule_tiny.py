@@ -6,7 +6,6 @@ max_iters = 900
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    # On a CPU, `fused` needs torch 2.4.
     optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
 )
 param_scheduler = [dict(type='WarmupPolyLR', max_iters=max_iters, warmup_iters=50)]

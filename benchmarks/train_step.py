@@ -1,0 +1,164 @@
+"""A whole training step, where its time goes, and the floor: the network's own passes, as plain as can be."""
+
+import argparse
+import logging
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from _bench import Bench, make_parser, parse_args
+from _inputs import ROOT, build_segmentor, make_batch
+from _split import Split
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor
+
+from afa_mmseg.engine.options import enable_amp
+from afa_mmseg.models.segmentors import weakly_supervised
+
+
+class Step:
+    """A segmentor, its optimiser and a batch of two pictures with two classes each.
+
+    Args:
+        args: Command line: config, batch, device, amp, compile.
+        crop: Side of the pictures in pixels.
+    """
+
+    def __init__(self, args: argparse.Namespace, crop: int) -> None:
+        config = Config.fromfile(ROOT / args.config)
+        if args.amp:
+            enable_amp(config)
+        self.model = build_segmentor(args.config, args.device, with_cp=args.with_cp)
+        if args.compile:
+            backbone = self.model.backbone
+            backbone.forward_with_attention = torch.compile(backbone.forward_with_attention, dynamic=False)
+        self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
+        self.batch = make_batch(self.model, args.batch, crop)
+        self.device = args.device
+
+    def run(self) -> None:
+        """Run one step of the phase that the model is in, as the Runner does."""
+        with self.optimizer.optim_context(self.model):
+            losses = self.model(**self.batch, mode='loss')
+        self.optimizer.update_params(self.model.parse_losses(losses)[0])
+
+    def run_floor(self) -> None:
+        """Run the network's passes of a step in the last phase: training pass, update, CAM passes, nothing else."""
+        self._train_plainly()
+        self._pass_for_cams(self.batch['inputs'])
+
+    def run_warmup_floor(self) -> None:
+        """Run a plain training pass for classification and segmentation, and the update."""
+        self._train_plainly(affinity=False)
+
+    def _train_plainly(self, affinity: bool = True) -> None:
+        backbone, head = self.model.backbone, self.model.decode_head
+        with self.optimizer.optim_context(self.model):
+            features, attentions = backbone.forward_with_attention(self.batch['inputs'])
+            loss = head.image_logits(features).mean() + head(features).mean()
+            loss = loss + (head.affinity(attentions).mean() if affinity else 0 * head.affinity_proj.weight.sum())
+        self.optimizer.update_params(loss)
+
+    @torch.no_grad()
+    def _pass_for_cams(self, inputs: Tensor) -> None:
+        with self.optimizer.optim_context(self.model):
+            for scale in self.model.pseudo_labeler.cam_scales:
+                x = inputs if scale == 1 else F.interpolate(inputs, scale_factor=scale, mode='bilinear')
+                # The training pass has seen the plain images.
+                x = x.flip(-1) if scale == 1 else torch.cat([x, x.flip(-1)])
+                self.model.decode_head.cam_logits(self.model.backbone(x))
+
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Be in the first phase, where only the classifier learns."""
+        hub = MessageHub.get_current_instance()
+        last = hub.get_info('iter')
+        hub.update_info('iter', 0)
+        try:
+            yield
+        finally:
+            hub.update_info('iter', last)
+
+    def run_in_warmup(self) -> None:
+        """Run one step of the first phase."""
+        with self.warming_up():
+            self.run()
+
+    def split(self) -> Split:
+        """Name the parts that a step consists of."""
+        split, model, head = Split(self.device), self.model, self.model.decode_head
+        split.watch(model.backbone, 'forward_with_attention', _forward_name)
+        for method in ('forward', 'image_logits', 'affinity', 'cam_logits'):
+            split.watch(head, method, _forward_name)
+        split.watch(model, 'pseudo_labels', 'label work')
+        split.watch(model.pseudo_labeler, 'propagate', 'propagation')
+        split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
+        for loss in (head.loss_cls, head.loss_affinity, head.loss_decode):
+            split.watch(loss, 'forward', 'losses')
+        split.watch(weakly_supervised, 'resize', 'losses')  # segmentation logits to the size of the labels
+        split.watch(model.pseudo_labeler, 'affinity_target', 'losses')
+        split.watch(self.optimizer, 'backward', 'backward')
+        split.watch(self.optimizer, 'step', 'optimiser')
+        split.watch(self.optimizer, 'zero_grad', 'optimiser')
+        return split
+
+
+def _forward_name() -> str:
+    return 'training forward' if torch.is_grad_enabled() else 'CAM passes'
+
+
+def split_of(step: Step, warmup: int, repeats: int) -> dict[str, str]:
+    """Give the median of each part over some steps, in seconds and as a share of their sum."""
+    split, rounds = step.split(), []
+    for i in range(-warmup, repeats):
+        with split:
+            step.run()
+        if i >= 0:
+            rounds.append(dict(split.seconds))
+    medians = {name: statistics.median(round_.get(name, 0.0) for round_ in rounds) for name in rounds[0]}
+    total = sum(medians.values())
+    return {
+        name: f'{value:.3f} s, {100 * value / total:.1f} %' for name, value in sorted(medians.items(), key=_by_time)
+    }
+
+
+def _by_time(item: tuple[str, float]) -> float:
+    return -item[1]
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__, repeats=7)
+    parser.add_argument('--config', default='configs/afa/afa_mit-b1_voc.py', help='of the segmentor')
+    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
+    parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp has it')
+    parser.add_argument('--compile', action='store_true', help="run the backbone's passes through torch.compile")
+    parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
+    return parse_args(parser)
+
+
+def main() -> None:
+    """Compare step and floor for each crop, in the last phase and in the first."""
+    args = parse()
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the optimiser tells of each parameter
+    bench = Bench(f'Training step of {args.config}, batch {args.batch}', args)
+    for crop in args.crops:
+        step = Step(args, crop)
+        cases: dict[str, Any] = {'step': step.run, 'floor': step.run_floor}
+        bench.compare(f'crop {crop}', cases, baseline='floor')
+        warmup = {'warm-up step': step.run_in_warmup, 'plain step': step.run_warmup_floor}
+        bench.compare(f'crop {crop}, warm-up', warmup, baseline='plain step')
+        if not bench.is_child:
+            for name, text in split_of(step, args.warmup, args.repeats).items():
+                bench.fact(f'crop {crop}: {name}', text)
+    bench.finish()
+
+
+if __name__ == '__main__':
+    main()
