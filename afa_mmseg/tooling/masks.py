@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 from PIL import Image
@@ -30,14 +30,19 @@ def save_mask(mask: np.ndarray, palette: Sequence[Sequence[int]], path: Union[st
         picture.save(temporary)
 
 
-def read_mask(path: Union[str, Path]) -> np.ndarray:
+def read_mask(file: Union[str, Path, BinaryIO], name: Optional[str] = None) -> np.ndarray:
     """Read the class indices of a palette or grey-scale PNG; (H, W), uint8.
+
+    Args:
+        file: The mask, by its path or opened.
+        name: How messages call it; by default its path.
 
     Raises:
         ValueError: The file is no picture, is truncated, or holds colours rather than indices.
     """
+    path = name or file
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             if picture.mode not in ('P', 'L'):
                 raise ValueError(
                     f'mask {path}: has mode {picture.mode}; a mask holds class indices: 8-bit palette or grey-scale'

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Optional, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -39,6 +40,7 @@ def run_parallel(
         Results in the order of the items.
 
     Raises:
+        ChildProcessError: A process was killed.
         ValueError: `num_workers` is negative.
     """
     if num_workers is None:
@@ -50,6 +52,10 @@ def run_parallel(
     executor = ProcessPoolExecutor(num_workers, initializer=_follow_parent)
     try:
         return list(show_progress(executor.map(function, items, chunksize=CHUNK), len(items), description))
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            f'{description}: one of {num_workers} processes was killed, as happens when memory runs out; choose fewer'
+        ) from error
     finally:
         executor.shutdown(cancel_futures=True)
 

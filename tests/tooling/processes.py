@@ -1,0 +1,36 @@
+"""Functions as processes of their own, to be killed, interrupted and looked at."""
+
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
+FORK = multiprocessing.get_context('fork')  # starts at once: everything is imported
+
+
+def start(function, *arguments, output=None):
+    """Start `function` in a process; both of its output streams go to the file `output`."""
+    process = FORK.Process(target=_run, args=(function, arguments, output))
+    process.start()
+    return process
+
+
+def _run(function, arguments, output):
+    if output is not None:
+        sys.stdout = sys.stderr = Path(output).open('a', buffering=1)  # noqa: SIM115
+    function(*arguments)
+
+
+def is_running(pid):
+    """Tell whether a process runs; one that ended and is waited for does not."""
+    stat = Path(f'/proc/{pid}/stat')
+    return stat.exists() and stat.read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+
+
+def wait_for(condition, seconds=30):
+    """Wait until `condition()` is true and return what it gave."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(0.01)
+    return value
