@@ -39,9 +39,10 @@ class VOCImageLevelDataset(ImageLevelDataset):
 
     METAINFO = PascalVOCDataset.METAINFO
     DATA_ROOT_REMEDY = (
-        'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and the augmented masks and lists '
-        '(SBD), or say where they are:\n'
-        '  --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
+        'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and SBD (see docs/data.md), then run\n'
+        '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE\n'
+        '  or say where the folder is:\n'
+        '    --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
         'test_dataloader.dataset.data_root=...'
     )
 

@@ -1,0 +1,1 @@
+"""Downloads of data sets made into the folders that the data sets of this package read."""
