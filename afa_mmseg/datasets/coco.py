@@ -1,8 +1,11 @@
 """COCO 2014 with image-level labels."""
 
+import os.path as osp
+
 from mmseg.datasets import COCOStuffDataset
 from mmseg.registry import DATASETS
 
+from .checks import require_file
 from .image_level import ImageLevelDataset
 
 NUM_OBJECTS = 80
@@ -16,10 +19,14 @@ class COCOImageLevelDataset(ImageLevelDataset):
     data_root                          # .../coco2014
     ├── train2014/COCO_train2014_000000000009.jpg ...
     ├── val2014/COCO_val2014_000000000042.jpg ...
-    ├── SegmentationClass/val2014/COCO_val2014_000000000042.png ...    # class indices; validation only
-    └── labels_train2014.json, labels_val2014.json    # {"COCO_train2014_000000000009": ["bowl", "orange"], ...}
+    ├── annotations/instances_{train,val}2014.json    # read by the converter only
+    │                                  # from here on written by it:
+    ├── SegmentationClass/{train,val}2014/COCO_val2014_000000000042.png ...    # class indices; validation only
+    ├── labels_{train,val}2014.json    # {"COCO_train2014_000000000009": ["bowl", "orange"], ...}
+    └── ImageSets/{train,val}2014.txt
     ```
 
+    `tools/dataset_converters/prepare_coco.py` makes this of COCO's own folders; docs/data.md tells by what rules.
     Arguments and errors are those of `ImageLevelDataset`.
     """
 
@@ -28,7 +35,14 @@ class COCOImageLevelDataset(ImageLevelDataset):
         palette=[[0, 0, 0], *COCOStuffDataset.METAINFO['palette'][:NUM_OBJECTS]],
     )
     DATA_ROOT_REMEDY = (
-        'Get the pictures of COCO 2014 from https://cocodataset.org, or say where they are:\n'
-        '  --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
-        'test_dataloader.dataset.data_root=...'
+        'Get COCO 2014 from https://cocodataset.org and prepare it: '
+        'python tools/dataset_converters/prepare_coco.py data/coco2014\n'
+        '  or say where it is: --cfg-options train_dataloader.dataset.data_root=... '
+        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
     )
+    LABEL_REMEDY = 'Create it: python tools/dataset_converters/prepare_coco.py data/coco2014'
+
+    def _check_folders(self) -> None:
+        if self.ann_file and osp.isdir(self.data_root):  # pictures there, but not prepared
+            require_file(self.ann_file, self._field('ann_file'), self.LABEL_REMEDY)
+        super()._check_folders()

@@ -8,7 +8,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='',
+        ann_file='ImageSets/train2014.txt',
         label_file='labels_train2014.json',
         data_prefix=dict(img_path='train2014'),
     ),
@@ -17,7 +17,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='',
+        ann_file='ImageSets/val2014.txt',
         label_file='labels_val2014.json',
         data_prefix=dict(img_path='val2014', seg_map_path='SegmentationClass/val2014'),
     ),

@@ -1,0 +1,538 @@
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from PIL import Image
+from pycocotools import mask as mask_api
+from pycocotools.coco import COCO
+
+from afa_mmseg.datasets.preparation.coco import prepare_coco
+from tests.datasets.preparation.coco_files import CLASSES, annotation, box, image, img_id, runs, write_coco
+
+CONFIG = Path(__file__).parents[3] / 'configs/_base_/datasets/coco_image_level.py'
+
+
+@pytest.fixture
+def lines():
+    """What the converter says."""
+    return []
+
+
+@pytest.fixture
+def prepare(tmp_path, lines):
+    """Prepare the split val of `tmp_path` in this process."""
+    return lambda **options: prepare_coco(
+        tmp_path, **{'splits': ['val'], 'num_workers': 0, 'say': lines.append, **options}
+    )
+
+
+def read(root, number, split='val'):
+    return np.array(Image.open(root / f'SegmentationClass/{split}2014/{img_id(number, split)}.png'))
+
+
+def read_labels(root, split='val'):
+    return json.loads((root / f'labels_{split}2014.json').read_text())
+
+
+def read_list(root, split='val'):
+    return (root / f'ImageSets/{split}2014.txt').read_text().split()
+
+
+# Masks
+
+
+def random_annotations(rng, picture, height, width, first):
+    """Stars of one or two parts, some beyond the border, that overlap; then a crowd, also as compressed runs."""
+    annotations = []
+    for number in range(first, first + 12):
+        parts = []
+        for _ in range(rng.integers(1, 3)):
+            radius = rng.uniform(2, 0.4 * height, 9)
+            angle = np.sort(rng.uniform(0, 2 * np.pi, 9))
+            x, y = rng.uniform(0, width) + radius * np.cos(angle), rng.uniform(0, height) + radius * np.sin(angle)
+            parts.append(np.stack([x, y], axis=1).round(2).flatten().tolist())
+        annotations.append(annotation(number, picture, CLASSES[rng.integers(1, 81)], parts))
+    crowd = runs((rng.uniform(size=(height, width)) < 0.6).astype(np.uint8))
+    small = (rng.uniform(size=(height, width)) < 0.05).astype(np.uint8)
+    packed = mask_api.encode(np.asfortranarray(small))
+    annotations.append(annotation(first + 12, picture, CLASSES[rng.integers(1, 81)], crowd, iscrowd=1))
+    packed = dict(size=packed['size'], counts=packed['counts'].decode())
+    return [*annotations, annotation(first + 13, picture, CLASSES[rng.integers(1, 81)], packed)]
+
+
+def expected_mask(coco, picture, crowd_rule):
+    """Ask each pixel who covers it: objects before crowds, then fewer pixels, then the higher id."""
+    ids = coco.getAnnIds(imgIds=picture)
+    regions = [(coco.loadAnns(i)[0], coco.annToMask(coco.loadAnns(i)[0])) for i in ids]
+    if crowd_rule == 'skip':
+        regions = [(item, mask) for item, mask in regions if not item['iscrowd']]
+    regions.sort(key=lambda pair: (pair[0]['iscrowd'], pair[1].sum(), -pair[0]['id']))
+    covered = np.stack([mask for _, mask in regions]).astype(bool)
+    rank_of_category = {number: rank for rank, number in enumerate(sorted(coco.cats), 1)}
+    values = np.array(
+        [
+            255 if item['iscrowd'] and crowd_rule == 'ignore' else rank_of_category[item['category_id']]
+            for item, _ in regions
+        ]
+    )
+    return np.where(covered.any(axis=0), values[covered.argmax(axis=0)], 0)
+
+
+@pytest.mark.parametrize('crowd', ['class', 'ignore', 'skip'])
+def test_masks_agree_with_pycocotools_pixel_for_pixel(tmp_path, prepare, crowd):
+    rng = np.random.default_rng(0)
+    images = [image(number, 60 + number, 90 - number) for number in range(10)]
+    annotations = [
+        item
+        for number in range(10)
+        for item in random_annotations(rng, number, 60 + number, 90 - number, first=100 * number + 1)
+    ]
+    path = write_coco(tmp_path, images, annotations)
+    prepare(crowd=crowd)
+    coco = COCO(str(path))
+    for number in range(10):
+        mask = read(tmp_path, number)
+        assert mask.tolist() == expected_mask(coco, number, crowd).tolist()
+        assert len(np.unique(mask)) > 8  # overlapping objects do not hide all others
+
+
+def test_overlap_and_crowd_by_hand(tmp_path, prepare):
+    annotations = [
+        annotation(7, 1, 'dog', [box(1, 0, 3, 1)]),
+        annotation(3, 1, 'person', [box(0, 0, 4, 2)]),
+        annotation(8, 1, 'cat', [box(0, 1, 2, 2)]),  # as large as the dog's, but apart
+        annotation(9, 1, 'cup', [box(2, 0, 4, 1)]),  # as large as the dog's: the higher id is seen
+        annotation(2, 1, 'car', runs(np.array([[1, 1, 1, 1, 1, 0], [0] * 6, [0, 0, 0, 0, 1, 0]])), iscrowd=1),
+    ]
+    write_coco(tmp_path, [image(1, 3, 6)], annotations)
+    prepare()
+    person, car, cat, dog, cup = (CLASSES.index(name) for name in ('person', 'car', 'cat', 'dog', 'cup'))
+    assert read(tmp_path, 1).tolist() == [
+        [person, dog, cup, cup, car, 0],
+        [cat, cat, person, person, 0, 0],
+        [0, 0, 0, 0, car, 0],
+    ]
+
+
+def test_masks_have_the_palette_of_the_data_set(tmp_path, prepare):
+    write_coco(tmp_path, [image(1)], [annotation(1, 1, 'dog', [box(0, 0, 8, 8)])])
+    prepare()
+    mask = Image.open(tmp_path / f'SegmentationClass/val2014/{img_id(1)}.png')
+    assert mask.mode == 'P'
+    assert mask.convert('RGB').getpixel((2, 2)) == (0, 32, 192)
+    assert mask.convert('RGB').getpixel((12, 10)) == (0, 0, 0)
+
+
+def test_outlines_that_draw_nothing_are_named_and_count_for_the_label(tmp_path, prepare, lines):
+    annotations = [
+        annotation(1, 1, 'dog', [box(0, 0, 4, 4), [5, 5, 9, 9]]),
+        annotation(2, 1, 'cup', [[1, 1, 9, 1]]),
+        annotation(3, 1, 'car', [box(-9, 2, -1, 8)]),
+        annotation(4, 1, 'cat', []),
+    ]
+    write_coco(tmp_path, [image(1)], annotations)
+    prepare()
+    assert 'val2014: polygons of fewer than three corners left out, of annotations 1, 2' in lines
+    assert 'val2014: annotations that cover no pixel (their class counts for the label): 2, 3, 4' in lines
+    assert np.bincount(read(tmp_path, 1).flatten()).tolist() == [12 * 16 - 16, *[0] * 16, 16]
+    assert read_labels(tmp_path) == {img_id(1): ['car', 'cat', 'dog', 'cup']}
+
+
+# Labels and lists
+
+
+def crowded_split(root, split='val'):
+    """Pictures with an object and a crowd, a crowd only, and nothing."""
+    crowd = runs(np.ones((12, 16), np.uint8))
+    annotations = [
+        annotation(1, 3, 'toothbrush', [box(0, 0, 8, 8)]),
+        annotation(2, 3, 'toothbrush', [box(8, 0, 9, 8)]),
+        annotation(3, 3, 'person', crowd, iscrowd=1),
+        annotation(4, 2, 'person', crowd, iscrowd=1),
+    ]
+    write_coco(root, [image(number, split=split) for number in (3, 1, 2)], annotations, split)
+
+
+@pytest.mark.parametrize(
+    ('crowd', 'second', 'third', 'pixels'),
+    [
+        ('class', ['person'], ['person', 'toothbrush'], {1, 80}),
+        ('ignore', ['person'], ['person', 'toothbrush'], {255, 80}),
+        ('skip', [], ['toothbrush'], {0, 80}),
+    ],
+)
+def test_crowd_rules(tmp_path, prepare, crowd, second, third, pixels):
+    crowded_split(tmp_path)
+    prepare(crowd=crowd)
+    assert read_labels(tmp_path) == {img_id(1): [], img_id(2): second, img_id(3): third}
+    assert set(np.unique(read(tmp_path, 3))) == pixels
+    assert read_list(tmp_path) == [img_id(1), img_id(2), img_id(3)]
+
+
+@pytest.mark.parametrize(('unannotated', 'in_train', 'in_val'), [('drop-train', 2, 3), ('keep', 3, 3), ('drop', 2, 2)])
+def test_pictures_without_annotation_are_left_out_of_lists_only(
+    tmp_path, prepare, lines, unannotated, in_train, in_val
+):
+    for split, listed in (('train', in_train), ('val', in_val)):
+        crowded_split(tmp_path, split)
+        prepare(splits=[split], unannotated=unannotated)
+        assert read_list(tmp_path, split) == [img_id(number, split) for number in (1, 2, 3)][-listed:]
+        assert read(tmp_path, 1, split).max() == 0
+        assert read_labels(tmp_path, split)[img_id(1, split)] == []
+        kept = 'kept' if listed == 3 else 'left out'
+        assert (
+            lines[-1]
+            == f'{split}2014: ImageSets/{split}2014.txt written: {listed} pictures, 1 without annotation {kept}'
+        )
+
+
+def test_the_config_reads_what_was_written(tmp_path, prepare):
+    for split in ('train', 'val'):
+        crowded_split(tmp_path, split)
+    prepare(splits=['train', 'val'])
+    config = Config.fromfile(CONFIG)
+    train, val = (
+        DATASETS.build({**config[name].dataset, 'data_root': str(tmp_path)})
+        for name in ('train_dataloader', 'val_dataloader')
+    )
+    assert [np.flatnonzero(train[i]['data_samples'].gt_label).tolist() for i in range(len(train))] == [[0], [0, 79]]
+    assert [sorted(val[i]['data_samples'].gt_sem_seg.data.unique().tolist()) for i in range(3)] == [[0], [1], [1, 80]]
+
+
+def test_training_on_a_folder_that_is_not_prepared_names_the_converter(tmp_path):
+    crowded_split(tmp_path, 'train')
+    dataset = {**Config.fromfile(CONFIG).train_dataloader.dataset, 'data_root': str(tmp_path)}
+    with pytest.raises(FileNotFoundError, match=r'(?s)train2014.txt.*Create it: python .*prepare_coco.py'):
+        DATASETS.build(dataset)
+    with pytest.raises(FileNotFoundError, match=r'(?s)no such folder: nowhere.*cocodataset.org.*prepare_coco.py'):
+        DATASETS.build({**dataset, 'data_root': 'nowhere'})
+
+
+# Pictures
+
+
+def write_colours(root, number, mode):
+    """A picture of one colour, dark for grey modes and reddish for others, in the format that carries the mode."""
+    colour = {'L': 60, 'LA': (60, 90), 'P': 60, 'CMYK': (0, 200, 180, 20), 'RGBA': (200, 60, 70, 99)}[mode]
+    picture = Image.new(mode, (16, 12), colour)
+    if mode == 'P':
+        picture.putpalette([60] * 768)
+    name = f'{img_id(number)}.jpg'
+    picture.save(root / 'val2014' / name, format='JPEG' if mode in ('L', 'CMYK') else 'PNG')
+
+
+@pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'CMYK', 'RGBA'])
+def test_grey_and_four_channel_pictures_load_as_three_channels(tmp_path, prepare, lines, mode):
+    write_coco(tmp_path, [image(1)], [annotation(1, 1, 'dog', [box(0, 0, 8, 8)])])
+    write_colours(tmp_path, 1, mode)
+    prepare()
+    assert f'val2014: 1 masks drawn; pictures: 1 {mode}' in lines
+    config = Config.fromfile(CONFIG)
+    dataset = DATASETS.build({**config.val_dataloader.dataset, 'data_root': str(tmp_path)})
+    pixels = dataset[0]['inputs']
+    assert pixels.shape == (3, 12, 16)
+    blue, green, red = pixels.float().mean(dim=(1, 2)).tolist()
+    if mode in ('CMYK', 'RGBA'):
+        assert red > 150
+        assert max(blue, green) < 110
+    else:
+        assert [blue, green, red] == pytest.approx([60, 60, 60], abs=1)
+
+
+def test_turned_pictures_are_reported(tmp_path, prepare, lines):
+    write_coco(tmp_path, [image(1), image(2)], [])
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new('RGB', (16, 12)).save(tmp_path / f'val2014/{img_id(1)}.jpg', exif=exif)
+    prepare()
+    expected = 'val2014: 1 pictures carry an EXIF orientation: loading turns them, but not their masks'
+    assert expected in lines
+
+
+def test_other_files_in_the_picture_folder_are_reported(tmp_path, prepare, lines):
+    write_coco(tmp_path, [image(1)], [])
+    for name in ('COCO_val2014_000000000009.jpg', 'notes.txt'):
+        (tmp_path / 'val2014' / name).touch()
+    prepare()
+    assert any("not name, left out: 'COCO_val2014_000000000009.jpg', 'notes.txt'" in line for line in lines)
+    assert read_list(tmp_path) == [img_id(1)]
+
+
+def test_unusable_pictures_are_all_named_and_the_rest_is_drawn(tmp_path, prepare):
+    write_coco(tmp_path, [image(number, 96, 128) for number in range(5)], [annotation(1, 4, 'dog', [box(0, 0, 8, 8)])])
+    folder = tmp_path / 'val2014'
+    whole = (folder / f'{img_id(0)}.jpg').read_bytes()
+    (folder / f'{img_id(0)}.jpg').write_bytes(whole[: len(whole) * 2 // 3])
+    (folder / f'{img_id(1)}.jpg').write_text('<html>Not found</html>')
+    (folder / f'{img_id(2)}.jpg').write_bytes(b'')
+    Image.new('RGB', (128, 95)).save(folder / f'{img_id(3)}.jpg')
+    with pytest.raises(ValueError) as caught:
+        prepare()
+    message = str(caught.value)
+    assert '4 of 5 pictures of val2014 cannot be used' in message
+    assert re.search(rf'{img_id(0)}.jpg: not a whole picture \(.*[Tt]runcated', message)
+    assert f'{img_id(1)}.jpg: not a whole picture (cannot identify image file' in message
+    assert f'{img_id(2)}.jpg: not a whole picture' in message
+    assert f'{img_id(3)}.jpg: has 128 x 95 pixels, but its annotations are for 128 x 96' in message
+    assert 'Fetch them again, each from http://images.cocodataset.org/val2014/NAME.jpg' in message
+    written = sorted(path.name for path in tmp_path.rglob('*') if path.parent != folder and path.is_file())
+    assert written == [f'{img_id(4)}.png', 'instances_val2014.json', 'rules.json']
+
+    for number in range(4):
+        (folder / f'{img_id(number)}.jpg').write_bytes(whole)
+    assert prepare()
+    assert len(read_list(tmp_path)) == 5
+
+
+# Again, and with other settings
+
+
+def snapshot(root):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob('*') if path.is_file()}
+
+
+def test_a_second_run_does_nothing_and_says_so(tmp_path, prepare, lines):
+    crowded_split(tmp_path)
+    assert prepare() is True
+    before = snapshot(tmp_path)
+    lines.clear()
+    assert prepare() is False
+    assert snapshot(tmp_path) == before
+    assert lines[1:] == [
+        'val2014: all 3 masks are there',
+        'val2014: labels_val2014.json is there',
+        'val2014: ImageSets/val2014.txt is there: 3 pictures, 1 without annotation kept',
+    ]
+
+
+def test_what_is_missing_is_made_again(tmp_path, prepare, lines):
+    crowded_split(tmp_path)
+    prepare()
+    before = {path: content for path, (_, content) in snapshot(tmp_path).items()}
+    masks = tmp_path / 'SegmentationClass/val2014'
+    (masks / f'{img_id(2)}.png').rename(masks / f'.tmp-999999999-{img_id(2)}.png')  # as a killed program leaves it
+    (tmp_path / 'labels_val2014.json').write_text('{}')
+    (tmp_path / 'ImageSets/val2014.txt').unlink()
+    assert prepare() is True
+    assert {path: content for path, (_, content) in snapshot(tmp_path).items()} == before
+    assert 'val2014: 2 of 3 masks are there' in lines
+
+
+def test_only_the_list_changes_with_the_rule_for_unannotated_pictures(tmp_path, prepare):
+    crowded_split(tmp_path)
+    prepare()
+    before = snapshot(tmp_path)
+    assert prepare(unannotated='drop') is True
+    after = snapshot(tmp_path)
+    assert [path.name for path in before if before[path] != after[path]] == ['val2014.txt']
+
+
+def test_masks_that_were_made_otherwise_are_not_taken(tmp_path, prepare):
+    crowded_split(tmp_path)
+    prepare()
+    before = snapshot(tmp_path)
+    with pytest.raises(FileExistsError, match=r'(?s)made otherwise.*"class".*this run:.*"ignore".*Move or delete'):
+        prepare(crowd='ignore')
+    annotations = tmp_path / 'annotations/instances_val2014.json'
+    content = annotations.read_text()
+    annotations.write_text(content + '\n')
+    with pytest.raises(FileExistsError, match='made otherwise'):
+        prepare()
+    annotations.write_text(content)
+    assert {path: content for path, (_, content) in snapshot(tmp_path).items()} == {
+        path: content for path, (_, content) in before.items()
+    }
+    (tmp_path / 'SegmentationClass/val2014/rules.json').unlink()
+    with pytest.raises(FileExistsError, match=r'rules.json there: none'):
+        prepare()
+
+
+def test_processes_draw_what_one_draws(tmp_path, prepare):
+    rng = np.random.default_rng(1)
+    images = [image(number, 40, 50) for number in range(20)]
+    write_coco(
+        tmp_path, images, [a for number in range(20) for a in random_annotations(rng, number, 40, 50, 100 * number + 1)]
+    )
+    prepare()
+    masks = tmp_path / 'SegmentationClass'
+    alone = {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()}
+    masks.rename(tmp_path / 'alone')
+    prepare(num_workers=2)
+    assert {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()} == alone
+    assert len(alone) == 21
+
+
+# Wrong annotation files
+
+
+def spoil(*keys, **values):
+    """Change fields of the record at `keys`."""
+
+    def change(content):
+        record = content
+        for key in keys:
+            record = record[key]
+        record.update(values)
+
+    return change
+
+
+def remove(*keys):
+    def change(content):
+        record = content
+        for key in keys[:-1]:
+            record = record[key]
+        del record[keys[-1]]
+
+    return change
+
+
+def twice(key):
+    return lambda content: content[key].append(content[key][0])
+
+
+FIRST = ('annotations', 0)
+LARGE = runs(np.ones((13, 16), np.uint8))
+WRONG = {
+    'no categories': (remove('categories'), '`categories` is missing; it takes instances_train2014.json'),
+    'no images': (remove('images'), '`images` is missing'),
+    'images empty': (spoil(images=[]), '`images` is empty'),
+    'annotations no list': (spoil(annotations={'a': 1}), '`annotations` is not a list of objects'),
+    'unknown category': (spoil('categories', 17, name='dragon'), "80: 'dragon' unknown; 'horse' missing"),
+    'category missing': (remove('categories', 16), "80: 'dog' missing"),
+    'other order': (spoil('categories', 0, id=91), "in another order: category 2 is 'bicycle', expected 'person'"),
+    'category twice': (spoil('categories', 0, id=2), 'ids of `categories` are there twice: 2'),
+    'picture twice': (twice('images'), 'ids of `images` are there twice: 1'),
+    'name twice': (
+        lambda content: content['images'].append({**content['images'][0], 'id': 2}),
+        "`file_name`s of `images` are there twice: 'COCO_val2014_000000000001.jpg'",
+    ),
+    'annotation twice': (twice('annotations'), 'ids of `annotations` are there twice: 5'),
+    'path in name': (spoil('images', 0, file_name='../x.jpg'), "image 1: `file_name` is '../x.jpg'"),
+    'absolute name': (spoil('images', 0, file_name='/etc/x.jpg'), "`file_name` is '/etc/x.jpg'; it must be the plain"),
+    'windows path': (spoil('images', 0, file_name='..\\x.jpg'), 'it must be the plain name of a .jpg'),
+    'line break in name': (spoil('images', 0, file_name='a\nb.jpg'), 'it must be the plain name of a .jpg'),
+    'other suffix': (spoil('images', 0, file_name='a.png'), "`file_name` is 'a.png'; it must be"),
+    'no width': (remove('images', 0, 'width'), 'image 1: `width` is missing, expected int'),
+    'width no number': (spoil('images', 0, width='16'), "image 1: `width` is '16', expected int"),
+    'no image_id': (remove(*FIRST, 'image_id'), 'annotation 5: `image_id` is missing'),
+    'other picture': (spoil(*FIRST, image_id=77), 'annotation 5: `image_id` is 77, which `images` lacks'),
+    'other category': (spoil(*FIRST, category_id=12), 'annotation 5: `category_id` is 12, which `categories` lacks'),
+    'iscrowd': (spoil(*FIRST, iscrowd='yes'), "annotation 5: `iscrowd` is 'yes', expected 0 or 1"),
+    'no segmentation': (remove(*FIRST, 'segmentation'), 'annotation 5, of .*: `segmentation` is missing'),
+    'segmentation': (spoil(*FIRST, segmentation=3), '`segmentation` is 3; it must be polygons or a run-length'),
+    'flat polygon': (spoil(*FIRST, segmentation=box(0, 0, 3, 3)), 'a polygon is not a list of numbers'),
+    'text in polygon': (spoil(*FIRST, segmentation=[[1, 2, 3, 'x', 4, 5]]), 'a polygon is not a list of numbers'),
+    'odd polygon': (spoil(*FIRST, segmentation=[[1, 2, 3, 4, 5, 6, 7]]), 'a polygon is not a list of numbers'),
+    'far polygon': (
+        spoil(*FIRST, segmentation=[box(0, 0, 50, 4)]),
+        'annotation 5, of COCO_val2014_000000000001.jpg: a polygon reaches from x = 0 to 50, far outside its picture '
+        'of 16 x 12',
+    ),
+    'infinite polygon': (spoil(*FIRST, segmentation=[box(0, 0, 3, float('inf'))]), 'from y = 0 to inf, far outside'),
+    'polygon of NaN': (spoil(*FIRST, segmentation=[box(0, 0, 3, float('nan'))]), 'from y = nan to nan, far outside'),
+    'mask bigger than its picture': (
+        spoil(*FIRST, segmentation=LARGE),
+        r'of COCO_val2014_000000000001.jpg: its mask is \[13, 16\] \(height, width\), its picture \[12, 16\]',
+    ),
+    'runs too long': (
+        spoil(*FIRST, segmentation=dict(size=[12, 16], counts=[9, 200])),
+        'run lengths add up to 209 pixels, but its picture has 192',
+    ),
+    'runs negative': (
+        spoil(*FIRST, segmentation=dict(size=[12, 16], counts=[-8, 200])),
+        'neither text nor a list of whole numbers',
+    ),
+    'packed runs too short': (
+        spoil(*FIRST, segmentation=dict(size=[12, 16], counts='zzz')),
+        'run lengths add up to 30 pixels, but its picture has 192',
+    ),
+    'packed runs of other characters': (
+        spoil(*FIRST, segmentation=dict(size=[12, 16], counts='!')),
+        'run lengths add up to 0 pixels',
+    ),
+    'no runs': (spoil(*FIRST, segmentation=dict(size=[12, 16])), 'neither text nor a list of whole numbers'),
+}
+
+
+@pytest.mark.parametrize('case', WRONG)
+def test_wrong_annotations_are_named(tmp_path, prepare, case):
+    change, message = WRONG[case]
+    path = write_coco(tmp_path, [image(1)], [annotation(5, 1, 'dog', [box(0, 0, 8, 8)])])
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f'(?s)annotation file .*instances_val2014.json.*{message}') as caught:
+        prepare()
+    assert 'Unpack annotations_trainval2014.zip of https://cocodataset.org again.' in str(caught.value)
+    assert not (tmp_path / 'SegmentationClass').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (None, r'not valid JSON \(Unterminated string'),
+        (b'', r'not valid JSON \(Expecting value'),
+        (b'{"images": "\xff"}', r"not valid JSON \('utf-8' codec"),
+        (b'[' * 100_000, r'not valid JSON \('),
+        (b'[1]', 'holds a list, not an object'),
+    ],
+    ids=['truncated', 'empty', 'not UTF-8', 'nested', 'list'],
+)
+def test_a_file_that_is_no_json_object_is_named(tmp_path, prepare, text, message):
+    path = write_coco(tmp_path, [image(1)], [])
+    path.write_bytes(path.read_bytes()[:-10] if text is None else text)
+    with pytest.raises(ValueError, match=f'annotation file .*instances_val2014.json: {message}'):
+        prepare()
+
+
+# Wrong folders and options
+
+
+def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
+    with pytest.raises(
+        FileNotFoundError, match=r'(?s)pictures of val: no such folder: .*val2014.*Get val2014.zip from'
+    ):
+        prepare()
+    (tmp_path / 'val2014').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'(?s)annotations of val: no such file.*annotations_trainval2014.zip'):
+        prepare()
+    write_coco(tmp_path, [image(1), image(2)], [])
+    (tmp_path / f'val2014/{img_id(2)}.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=f"pictures of val2014: 1 of 2 ids have no .jpg file.*'{img_id(2)}'"):
+        prepare()
+    with pytest.raises(FileNotFoundError, match=r'COCO_ROOT: no such folder: .*nowhere'):
+        prepare_coco(tmp_path / 'nowhere')
+
+
+def test_every_split_is_looked_for_before_the_first_is_prepared(tmp_path, prepare):
+    crowded_split(tmp_path, 'train')
+    with pytest.raises(FileNotFoundError, match='pictures of val'):
+        prepare(splits=['train', 'val'])
+    assert not (tmp_path / 'SegmentationClass').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(crowd='void'), "crowd is 'void'; choose from class, ignore, skip"),
+        (dict(unannotated='no'), "unannotated is 'no'; choose from drop-train, keep, drop"),
+        (dict(splits=['test']), "splits holds 'test'; choose from train, val"),
+    ],
+)
+def test_options_are_checked(tmp_path, prepare, options, message):
+    crowded_split(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        prepare(**options)
+
+
+def test_without_pycocotools_it_says_how_to_install_it(prepare, monkeypatch):
+    for name in ('pycocotools', 'pycocotools.mask'):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r'(?s)pycocotools.*pip install -e "\.\[converters\]"'):
+        prepare()
