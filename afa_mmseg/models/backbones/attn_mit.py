@@ -1,7 +1,6 @@
 """Mix Transformer that can show what its last blocks attend to."""
 
 import math
-import os.path as osp
 from typing import Any, NamedTuple, Optional, Union
 
 import torch.nn.functional as F
@@ -66,8 +65,8 @@ class AttnMixVisionTransformer(MixVisionTransformer):
 
     Raises:
         ValueError: `arch` is unknown, the last blocks are not all in the last stage or that has spatial
-            reduction, or an image is smaller than the network can take.
-        FileNotFoundError: `init_cfg` names a pretrained file that is not there.
+            reduction, an image is smaller than the network can take, or a pretrained file does not fit.
+        FileNotFoundError: `init_cfg` names a pretrained file that is not there (on `init_weights`).
     """
 
     def __init__(
@@ -111,18 +110,13 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         return height, width
 
     def init_weights(self) -> None:
-        """Initialise, or load `init_cfg`'s pretrained file, after a look whether it is there."""
+        """Initialise, or load `init_cfg`'s pretrained file, after a look whether it is there and fits."""
+        from ..checkpoints.pretrained import check_pretrained  # imports this module in turn
+
         configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
         for config in configs:
-            file = config.get('checkpoint')
-            if file is not None and '://' not in file and not osp.isfile(file):
-                raise FileNotFoundError(
-                    f'pretrained weights not found: {file}\n'
-                    '  (`model.backbone.init_cfg.checkpoint` of the config.)\n'
-                    "  Put mmseg's converted MiT checkpoint there, name another file by --cfg-options "
-                    'model.backbone.init_cfg.checkpoint=FILE,\n'
-                    '  or train from scratch with --cfg-options model.backbone.init_cfg=None'
-                )
+            if config.get('checkpoint') is not None:
+                check_pretrained(self.state_dict(), config['checkpoint'], config.get('prefix'))
         super().init_weights()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

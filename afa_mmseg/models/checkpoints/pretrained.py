@@ -1,0 +1,93 @@
+"""A look at a backbone's pretrained file before it is loaded: mmengine only warns where names or shapes differ."""
+
+import os.path as osp
+import shlex
+from typing import Optional
+
+from mmengine.runner import CheckpointLoader
+
+from ...datasets.checks import first_few
+from .conversion import Recognised, State, check_shapes, recognise
+from .reading import named, read_state, state_of
+
+CONVERT = 'python tools/model_converters/convert_mit.py'
+FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
+
+
+def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> None:
+    """Raise an error unless a checkpoint has what a backbone needs.
+
+    Args:
+        own: State dict of the backbone.
+        file: Checkpoint, a path or a URL that mmengine knows.
+        prefix: What stands before the backbone's names in the file, without the dot (mmengine's `prefix`).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A tensor is missing or has another shape, or the file's network has more blocks.
+    """
+    state = _read(file, own)
+    whole = {key[7:] if key.startswith('module.') else key: value for key, value in state.items()}  # as mmengine does
+    start = f'{prefix.rstrip(".")}.' if prefix else ''
+    inner = {key[len(start) :]: value for key, value in whole.items() if key.startswith(start)}
+    # Whatever else a checkpoint holds (a classifier, say) mmengine leaves aside, with a warning.
+    layers = {key: value for key, value in inner.items() if key in own or key.startswith('layers.')}
+    try:
+        check_shapes(layers, {key: tuple(value.shape) for key, value in own.items()})
+    except ValueError as error:
+        raise ValueError(
+            f'pretrained weights do not fit: {file}\n{FIELD}\n  {_describe(whole, own)}\n  {error}'
+        ) from error
+
+
+def _read(file: str, own: State) -> State:
+    if '://' in file:
+        with named(file):
+            return state_of(CheckpointLoader.load_checkpoint(file, map_location='cpu', logger='silent'))
+    path = osp.expanduser(file)
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'pretrained weights not found: {file}\n{FIELD}\n{_where_to_get(file, own)}'
+            '  Or name another file by --cfg-options model.backbone.init_cfg.checkpoint=FILE,\n'
+            '  or train from scratch with --cfg-options model.backbone.init_cfg=None'
+        )
+    return read_state(path)
+
+
+def _where_to_get(file: str, own: State) -> str:
+    needed = _recognise(own)
+    preset = needed.architecture.preset if needed else None
+    command = f'{CONVERT} DOWNLOADED_FILE {shlex.quote(file)}'
+    if preset is None:
+        return f'  Convert weights of the same architecture: {command}\n'
+    return (
+        f"  Get MiT-{preset.upper()}'s ImageNet weights, any of: model.safetensors or pytorch_model.bin of\n"
+        f'  https://huggingface.co/nvidia/mit-{preset}, mit_{preset}.pth that the README of\n'
+        f'  https://github.com/NVlabs/SegFormer links, mit_{preset}_*.pth of mmseg, in its SegFormer configs; then\n'
+        f'    {command}\n'
+    )
+
+
+def _describe(state: State, own: State) -> str:
+    """Say what the file is, and what to do."""
+    found, needed = _recognise(state), _recognise(own)
+    if found is None or needed is None:
+        return f'Its keys: {first_few(list(state))}'
+    if found.architecture != needed.architecture:
+        return (
+            f'The file holds {found.architecture}, the backbone is {needed.architecture}: '
+            'name another file, or set `model.backbone.arch`.'
+        )
+    if found.layout.is_segmentor:
+        return (
+            f'It holds {found.layout.title}, not a backbone. Convert it ({CONVERT} FILE OUT)\n'
+            '  and start from it with --cfg-options load_from=OUT model.backbone.init_cfg=None'
+        )
+    return f'It holds {found.layout.title}. Convert it and name the result: {CONVERT} FILE OUT'
+
+
+def _recognise(state: State) -> Optional[Recognised]:
+    try:
+        return recognise(state)
+    except ValueError:
+        return None

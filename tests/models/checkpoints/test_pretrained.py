@@ -1,0 +1,141 @@
+import functools
+import http.server
+import threading
+
+import pytest
+import torch
+
+from afa_mmseg.models import AttnMixVisionTransformer
+from afa_mmseg.models.backbones.attn_mit import ARCHITECTURES
+from afa_mmseg.models.checkpoints import check_pretrained, convert_file
+from afa_mmseg.models.checkpoints.architecture import Architecture, backbone_shapes
+from tests.models.checkpoints.states import (
+    TINY,
+    WETR,
+    assert_same,
+    backbone_state,
+    nvlabs_state,
+    starting_with,
+    with_prefix,
+)
+from tests.reference_network import build_tiny_segmentor
+
+
+def initialised(checkpoint, arch=None, **init_cfg):
+    """A backbone that loaded its pretrained file."""
+    backbone = AttnMixVisionTransformer(
+        arch or TINY, init_cfg=dict(type='Pretrained', checkpoint=str(checkpoint), **init_cfg)
+    )
+    backbone.init_weights()
+    return backbone
+
+
+def test_a_converted_file_is_what_a_backbone_starts_from(tmp_path):
+    torch.save(nvlabs_state(), tmp_path / 'source.pth')
+    convert_file(tmp_path / 'source.pth', tmp_path / 'mit.pth')
+    content = torch.load(tmp_path / 'mit.pth', weights_only=True)
+    assert content['meta']['arch'] == TINY
+    assert_same(initialised(tmp_path / 'mit.pth').state_dict(), content['state_dict'])
+
+
+def test_a_trained_segmentors_backbone_is_named_by_its_prefix(tmp_path):
+    state = build_tiny_segmentor().state_dict()
+    torch.save(dict(state_dict=state), tmp_path / 'whole.pth')
+    loaded = initialised(tmp_path / 'whole.pth', prefix='backbone.').state_dict()
+    assert_same(with_prefix('backbone.', loaded), starting_with('backbone.', state))
+    with pytest.raises(ValueError, match=r"(?s)It holds mmseg's MiT\. Convert it and name the result: python tools/"):
+        initialised(tmp_path / 'whole.pth')
+
+
+def test_a_classifier_besides_does_no_harm(tmp_path):
+    state = backbone_state()
+    torch.save({**with_prefix('module.', state), 'head.weight': torch.ones(1)}, tmp_path / 'mit.pth')
+    assert_same(initialised(tmp_path / 'mit.pth').state_dict(), state)
+
+
+@pytest.mark.parametrize(
+    ('arch', 'message'),
+    [
+        (dict(embed_dims=16), 'of another shape: .* expected'),
+        (dict(num_layers=(2, 2, 3, 2)), r"left over: 'layers\.2\.1\.2\.norm1\.weight'"),
+        (dict(num_layers=(2, 2, 1, 2)), r"missing: 'layers\.2\.1\.1\.norm1\.weight'"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(tmp_path, arch, message):
+    torch.save(backbone_state(**arch), tmp_path / 'mit.pth')
+    with pytest.raises(ValueError, match=rf'(?s)do not fit: .*The file holds MiT of .*backbone is MiT of .*{message}'):
+        initialised(tmp_path / 'mit.pth')
+
+
+def test_unconverted_files_name_the_command(tmp_path):
+    torch.save(nvlabs_state(), tmp_path / 'nvlabs.pth')
+    with pytest.raises(ValueError, match=r"It holds NVlabs' SegFormer .* Convert it and name the result: python"):
+        initialised(tmp_path / 'nvlabs.pth')
+    with pytest.raises(ValueError, match=r"(?s)It holds AFA's segmentor .*load_from=OUT .*init_cfg=None"):
+        initialised(WETR)
+    torch.save({'conv1.weight': torch.ones(1)}, tmp_path / 'resnet.pth')
+    with pytest.raises(ValueError, match=r"Its keys: 'conv1\.weight'"):
+        initialised(tmp_path / 'resnet.pth')
+
+
+@pytest.mark.parametrize('preset', ['b0', 'b1', 'b5'])
+def test_a_missing_file_names_sources_and_command(preset):
+    shapes = backbone_shapes(Architecture(**ARCHITECTURES[preset]))
+    own = {key: torch.empty(shape, device='meta') for key, shape in shapes.items()}
+    with pytest.raises(FileNotFoundError) as error:
+        check_pretrained(own, 'pre trained/mit.pth')
+    for part in (
+        'not found: pre trained/mit.pth',
+        'model.backbone.init_cfg.checkpoint',
+        f'https://huggingface.co/nvidia/mit-{preset},',
+        f'mit_{preset}.pth that the README of',
+        "python tools/model_converters/convert_mit.py DOWNLOADED_FILE 'pre trained/mit.pth'",
+        '--cfg-options model.backbone.init_cfg=None',
+    ):
+        assert part in str(error.value)
+
+
+def test_a_backbone_looks_before_it_loads():
+    with pytest.raises(FileNotFoundError, match=r'(?s)no/mit\.pth.*huggingface\.co/nvidia/mit-b0,'):
+        initialised('no/mit.pth', 'b0')
+
+
+def test_a_missing_file_of_no_preset_names_the_command():
+    with pytest.raises(FileNotFoundError, match=r'weights of the same architecture: .*convert_mit\.py \w+ no\.pth'):
+        initialised('no.pth')
+    other = AttnMixVisionTransformer(
+        TINY, num_heads=(1, 2, 4, 8), init_cfg=dict(type='Pretrained', checkpoint='no.pth')
+    )
+    with pytest.raises(FileNotFoundError, match=r'pretrained weights not found: no\.pth'):
+        other.init_weights()
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path):
+    torch.save(dict(backbone_state(), extra=pytest.Session), tmp_path / 'mit.pth')
+    with pytest.raises(ValueError, match=r'mit\.pth is refused: besides tensors it holds'):
+        initialised(tmp_path / 'mit.pth')
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of a folder: (its address, the folder)."""
+    (tmp_path / 'web').mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / 'web')
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield f'http://127.0.0.1:{web.server_port}', tmp_path / 'web'
+        web.shutdown()
+        thread.join()
+
+
+def test_downloads_are_looked_at_too(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    address, folder = server
+    state = backbone_state()
+    torch.save(state, folder / 'right.pth')
+    torch.save(backbone_state(embed_dims=16), folder / 'wrong.pth')
+    assert_same(initialised(f'{address}/right.pth').state_dict(), state)
+    with pytest.raises(ValueError, match=r'do not fit: http://.*/wrong\.pth'):
+        initialised(f'{address}/wrong.pth')

@@ -1,0 +1,63 @@
+"""Convert weights of a Mix Transformer to ours, or our segmentor to AFA's own layout.
+
+python tools/model_converters/convert_mit.py mit_b1.pth pretrained/mit_b1.pth              # NVlabs' SegFormer
+python tools/model_converters/convert_mit.py mit-b1/model.safetensors pretrained/mit_b1.pth  # Hugging Face
+python tools/model_converters/convert_mit.py wetr_voc.pth afa_voc.pth                      # AFA: a whole segmentor
+python tools/model_converters/convert_mit.py afa_voc.pth wetr_voc.pth --to afa             # and back
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout works without being installed
+
+from afa_mmseg.datasets.checks import first_few  # noqa: E402
+from afa_mmseg.models.checkpoints import LAYOUTS, Report, convert_file, convert_file_to_afa  # noqa: E402
+from afa_mmseg.tooling import run_command  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    known = '\n'.join(f'  {layout.title}' for layout in LAYOUTS)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f'The layout of SOURCE is recognised; known are:\n{known}\nWhat is none of these weights is refused.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'source', metavar='SOURCE', help=".pth, .pt, .bin or .safetensors, or a folder of Hugging Face's hub"
+    )
+    parser.add_argument('out', metavar='OUT', help='file to write, such as pretrained/mit_b1.pth')
+    parser.add_argument('--to', choices=['ours', 'afa'], default='ours', help="layout of OUT; afa: AFA's wetr_*.pth")
+    parser.add_argument('--force', action='store_true', help='replace OUT if it holds something else')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    convert = convert_file_to_afa if args.to == 'afa' else convert_file
+    report = convert(args.source, args.out, force=args.force)
+    print(f'recognised: {report.source}, {report.architecture}')
+    print(f'tensors: {report.num_read} read, {len(report.left_out)} left out, {report.num_written} written')
+    for what in sorted(set(report.left_out.values())):
+        names = [name for name, kind in report.left_out.items() if kind == what]
+        print(f'left out, {what}: {first_few(names)}')
+    size = Path(args.out).stat().st_size / 1e6
+    print(f'{"written" if report.is_new else "holds these weights already"}: {args.out} ({size:.1f} MB)')
+    if args.to == 'ours':
+        print(f'use it: {usage(report, args.out)}')
+
+
+def usage(report: Report, out: str) -> str:
+    """The line that uses the result."""
+    if report.is_segmentor:
+        return f'python tools/test.py CONFIG {out}'
+    pretrained = f"init_cfg=dict(type='Pretrained', checkpoint={out!r})"
+    head = f'decode_head=dict(in_channels={list(report.architecture.widths)})'
+    return f'model = dict(backbone=dict(arch={report.architecture.setting}, {pretrained}), {head})'
+
+
+if __name__ == '__main__':
+    run_command(main)
