@@ -1,0 +1,133 @@
+"""`convert_labels.py` as a user runs it."""
+
+import json
+import os
+import pickle
+import runpy
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from tests.tools.toolbox import REPO, run_tool
+
+SCRIPT = 'dataset_converters/convert_labels.py'
+CAT, DOG, PERSON = 7, 11, 14  # places among the classes of VOC
+
+
+def one_hot(*places):
+    vector = np.zeros(20, np.float32)
+    vector[list(places)] = 1
+    return vector
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A label file as the field has it: a dict that `np.save` pickled."""
+    np.save(
+        tmp_path / 'onehot.npy',
+        {'2007_000032': one_hot(PERSON, CAT), '2007_000027': one_hot(), '2007_000033': one_hot(DOG)},
+    )
+    return tmp_path / 'onehot.npy'
+
+
+@pytest.fixture
+def convert(tmp_path, monkeypatch, capsys):
+    """Run the script in this process (a fresh one needs seconds to import torch); give its status and its lines."""
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [SCRIPT, *arguments])
+        with pytest.raises(SystemExit) as status:
+            runpy.run_path(str(REPO / 'tools' / SCRIPT), run_name='__main__')
+        output = capsys.readouterr()
+        return status.value.code or 0, (output.out + output.err).splitlines()
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_pickled_dict_becomes_json_once(source, tmp_path, convert):
+    process = run_tool(SCRIPT, 'onehot.npy', 'new/labels.json', '--classes', 'voc', cwd=tmp_path)
+    assert json.loads((tmp_path / 'new/labels.json').read_text()) == {
+        '2007_000027': [],
+        '2007_000032': ['cat', 'person'],
+        '2007_000033': ['dog'],
+    }
+    assert process.stdout.endswith('      3 pictures, 1 of them without any label\nwritten to new/labels.json\n')
+    before = (tmp_path / 'new/labels.json').stat().st_mtime_ns
+    status, lines = convert('onehot.npy', 'new/labels.json', '--classes', 'voc')
+    assert status == 0
+    counts = {line.split()[1]: int(line.split()[0]) for line in lines[:20]}
+    assert sum(counts.values()) == 3
+    assert (counts['cat'], counts['dog'], counts['person'], counts['aeroplane']) == (1, 1, 1, 0)
+    assert lines[20:] == ['      3 pictures, 1 of them without any label', 'already in new/labels.json']
+    assert (tmp_path / 'new/labels.json').stat().st_mtime_ns == before
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['labels.json']
+
+
+def test_comparing_with_another_label_file(source, tmp_path, convert):
+    same = {'2007_000032': ['person', 'cat'], '2007_000027': [], '2007_000033': ['dog']}
+    (tmp_path / 'same.json').write_text(json.dumps(same))
+    (tmp_path / 'other.csv').write_text('id,label\n2007_000032,cat,chair\n2007_000033,dog\nx,cow\n')
+    status, lines = convert('onehot.npy', '--classes', 'voc', '--check-against', 'same.json')
+    assert (status, lines[-1]) == (0, 'the same labels as in same.json')
+    status, lines = convert('onehot.npy', 'out.json', '--classes', 'voc', '--check-against', 'other.csv')
+    assert status == 1
+    assert lines[-5:] == [
+        'written to out.json',
+        "1 ids only in onehot.npy: '2007_000027'",
+        "1 ids only in other.csv: 'x'",
+        '1 of the 2 ids in both have different labels:',
+        '  2007_000032: person only in onehot.npy; chair only in other.csv',
+    ]
+
+
+def test_array_with_ids_and_own_classes(tmp_path, convert):
+    np.save(tmp_path / 'array.npy', np.array([[1, 0], [1, 1]], bool))
+    (tmp_path / 'ids.txt').write_text('a\nb\n')
+    (tmp_path / 'classes.txt').write_text('apple\nred pear\n')
+    status, lines = convert('array.npy', 'out.json', '--ids', 'ids.txt', '--classes', 'classes.txt')
+    assert (status, lines[:2]) == (0, ['      2 apple', '      1 red pear'])
+    assert json.loads((tmp_path / 'out.json').read_text()) == {'a': ['apple'], 'b': ['apple', 'red pear']}
+
+
+class Touch:
+    """Loading it runs a command."""
+
+    def __reduce__(self):
+        return os.system, ('touch flag',)
+
+
+def test_a_file_that_would_run_a_command_is_refused_and_nothing_is_written(tmp_path):
+    (tmp_path / 'labels.pkl').write_bytes(pickle.dumps({'a': one_hot(CAT), 'b': Touch()}))
+    process = run_tool(SCRIPT, 'labels.pkl', 'out.json', '--classes', 'voc', cwd=tmp_path, check=False)
+    assert process.returncode == 1
+    assert process.stdout.splitlines()[-1] == (
+        f'convert_labels.py: error: label file labels.pkl: refused: the file asks for {os.system.__module__}.system; '
+        'label files hold only dicts, strings and numpy arrays. Nothing of it was run.'
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ['labels.pkl']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status', 'words'),
+    [
+        (['onehot.npy', 'out.json', '--classes', 'coco'], 1, ["id '2007_000032': 20 numbers, expected 80"]),
+        (['onehot.npy', 'out.json'], 1, ['does not tell its classes', '--classes']),
+        (['gone.npy', 'out.json', '--classes', 'voc'], 1, ['no such file: gone.npy']),
+        (['onehot.npy', 'out.csv', '--classes', 'voc'], 2, ['must end in .json, got out.csv']),
+        (['onehot.npy', '--classes', 'voc'], 2, ['name the file to write, or a file to --check-against']),
+        (['onehot.npy', 'out.json', '--index-base', '2'], 2, ['--index-base', '2']),
+        (['onehot.npy', '--classes', 'voc', '--check-against', 'gone.json'], 1, ['not found: gone.json']),
+    ],
+)
+def test_mistakes_give_a_plain_message(source, tmp_path, convert, arguments, status, words):
+    found, lines = convert(*arguments)
+    text = '\n'.join(lines)
+    assert found == status
+    assert 'convert_labels.py: error: ' in text
+    assert [word for word in words if word not in text] == []
+    assert [path.name for path in tmp_path.iterdir()] == ['onehot.npy']
