@@ -1,0 +1,165 @@
+"""Loading of pictures beside the training step that it feeds: one worker process, and each transform by itself.
+
+The pictures are JPEGs of VOC's and COCO's size, made on the spot and written to a temporary folder; the pipelines are
+those of the configs. The step is that of the config, too: network, pseudo-labels, losses and backward, no optimiser.
+"""
+
+import json
+import math
+import os
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import cv2
+import torch
+from _bench import Bench, Case, make_parser, parse_args
+from _inputs import ROOT, build_segmentor, make_batch, make_scene
+from dense_energy import training_step
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from PIL import Image
+from torch.utils.data import DataLoader
+
+
+class Source(NamedTuple):
+    """A config, and the size of the pictures that stand in for its data set's."""
+
+    config: str
+    height: int
+    width: int
+
+
+SOURCES = dict(
+    VOC=Source('configs/afa/afa_mit-b1_voc.py', 375, 500),
+    COCO=Source('configs/afa/afa_mit-b1_coco.py', 480, 640),
+)
+#: Of the JPEGs; together with the pictures' texture it sets how large they are.
+QUALITY = 95
+#: Cases of `compare`.
+WHOLE, WORKER, STEP = 'whole pipeline', 'one worker process', 'training step'
+
+
+def write_pictures(folder: Path, count: int, height: int, width: int) -> float:
+    """Write JPEGs, a split list and labels; return the mean size of the JPEGs in bytes."""
+    images, _ = make_scene(count, (height, width))
+    for i, image in enumerate(images.byte()):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f'{i:06d}.jpg', quality=QUALITY)
+    ids = [f'{i:06d}' for i in range(count)]
+    (folder / 'list.txt').write_text('\n'.join(ids))
+    (folder / 'labels.json').write_text(json.dumps({i: ['cat', 'person'] for i in ids}))
+    return sum(os.path.getsize(folder / f'{i}.jpg') for i in ids) / count
+
+
+def build_loader(config: Config, folder: Path) -> DataLoader:
+    """Build the training loader of a config on other pictures, with one worker process."""
+    loader = config.train_dataloader.copy()
+    loader.update(num_workers=1, persistent_workers=False)
+    loader.dataset.update(
+        data_root=str(folder), ann_file='list.txt', label_file='labels.json', data_prefix=dict(img_path='')
+    )
+    return Runner.build_dataloader(loader, seed=0)
+
+
+@contextmanager
+def worker_threads() -> Iterator[None]:
+    """Compute as a worker process does: on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # as `env_cfg` of the configs has it
+    yield
+    torch.set_num_threads(threads)
+
+
+def transform_cases(dataset: BaseDataset, count: int) -> dict[str, Case]:
+    """Make a case of the whole pipeline, and one of each of its steps, on results of the steps before."""
+    steps = dataset.pipeline.transforms
+
+    def apply(steps: list[Callable], samples: list[Any]) -> list[Any]:
+        for step in steps:
+            samples = [step(sample) for sample in samples]
+        return samples
+
+    def before(step: int) -> list[Any]:
+        set_random_seed(0)  # the same scales and crops in every round
+        return apply(steps[:step], [dataset.get_data_info(i) for i in range(count)])
+
+    cases = {WHOLE: Case(lambda samples: apply(steps, samples), lambda: before(0))}
+    for i, step in enumerate(steps):
+        cases[type(step).__name__] = Case(lambda samples, i=i: apply(steps[i : i + 1], samples), lambda i=i: before(i))
+    return cases
+
+
+def worker_case(config: Config, folder: Path, count: int) -> Case:
+    """Make a case of `count` pictures from one worker process, which has just delivered the first of its batches."""
+
+    def start() -> Iterator[Any]:
+        batches = iter(build_loader(config, folder))
+        next(batches)
+        return batches
+
+    def fetch(batches: Iterator[Any]) -> Iterator[Any]:
+        for _ in range(count // config.train_dataloader.batch_size):
+            next(batches)
+        return batches  # to end the process is not part of the call
+
+    return Case(fetch, start)
+
+
+def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) -> float:
+    """Time the loading of a data set's pictures; return how many of them one worker process gives in a second."""
+    config = Config.fromfile(ROOT / source.config)
+    group = f'{name}, {args.pictures} JPEGs of {source.height}x{source.width}'
+    with tempfile.TemporaryDirectory() as folder, worker_threads():
+        size = write_pictures(Path(folder), args.pictures, source.height, source.width)
+        dataset = build_loader(config, Path(folder)).dataset
+        worker = worker_case(config, Path(folder), args.pictures)
+        bench.compare(group, {**transform_cases(dataset, args.pictures), WORKER: worker}, baseline=WHOLE)
+    bench.fact(f'{name}, size of a JPEG', f'{size / 1000:.0f} kB')
+    return rate(bench, group, WORKER, args.pictures)
+
+
+def measure_step(bench: Bench, name: str, source: Source, args: Namespace) -> float:
+    """Time a training step of a config; return how many pictures it takes in a second."""
+    model = build_segmentor(source.config, args.device)
+    batch = make_batch(model, args.batch, args.crop)
+    group = f'{name}, crop {args.crop}, batch {args.batch}'
+    bench.compare(group, {STEP: Case(lambda _: training_step(model, batch), prepare=model.zero_grad)})
+    return rate(bench, group, STEP, args.batch)
+
+
+def rate(bench: Bench, group: str, name: str, count: int) -> float:
+    """Give how many pictures a second a timed case of `count` pictures makes."""
+    seconds = [row['median'] for row in bench.results if (row['group'], row['name']) == (group, name)]
+    return count / seconds[0] if seconds else math.nan  # a process that measures memory times nothing
+
+
+def main() -> None:
+    """Time loading and training steps, and tell how they compare."""
+    parser = make_parser(__doc__, repeats=7)
+    parser.set_defaults(memory=False)
+    parser.add_argument('--data', nargs='+', choices=list(SOURCES), default=list(SOURCES), help='data sets')
+    parser.add_argument('--pictures', type=int, default=64, help='pictures a round (default: %(default)s)')
+    parser.add_argument('--batch', type=int, default=2, help='of the training step (default: %(default)s)')
+    parser.add_argument('--crop', type=int, default=512, help='of the training step (default: %(default)s)')
+    args = parse_args(parser)
+    if args.pictures < args.batch:
+        parser.error(f'--pictures must be at least --batch, got {args.pictures} and {args.batch}')
+    init_default_scope('mmseg')
+    bench = Bench('Loading beside a training step', args)
+    for name in args.data:
+        given = measure_loading(bench, name, SOURCES[name], args)
+        taken = measure_step(bench, name, SOURCES[name], args)
+        bench.fact(f'{name}, one worker process gives', f'{given:.0f} images/s')
+        bench.fact(f'{name}, a training step takes', f'{taken:.2f} images/s, {given / taken:.3g} times less')
+        bench.fact(f'{name}, one worker feeds steps of', f'{1000 * args.batch / given:.0f} ms or longer')
+    bench.finish()
+
+
+if __name__ == '__main__':
+    main()
