@@ -13,6 +13,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from tests.datasets.files import write_template
+
 CONFIGS = Path(__file__).parents[1] / 'configs'
 SHIPPED = sorted((CONFIGS / 'afa').glob('*.py'))
 VOC = CONFIGS / 'afa/afa_mit-b1_voc.py'
@@ -37,7 +39,7 @@ def make_batch(num_classes):
     for i in range(2):
         sample = SegDataSample(metainfo=dict(img_box=(0, 64, 8 * i, 64), ori_shape=(64, 64), img_shape=(64, 64)))
         sample.gt_label = torch.zeros(num_classes - 1)
-        sample.gt_label[[i, i + 2]] = 1
+        sample.gt_label[[i % (num_classes - 1), (i + 2) % (num_classes - 1)]] = 1
         sample.gt_sem_seg = PixelData(data=torch.randint(0, num_classes, (1, 64, 64)))
         inputs.append(torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
         samples.append(sample)
@@ -129,3 +131,33 @@ def test_the_regularised_loss_has_its_published_weight(name):
     base = flatten(load(CONFIGS / f'afa/afa_mit-b1_{name}.py').model)
     energy = {'decode_head.loss_energy.type': 'DenseEnergyLoss', 'decode_head.loss_energy.loss_weight': '0.01'}
     assert {key: value for key, value in changed.items() if base.get(key) != value} == energy
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_the_template_for_own_pictures_follows_its_first_lines(tmp_path, masks):
+    lines = dict(data_root='mine', label_file='mine.csv', num_classes=9, max_iters=400, long_side=256)
+    write_template(tmp_path / 'mine.py', **lines, mask_dir='drawn' if masks else '')
+    config = Config.fromfile(tmp_path / 'mine.py')
+    assert config.model.decode_head.num_classes == 9
+    assert config.model.train_cfg == dict(cls_only_until=40, cam_label_until=120)
+    assert config.param_scheduler[0].warmup_iters == 30
+    assert config.train_cfg == dict(type='IterBasedTrainLoop', max_iters=400, val_interval=40)
+    for loader, split in (('train', 'train.txt'), ('val', 'val.txt'), ('test', 'val.txt')):
+        dataset = config[f'{loader}_dataloader'].dataset
+        assert (dataset.data_root, dataset.label_file, dataset.ann_file) == ('mine', 'mine.csv', split)
+        assert dataset.data_prefix.seg_map_path == ('drawn' if masks else '')
+        steps = [step.type for step in dataset.pipeline]
+        assert ('LoadAnnotations' in steps) == (masks and loader != 'train')
+        assert dataset.pipeline[1].scale == (256, 256)
+    assert config.train_dataloader.dataset.pipeline[-2].crop_size == config.model.data_preprocessor.size == (256, 256)
+    assert len(config.val_evaluator) == (4 if masks else 1)
+    assert config.test_evaluator.format_only == (not masks)
+    assert config.default_hooks.checkpoint.save_best == ('mIoU' if masks else 'cls/f1-score')
+
+
+def test_the_template_as_it_is_has_the_published_schedule():
+    config, published = load(CONFIGS / 'afa/afa_mit-b1_custom.py'), load(VOC)
+    assert config.param_scheduler == published.param_scheduler
+    assert config.train_cfg == published.train_cfg
+    changed = set(flatten(config.model).items()) ^ set(flatten(published.model).items())
+    assert {key for key, _ in changed} == {'decode_head.num_classes'}

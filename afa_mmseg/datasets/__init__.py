@@ -2,7 +2,7 @@
 
 from .coco import COCOImageLevelDataset
 from .image_level import ImageLevelDataset
-from .label_files import read_label_file, read_voc_xml
+from .label_files import read_classes, read_label_file, read_voc_xml
 from .shapes import ShapesVOCDataset
 from .transforms import PackImageLevelInputs, RandomCropWithBox, RandomScale
 from .voc import VOCImageLevelDataset
@@ -15,6 +15,7 @@ __all__ = [
     'RandomScale',
     'ShapesVOCDataset',
     'VOCImageLevelDataset',
+    'read_classes',
     'read_label_file',
     'read_voc_xml',
 ]

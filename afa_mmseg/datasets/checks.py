@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 
-def first_few(items: Sequence[str], count: int = 3) -> str:
+def first_few(items: Sequence[object], count: int = 3) -> str:
     """List the first items of a sequence that may be long.
 
     Example:
@@ -67,4 +67,20 @@ def require_files(folder: str, ids: Sequence[str], suffix: str, what: str, remed
         raise FileNotFoundError(
             f'{what}: {len(missing)} of {len(ids)} ids have no {suffix} file in {folder}: '
             f'{first_few(missing)}\n  {remedy}'
+        )
+
+
+def check_class_count(num_classes: int, classes: Sequence[str], source: str) -> None:
+    """Raise a `ValueError` unless a network's number of classes is that of a data set.
+
+    Args:
+        num_classes: Of the network's head, background included.
+        classes: Of the data set, background included.
+        source: Which data set, for the message.
+    """
+    if num_classes != len(classes):
+        raise ValueError(
+            f'model.decode_head.num_classes is {num_classes}, but {source} has {len(classes)} classes, background '
+            f'included: {", ".join(classes)}\n'
+            f'  Write num_classes={len(classes)} in the config, or correct the classes of the data set.'
         )

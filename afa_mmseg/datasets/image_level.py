@@ -12,7 +12,9 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from .checks import check_ids, first_few, require_dir, require_file, require_files
-from .label_files import LabelDict, read_label_file
+from .label_files import LabelDict, read_classes, read_label_file
+from .palette import voc_palette
+from .picture_files import PictureFiles, Suffixes, describe_suffixes, find_pictures, match_ids
 
 
 @DATASETS.register_module()
@@ -24,15 +26,16 @@ class ImageLevelDataset(BaseSegDataset):
     ├── JPEGImages              # data_prefix['img_path']
     │   ├── 000001.jpg          # {id}{img_suffix}
     │   └── ...
-    ├── labels.json             # label_file: {"000001": ["cat", "dog"], ...}, or labels.csv: 000001,cat,dog
+    ├── labels.csv              # label_file: 000001,cat,dog; or labels.json: {"000001": ["cat", "dog"], ...}
     ├── train.txt               # ann_file: one id a line; without it, all pictures of the folder
     └── SegmentationClass       # data_prefix['seg_map_path'], optional
         ├── 000001.png          # {id}{seg_map_suffix}
         └── ...
     ```
 
-    `classes` come from `METAINFO` or `metainfo=dict(classes=[...])`; the first one is the background, the
-    C others are the foreground classes. A sample holds what mmseg's data sets give, `img_id`, and `gt_label`,
+    `classes` come from `METAINFO` or `metainfo=dict(classes=[...])`, or else from the label file (see
+    `read_classes`); the first one is the background, the C others are the foreground classes. Without a `palette`
+    they get the colours of VOC. A sample holds what mmseg's data sets give, `img_id`, and `gt_label`,
     a float32 multi-hot vector (C,); a picture with none of the classes has zeros only. `seg_map_path` is
     there if `data_prefix` names a mask folder. No mask is opened unless the pipeline says `LoadAnnotations`.
 
@@ -40,15 +43,18 @@ class ImageLevelDataset(BaseSegDataset):
     full list: labels outside the subset are dropped (as mmseg sets their pixels to ignore), and a one-hot
     list has one entry for each foreground class of `METAINFO`. The background stays the first class.
 
+    Ids in split lists and label files may carry the picture's suffix (`IMG_1.JPG`).
+
     Split lists and labels are local files; pictures and masks come through `backend_args`. What is missing
     is reported when the data set is built: folders, pictures of the split, ids that the label file lacks,
     and masks if the pipeline loads them.
 
     Args:
         ann_file: Split list, relative to `data_root`.
-        label_file: JSON or CSV file of labels (see `read_label_file`), relative to `data_root`.
+        label_file: JSON, CSV or TSV file of labels (see `read_label_file`), relative to `data_root`.
         data_prefix: Folders `img_path` and, optionally, `seg_map_path`, relative to `data_root`.
-        kwargs: What mmseg's `BaseSegDataset` takes: `data_root`, `pipeline`, `metainfo`, `img_suffix`, ...
+        img_suffix: What follows the id in the name of a picture, as it is; or several, then in either case.
+        kwargs: What mmseg's `BaseSegDataset` takes: `data_root`, `pipeline`, `metainfo`, ...
 
     Raises:
         FileNotFoundError: Something that a field names is not there.
@@ -70,34 +76,74 @@ class ImageLevelDataset(BaseSegDataset):
         ann_file: str = '',
         label_file: Optional[str] = None,
         data_prefix: Optional[dict] = None,
+        img_suffix: Suffixes = '.jpg',
         **kwargs: Any,
     ) -> None:
         self.label_file = label_file
         prefix = dict(data_prefix or dict(img_path=''))
         if not prefix.get('seg_map_path'):
             prefix.pop('seg_map_path', None)
-        super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
+        super().__init__(ann_file=ann_file, data_prefix=prefix, img_suffix=img_suffix, **kwargs)
 
     @property
     def label_classes(self) -> tuple[str, ...]:
         """Foreground classes that label files are written in: all of `METAINFO`'s, also for a subset."""
         return tuple(self.METAINFO.get('classes') or self._metainfo.get('classes', ()))[1:]
 
+    @property
+    def loads_masks(self) -> bool:
+        """Whether samples hold masks: there is a folder of them, and the pipeline loads them."""
+        loads = any(isinstance(step, LoadAnnotations) for step in self.pipeline.transforms)
+        return 'seg_map_path' in self.data_prefix and loads
+
     def load_data_list(self) -> list[dict]:
         """Check the files, then list the samples of the split."""
-        self._check_classes()
-        self._check_folders()
-        ids = self._list_ids()
-        self._check_files(ids)
+        self.check_fields()
+        pictures = self.find_pictures() if self.lists_folder() else None
+        ids = self.list_ids(pictures)
+        self._check_files(ids, pictures)
         labels = self.load_labels(ids)
-        return [self._data_info(img_id, labels[img_id]) for img_id in ids]
+        files = {i: i + str(self.img_suffix) for i in ids} if pictures is None else pictures.files
+        return [self._data_info(img_id, files[img_id], labels[img_id]) for img_id in ids]
+
+    def check_fields(self) -> None:
+        """Check that what the fields name is there, and take the classes from the label file if need be."""
+        self._check_folders()
+        if not self._metainfo.get('classes'):
+            self._metainfo['classes'] = ('background', *read_classes(self._require_label_file()))
+            self._metainfo['palette'] = self._update_palette()
+        self._check_classes()
+
+    def is_local(self, path: str) -> bool:
+        """Whether a path is one of this machine's, and not one that `backend_args` or its prefix takes elsewhere."""
+        return isinstance(fileio.get_file_backend(path, backend_args=self.backend_args), LocalBackend)
+
+    def lists_folder(self) -> bool:
+        """Whether to list the folder: always, but for a remote one whose files the split list names."""
+        plain = isinstance(self.img_suffix, str)
+        return not (plain and self.ann_file) or self.is_local(self.data_prefix['img_path'])
+
+    def find_pictures(self) -> PictureFiles:
+        """List the picture folder."""
+        return find_pictures(self.data_prefix['img_path'], self.img_suffix, self.backend_args)
+
+    def list_ids(self, pictures: Optional[PictureFiles] = None) -> list[str]:
+        """Read the split list; without one, all `pictures` of the folder count."""
+        known = {} if pictures is None else pictures.files
+        ids = self._read_list(known) if self.ann_file else list(known)
+        if not ids:
+            others = '' if pictures is None else describe_suffixes(pictures.others)
+            raise ValueError(
+                f'{self._field("ann_file" if self.ann_file else "img_suffix")}: no pictures: '
+                f'{self.ann_file or self.data_prefix["img_path"]} lists none'
+                + ('.' if self.ann_file else f' that end in {self.img_suffix!r}; it holds {others or "no files"}.')
+                + '\n  Add some, or correct the field.'
+            )
+        return ids
 
     def load_labels(self, ids: list[str]) -> LabelDict:
         """Read the labels of the split's pictures; subclasses may have other sources than a label file."""
-        if self.label_file is None:
-            raise ValueError(f'`label_file` of {type(self).__name__} is not set.\n  {self.LABEL_REMEDY}')
-        require_file(self.label_file, self._field('label_file'), self.LABEL_REMEDY)
-        labels = read_label_file(self.label_file, self.label_classes)
+        labels = self.read_labels(ids)
         missing = [i for i in ids if i not in labels]
         if missing:
             raise ValueError(
@@ -108,80 +154,80 @@ class ImageLevelDataset(BaseSegDataset):
             )
         return labels
 
+    def read_labels(self, ids: list[str]) -> LabelDict:
+        """Read all of the label file, with the names that `ids` have for its pictures."""
+        labels = read_label_file(self._require_label_file(), self.label_classes)
+        meant = match_ids(labels, set(ids), self.img_suffix, f'label file {self.label_file}')
+        return {meant[name]: classes for name, classes in labels.items()}
+
     def _join_prefix(self) -> None:
         super()._join_prefix()
         if self.label_file is not None:
             self.label_file = osp.join(self.data_root, self.label_file)
 
+    def _update_palette(self) -> list:
+        """Take the given palette, or VOC's colours rather than mmseg's random ones."""
+        classes = self._metainfo.get('classes') or ()
+        if not self._metainfo.get('palette'):
+            return voc_palette(len(classes))
+        return super()._update_palette() if classes else self._metainfo['palette']
+
     def _field(self, name: str) -> str:
         return f'`{name}` of {type(self).__name__}'
 
     def _check_classes(self) -> None:
-        classes = list(self._metainfo.get('classes') or [])
+        classes = list(self._metainfo['classes'])
         full = list(self.METAINFO.get('classes') or classes)
         if len(classes) < 2 or classes[0] != full[0]:
             raise ValueError(
                 f'{self._field("metainfo")}: `classes` is {classes}; it needs the background '
-                f'{f"({full[0]!r}) " if full else ""}first and at least one class after it.\n'
+                f'({full[0]!r}) first and at least one class after it.\n'
                 "  Write metainfo=dict(classes=['background', 'cat', 'dog'])."
             )
 
     def _check_folders(self) -> None:
-        if self._is_local(self.data_root or ''):
-            if self.data_root:
-                require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY)
-            require_dir(
-                self.data_prefix['img_path'],
-                self._field("data_prefix['img_path']"),
-                'Correct it; it is relative to `data_root`.',
-            )
+        if self.data_root and self.is_local(self.data_root):
+            require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY)
+        img_dir = self.data_prefix['img_path']
+        if self.is_local(img_dir):
+            require_dir(img_dir, self._field("data_prefix['img_path']"), 'Correct it; it is relative to `data_root`.')
         if self.ann_file:
             remedy = 'Correct it; it is relative to `data_root`. Without it, all pictures of the folder are used.'
             require_file(self.ann_file, self._field('ann_file'), remedy)
 
-    def _check_files(self, ids: list[str]) -> None:
+    def _require_label_file(self) -> str:
+        if self.label_file is None:
+            raise ValueError(f'{self._field("label_file")} is not set.\n  {self.LABEL_REMEDY}')
+        require_file(self.label_file, self._field('label_file'), self.LABEL_REMEDY)
+        return self.label_file
+
+    def _check_files(self, ids: list[str], pictures: Optional[PictureFiles]) -> None:
         img_dir, mask_dir = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
-        source = self.ann_file or img_dir
-        check_ids(ids, f'{self._field("ann_file")}, {source}')
-        if not self._is_local(img_dir):
-            return
-        if self.ann_file:
-            remedy = f'Add the pictures, take the ids out of {source}, or set `img_suffix`.'
-            require_files(img_dir, ids, self.img_suffix, self._field("data_prefix['img_path']"), remedy)
-        if mask_dir and any(isinstance(step, LoadAnnotations) for step in self.pipeline.transforms):
+        missing = [] if pictures is None else [i for i in ids if i not in pictures.files]
+        if pictures is not None and missing:
+            field = self._field("data_prefix['img_path']")
+            others = f'; it also holds {describe_suffixes(pictures.others)}' if pictures.others else ''
+            raise FileNotFoundError(
+                f'{field}: {len(missing)} of {len(ids)} ids have no {self.img_suffix} file in '
+                f'{img_dir}: {first_few(missing)}{others}\n'
+                f'  Add the pictures, take the ids out of {self.ann_file}, or set `img_suffix`.'
+            )
+        if mask_dir and self.loads_masks and self.is_local(mask_dir):
             remedy = 'Add the masks, or take `LoadAnnotations` out of the pipeline: training needs none.'
             require_files(mask_dir, ids, self.seg_map_suffix, self._field("data_prefix['seg_map_path']"), remedy)
 
-    def _is_local(self, path: str) -> bool:
-        return isinstance(fileio.get_file_backend(path, backend_args=self.backend_args), LocalBackend)
+    def _read_list(self, known: dict[str, str]) -> list[str]:
+        source = f'{self._field("ann_file")}, {self.ann_file}'
+        lines = mmengine.list_from_file(self.ann_file, encoding='utf-8-sig')
+        ids = [line.strip() for line in lines if line.strip()]
+        check_ids(ids, source)
+        return list(match_ids(ids, known, self.img_suffix, source).values())
 
-    def _list_ids(self) -> list[str]:
-        if self.ann_file:
-            lines = mmengine.list_from_file(self.ann_file, encoding='utf-8-sig')
-            ids = [line.strip() for line in lines if line.strip()]
-        else:
-            pictures = fileio.list_dir_or_file(
-                self.data_prefix['img_path'],
-                list_dir=False,
-                suffix=self.img_suffix,
-                recursive=True,
-                backend_args=self.backend_args,
-            )
-            ids = sorted(picture[: -len(self.img_suffix)] for picture in pictures)
-        if not ids:
-            raise ValueError(
-                f'{self._field("ann_file" if self.ann_file else "img_suffix")}: no pictures: '
-                f'{self.ann_file or self.data_prefix["img_path"]} lists none'
-                + ('.' if self.ann_file else f' that end in {self.img_suffix!r}.')
-                + '\n  Add some, or correct the field.'
-            )
-        return ids
-
-    def _data_info(self, img_id: str, names: list[str]) -> dict:
+    def _data_info(self, img_id: str, file: str, names: list[str]) -> dict:
         foreground = self._metainfo['classes'][1:]
         info = dict(
             img_id=img_id,
-            img_path=osp.join(self.data_prefix['img_path'], img_id + self.img_suffix),
+            img_path=osp.join(self.data_prefix['img_path'], file),
             gt_label=np.array([name in names for name in foreground], dtype=np.float32),
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,

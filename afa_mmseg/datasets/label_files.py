@@ -1,26 +1,37 @@
 """Image-level labels from files: JSON, CSV and the XML of PASCAL VOC."""
 
-import csv
 import difflib
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Union
 
+from .label_tables import check_unique, read_table, read_utf8
+
 LabelDict = dict[str, list[str]]
 
 
+#: What else people keep labels in, and what to do with it.
+OTHER_FORMATS = {
+    **dict.fromkeys(('.xlsx', '.xls', '.ods', '.numbers'), 'Save the spreadsheet as CSV in UTF-8.'),
+    '.txt': 'Rename it to .csv if it holds a table.',
+}
+
+
 def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict:
-    """Read which classes each picture shows, from JSON or CSV.
+    """Read which classes each picture shows, from JSON or a table.
 
     JSON holds an object, `{"id": ["cat", "dog"], ...}`; in place of the names a one-hot list of 0 and 1 in
-    the order of `classes` will do. CSV holds one picture a line, `id,label,label,...`, in UTF-8 with or
-    without byte-order mark; a first line whose first cell is `id` is a header. Pickled files are never read:
-    loading one runs whatever code it holds.
+    the order of `classes` will do. A CSV or TSV file, in UTF-8 with or without byte-order mark and separated by
+    commas, semicolons or tabs, holds a picture in each line. Either its labels follow the id,
+    `id,label,label,...`, after a header that starts with `id` or without one; or the header names the classes,
+    `id,cat,dog`, and each cell is 1, true, yes or x, or else 0, false, no or empty. Pickled files are never
+    read: loading one runs whatever code it holds.
 
     Args:
-        path: File that ends in `.json` or `.csv`.
+        path: File that ends in `.json`, `.csv` or `.tsv`.
         classes: Foreground classes, without the background.
 
     Returns:
@@ -29,28 +40,59 @@ def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is of another kind or malformed, holds an id twice, names a class that is not
-            in `classes`, or holds a one-hot list of the wrong length.
+            in `classes`, or is one-hot and does not have all of them.
 
     Example:
         >>> file = getfixture('tmp_path') / 'labels.csv'
         >>> _ = file.write_text('id,label\\na,cat,dog\\nb\\n')
         >>> read_label_file(file, ['cat', 'dog'])
         {'a': ['cat', 'dog'], 'b': []}
+        >>> _ = file.write_text('id;cat;dog\\na;1;1\\nb;0;\\n')
+        >>> read_label_file(file, ['cat', 'dog'])
+        {'a': ['cat', 'dog'], 'b': []}
     """
     path = Path(path)
-    readers = {'.json': _read_json, '.csv': _read_csv}
-    if path.suffix.lower() not in readers:
-        raise ValueError(
-            f'label file {path}: cannot read {path.suffix!r} files.\n'
-            '  `label_file` takes .json ({"id": ["cat", "dog"], ...}) or .csv (id,label,label,...); '
-            'pickled files (.npy, .pkl) are not read, because loading one runs whatever code it holds.'
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f'label file not found: {path}')
-    return {
-        img_id: _class_names(labels, classes, f'label file {path}, id {img_id!r}')
-        for img_id, labels in readers[path.suffix.lower()](path).items()
-    }
+    where = f'label file {path}'
+    if _suffix(path) == '.json':
+        return {i: _class_names(labels, classes, f'{where}, id {i!r}') for i, labels in _read_json(path).items()}
+    table = read_table(path)
+    if table.columns is not None:
+        _check_columns(table.columns, classes, where)
+    return {i: _class_names(labels, classes, f'{where}, id {i!r}') for i, labels in table.labels.items()}
+
+
+def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
+    """Read the foreground classes that a label file names: columns in their order, or else all names, sorted.
+
+    Args:
+        path: As for `read_label_file`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is malformed, names no class, or a name can hardly be meant: several in one cell,
+            two that differ in case or spaces only, or the background, which needs no label.
+
+    Example:
+        >>> file = getfixture('tmp_path') / 'labels.csv'
+        >>> _ = file.write_text('id,label\\na,dog,cat\\nb\\n')
+        >>> read_classes(file)
+        ('cat', 'dog')
+    """
+    path = Path(path)
+    where = f'label file {path}'
+    if _suffix(path) == '.json':
+        labels, columns = _read_json(path), None
+    else:
+        labels, columns = read_table(path)
+    for img_id, names in labels.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f'{where}, id {img_id!r}: {names!r} names no classes; write names, ["cat", "dog"], or give '
+                'the classes through `metainfo=dict(classes=[...])`'
+            )
+    classes = sorted({name for names in labels.values() for name in names}) if columns is None else columns
+    _check_new_names(classes, where, columns=columns is not None)
+    return tuple(classes)
 
 
 def read_voc_xml(path: Union[str, Path]) -> list[str]:
@@ -86,40 +128,62 @@ def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> N
             )
 
 
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in ('.json', '.csv', '.tsv'):
+        raise ValueError(
+            f'label file {path}: cannot read {path.suffix!r} files. {OTHER_FORMATS.get(suffix, "")}\n'
+            '  `label_file` takes .json ({"id": ["cat", "dog"], ...}), .csv or .tsv (id,label,label,...); '
+            'pickled files (.npy, .pkl) are not read, because loading one runs whatever code it holds.'
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f'label file not found: {path}')
+    return suffix
+
+
 def _read_json(path: Path) -> dict[str, Any]:
+    where = f'label file {path}'
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _check_unique([key for key, _ in pairs], path)
+        check_unique([key for key, _ in pairs], where)
         return dict(pairs)
 
     try:
-        labels = json.loads(path.read_text(encoding='utf-8-sig'), object_pairs_hook=unique)
+        labels = json.loads(read_utf8(path, where), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise ValueError(f'label file {path}: not valid JSON ({error})') from error
+        raise ValueError(f'{where}: not valid JSON ({error})') from error
     if not isinstance(labels, dict):
-        raise ValueError(
-            f'label file {path}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}'
-        )
+        raise ValueError(f'{where}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}')
     return labels
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
-    with path.open(encoding='utf-8-sig', newline='') as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file, skipinitialspace=True)]
-    rows = [row for row in rows if any(row)]
-    if rows and rows[0][0].lower() == 'id':
-        rows = rows[1:]
-    _check_unique([row[0] for row in rows], path)
-    return {row[0]: [cell for cell in row[1:] if cell] for row in rows}
+def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> None:
+    check_classes(columns, classes, f'{where}, header')
+    missing = [name for name in classes if name not in columns]
+    if missing:
+        raise ValueError(
+            f'{where}, header: no column {", ".join(map(repr, missing))}\n'
+            f'  One-hot columns are those of all classes (without background): {", ".join(classes)}. '
+            'Add the column, with zeros where no picture shows the class.'
+        )
 
 
-def _check_unique(ids: list[str], path: Path) -> None:
-    seen: set[str] = set()
-    for img_id in ids:
-        if img_id in seen:
-            raise ValueError(
-                f'label file {path}: id {img_id!r} is there twice; put all labels of a picture in one entry'
-            )
-        seen.add(img_id)
+def _check_new_names(names: Sequence[str], where: str, *, columns: bool) -> None:
+    """Check class names that nothing but the label file vouches for."""
+    if not names:
+        raise ValueError(f'{where}: names no class; label at least one picture')
+    plain: dict[str, str] = {}
+    for name in names:
+        if not name.strip():
+            raise ValueError(f'{where}: names a class without a name; take it out')
+        if not columns and re.search(r'[,;|\n\t]', name):
+            raise ValueError(f'{where}: {name!r} looks like several classes; put each into a cell of its own')
+        key = ' '.join(name.casefold().split())
+        if key == 'background':
+            raise ValueError(f'{where}: names the class {name!r}; take it out, every picture has a background')
+        if key in plain:
+            raise ValueError(f'{where}: names {plain[key]!r} and {name!r}; write a class in the same way everywhere')
+        plain[key] = name
 
 
 def _class_names(labels: Any, classes: Sequence[str], where: str) -> list[str]:

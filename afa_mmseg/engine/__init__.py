@@ -1,5 +1,6 @@
 """What runs training and testing: launching, command line options, stand-ins for machines without GPUs."""
 
+from .class_count import ClassCountHook
 from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper
 from .interrupt import InterruptHook
 from .launch import build_runner, prepare_runtime, shut_down
@@ -20,6 +21,7 @@ __all__ = [
     'WarmupPolyLR',
     'AverageNormStatsHook',
     'CPUAmpOptimWrapper',
+    'ClassCountHook',
     'InterruptHook',
     'add_common_options',
     'apply_common_options',

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from .class_count import ClassCountHook
 from .cpu import revert_sync_bn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -44,9 +45,14 @@ def prepare_runtime(cfg: Config, launcher: str) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's Runner, or the one that ``cfg.runner_type`` names."""
+    """Build mmengine's Runner, or the one that ``cfg.runner_type`` names.
+
+    mmengine's gets a `ClassCountHook`.
+    """
     if cfg.get('runner_type') is None:
-        return Runner.from_cfg(cfg)
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(ClassCountHook())
+        return runner
     from mmseg.registry import RUNNERS
 
     return RUNNERS.build(cfg)

@@ -1,9 +1,12 @@
 """Writers of small real files."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+CONFIGS = Path(__file__).parents[2] / 'configs/afa'
 
 
 def write_picture(path: Path, height: int = 40, width: int = 56, seed: int = 0) -> None:
@@ -29,3 +32,13 @@ def write_xml(path: Path, names: list) -> None:
         for i, name in enumerate(names)
     )
     path.write_text(f'<annotation><filename>{path.stem}.jpg</filename>{objects}</annotation>')
+
+
+def write_template(path: Path, **lines) -> None:
+    """Write a copy of the config for one's own pictures, with some of its lines edited."""
+    text = (CONFIGS / 'afa_mit-b1_custom.py').read_text(encoding='utf-8')
+    for name, value in lines.items():
+        text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.MULTILINE)
+        assert count == 1, f'the template has no line {name} = ...'
+    base = CONFIGS / 'afa_mit-b1_voc.py'
+    path.write_text(text.replace(f"'./{base.name}'", repr(str(base))), encoding='utf-8')

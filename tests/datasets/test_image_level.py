@@ -1,7 +1,11 @@
 """Data set of pictures with image-level labels."""
 
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
+from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets import ImageLevelDataset
@@ -82,6 +86,85 @@ def test_a_subset_of_classes_drops_the_others(folder):
     assert dataset.get_data_info(0)['label_map'] == {0: 0, 1: 2, 2: 1, 3: 255}
 
 
+def labels_by_id(dataset):
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return {info['img_id']: info['gt_label'].tolist() for info in infos}
+
+
+@pytest.mark.parametrize('name', ['labels.csv', 'labels.json'])
+def test_classes_come_from_the_label_file(folder, name):
+    (folder / 'labels.csv').write_text('id;dog;cat\na;0;1\nb;1;1\nc;0;0\n')
+    dataset = build(folder, label_file=name, metainfo=None)
+    in_order = ('dog', 'cat') if name == 'labels.csv' else ('cat', 'dog')
+    assert dataset.metainfo['classes'] == ('background', *in_order)
+    assert dataset.metainfo['label_map'] is None
+    cat_dog = {i: [value for _, value in sorted(zip(in_order, row))] for i, row in labels_by_id(dataset).items()}
+    assert cat_dog == {'a': [1, 0], 'b': [1, 1], 'c': [0, 0]}
+
+
+def test_training_and_validation_agree_on_classes_that_one_of_them_lacks(folder):
+    (folder / 'val.txt').write_text('c\n')
+    datasets = [build(folder, ann_file=name, metainfo=None) for name in ('train.txt', 'val.txt')]
+    assert [dataset.metainfo['classes'] for dataset in datasets] == [('background', 'cat', 'dog')] * 2
+
+
+def test_lazy_init_takes_the_classes_later(folder):
+    dataset = build(folder, metainfo=None, lazy_init=True)
+    assert dataset.metainfo.get('classes') is None
+    dataset.full_init()
+    assert dataset.metainfo['classes'] == ('background', 'cat', 'dog')
+    assert dataset.metainfo['palette'] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+
+
+def test_classes_without_colours_get_those_of_voc():
+    names = PascalVOCDataset.METAINFO['classes']
+    dataset = ImageLevelDataset(metainfo=dict(classes=names), lazy_init=True)
+    assert dataset.metainfo['palette'] == PascalVOCDataset.METAINFO['palette']
+    many = ImageLevelDataset(metainfo=dict(classes=[str(i) for i in range(256)]), lazy_init=True).metainfo['palette']
+    assert len({tuple(colour) for colour in many}) == 256
+
+
+def test_given_colours_stay(folder):
+    palette = [[0, 0, 0], [9, 9, 9], [7, 7, 7]]
+    for classes in (dict(classes=CLASSES), {}):
+        assert build(folder, metainfo=dict(palette=palette, **classes)).metainfo['palette'] == palette
+
+
+def test_several_suffixes_in_either_case(folder):
+    (folder / 'img/a.jpg').rename(folder / 'img/a.JPG')
+    (folder / 'img/b.jpg').rename(folder / 'img/b.jpeg')
+    (folder / 'img/.hidden.png').touch()
+    dataset = build(folder, img_suffix=['.jpg', '.jpeg', '.png'], pipeline=TRAIN)
+    files = [dataset.get_data_info(i)['img_path'] for i in range(3)]
+    assert files == [str(folder / 'img' / name) for name in ('a.JPG', 'b.jpeg', 'c.jpg')]
+    assert dataset[0]['inputs'].shape == (3, 40, 56)
+    listed = build(folder, img_suffix=['.jpg', '.jpeg', '.png'], ann_file='train.txt')
+    assert list(labels_by_id(listed)) == ['b', 'a']
+
+
+def test_ids_with_suffixes_and_backslashes_mean_the_picture(folder):
+    (folder / 'img/sub').mkdir()
+    (folder / 'img/b.jpg').rename(folder / 'img/sub/b.jpg')
+    (folder / 'img/c.jpg').rename(folder / 'img/c.d.jpg')
+    (folder / 'train.txt').write_text('c.d\na.JPG\nsub/b.jpg\n')
+    (folder / 'labels.csv').write_text('id,label\na.jpg,cat\nsub\\b.JPG,dog\nc.d,cat\n')
+    dataset = build(folder, label_file='labels.csv', ann_file='train.txt')
+    assert labels_by_id(dataset) == {'c.d': [1, 0], 'a': [1, 0], 'sub/b': [0, 1]}
+
+
+def test_an_id_that_is_a_file_as_it_stands_keeps_its_suffix(folder):
+    (folder / 'img/a.jpg').rename(folder / 'img/a.jpg.jpg')
+    (folder / 'labels.csv').write_text('a.jpg,cat\nb,dog\nc\n')
+    assert labels_by_id(build(folder, label_file='labels.csv')) == {'a.jpg': [1, 0], 'b': [0, 1], 'c': [0, 0]}
+
+
+def test_letters_in_the_other_unicode_form_are_the_same(folder):
+    decomposed = unicodedata.normalize('NFD', '\u00e9tui')
+    (folder / 'img/a.jpg').rename(folder / f'img/{decomposed}.jpg')
+    (folder / 'labels.csv').write_text('\u00e9tui,cat\nb,dog\nc\n', encoding='utf-8')
+    assert labels_by_id(build(folder, label_file='labels.csv')) == {'b': [0, 1], 'c': [0, 0], decomposed: [1, 0]}
+
+
 def test_lazy_init_reads_nothing(tmp_path):
     dataset = build(tmp_path / 'gone', lazy_init=True)
     assert dataset.metainfo['classes'] == CLASSES
@@ -95,6 +178,10 @@ def write(name, text):
 
 def remove(name):
     return lambda root: (root / name).unlink()
+
+
+def copy(source, target):
+    return lambda root: shutil.copy(root / source, root / target)
 
 
 def nothing(root):
@@ -127,18 +214,44 @@ def nothing(root):
         ),
         (write('train.txt', '../img/a'), dict(ann_file='train.txt'), ValueError, ["'../img/a'", 'stay in']),
         (write('train.txt', '\n'), dict(ann_file='train.txt'), ValueError, ['`ann_file`', 'train.txt', 'no pictures']),
-        (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", 'correct the field']),
+        (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", 'holds .jpg (3)', 'correct the']),
         (nothing, dict(label_file=None), ValueError, ['`label_file`', 'ImageLevelDataset', '{"id": ["cat", "dog"]']),
         (remove('labels.json'), {}, FileNotFoundError, ['`label_file`', 'labels.json', 'Write one', 'CSV']),
         (
-            write('labels.json', '{"a.jpg": [], "a": []}'),
+            write('labels.json', '{"a.jpg": [], "A": []}'),
             {},
             ValueError,
-            ['`label_file`', 'labels.json', '2 of 3', "'b', 'c'", "look like 'a.jpg'", 'Add the ids'],
+            ['`label_file`', 'labels.json', '2 of 3', "'b', 'c'", "look like 'a', 'A'", 'Add the ids'],
+        ),
+        (
+            write('labels.json', '{"a.jpg": [], "b": [], "a": [], "c": []}'),
+            {},
+            ValueError,
+            ['labels.json', "'a.jpg' and 'a'", 'same picture', 'keep one'],
+        ),
+        (
+            write('train.txt', 'a\nb.JPG\nb'),
+            dict(ann_file='train.txt'),
+            ValueError,
+            ['`ann_file`', "'b.JPG' and 'b'", 'same picture'],
+        ),
+        (
+            copy('img/a.jpg', 'img/a.png'),
+            dict(img_suffix=['.jpg', '.png']),
+            ValueError,
+            ['img', 'a.jpg and a.png', "'a'", '`img_suffix`'],
+        ),
+        (
+            copy('img/a.jpg', 'img/d.JPG'),
+            dict(ann_file='train.txt', img_suffix='.png'),
+            FileNotFoundError,
+            ['2 of 2 ids have no .png', 'also holds .jpg (3), .JPG (1)'],
         ),
         (write('labels.json', '{"a": [1, 0, 0]}'), {}, ValueError, ['labels.json', "'a'", 'length 3', 'expected 2']),
         (write('labels.json', '{"a": ["fish"]}'), {}, ValueError, ['labels.json', "'a'", "'fish'", 'cat, dog']),
-        (nothing, dict(metainfo=None), ValueError, ['`metainfo`', '`classes` is []', 'background']),
+        (write('labels.json', '{}'), dict(metainfo=None), ValueError, ['labels.json', 'names no class']),
+        (nothing, dict(metainfo=None, label_file=None), ValueError, ['`label_file`', 'is not set']),
+        (nothing, dict(metainfo=None, label_file='gone.csv'), FileNotFoundError, ['`label_file`', 'gone.csv', 'Write']),
         (nothing, dict(metainfo=dict(classes=['cat'])), ValueError, ['`metainfo`', "['cat']", 'background']),
         (
             nothing,

@@ -1,0 +1,154 @@
+"""Pictures and masks that come through a file backend of mmengine, not from the local disk."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.runner import Runner
+from mmengine.runner.utils import set_random_seed
+from mmseg.registry import DATASETS
+
+from afa_mmseg.datasets import ImageLevelDataset
+
+CLASSES = ['background', 'cat', 'dog']
+MOUNTS = {}
+
+
+@register_backend('mounted', prefixes='mounted')
+class MountedBackend(BaseStorageBackend):
+    """Files in memory, by the rest of their name after `mounted://`; it can list folders, which HTTP cannot."""
+
+    def get(self, filepath):
+        return MOUNTS[str(filepath)]
+
+    def get_text(self, filepath, encoding='utf-8'):
+        return self.get(filepath).decode(encoding)
+
+    def list_dir_or_file(self, dir_path, list_dir=True, list_file=True, suffix=None, recursive=False):
+        names = (name[len(dir_path) + 1 :] for name in MOUNTS if name.startswith(f'{dir_path}/'))
+        return (name for name in names if name.endswith(suffix or ''))
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder, and notes the paths that it was asked for."""
+
+    def do_GET(self):
+        self.server.paths.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(folder):
+    """An HTTP server of the data set's folder, on the loopback."""
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Server, directory=str(folder))) as server:
+        server.paths = []
+        server.url = f'http://127.0.0.1:{server.server_port}'
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def settings(folder, root, steps, **kwargs):
+    """A data set whose list and labels are local; its pictures and masks are below `root`."""
+    return dict(
+        type=ImageLevelDataset,
+        ann_file=str(folder / 'train.txt'),
+        label_file=str(folder / 'labels.json'),
+        data_prefix=dict(img_path=f'{root}/img', seg_map_path=f'{root}/mask'),
+        metainfo=dict(classes=CLASSES),
+        pipeline=steps,
+        **kwargs,
+    )
+
+
+def train_steps(**kwargs):
+    return [
+        dict(type='LoadImageFromFile', **kwargs),
+        dict(type='RandomScale'),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='RandomCropWithBox', crop_size=(48, 48)),
+        dict(type='PackImageLevelInputs'),
+    ]
+
+
+def train_batch(dataset):
+    """The first batch of a training, from a worker process."""
+    set_random_seed(0)
+    sampler = dict(type='InfiniteSampler', shuffle=True)
+    loader = Runner.build_dataloader(dict(batch_size=2, num_workers=1, sampler=sampler, dataset=dataset), seed=5)
+    return next(iter(loader))
+
+
+def assert_same(one, other, root):
+    for a, b in zip(one['inputs'], other['inputs']):
+        assert torch.equal(a, b)
+    for a, b in zip(one['data_samples'], other['data_samples']):
+        assert a.gt_label.tolist() == b.gt_label.tolist()
+        assert (a.img_id, a.img_box, a.img_shape) == (b.img_id, b.img_box, b.img_shape)
+        assert b.img_path == f'{root}/img/{b.img_id}.jpg'
+
+
+def test_a_training_batch_over_http_is_the_local_one(folder, server):
+    remote = dict(backend_args=dict(backend='http'))
+    there = settings(folder, server.url, train_steps(**remote), **remote)
+    batch = train_batch(there)
+    assert_same(train_batch(settings(folder, folder, train_steps())), batch, server.url)
+    asked = set(server.paths)
+    assert {f'/img/{sample.img_id}.jpg' for sample in batch['data_samples']} <= asked <= {'/img/a.jpg', '/img/b.jpg'}
+
+
+def test_masks_over_http_are_the_local_ones(folder, server):
+    remote = dict(backend_args=dict(backend='http'))
+    kinds = ('LoadImageFromFile', 'LoadAnnotations')
+    local = [*(dict(type=kind) for kind in kinds), dict(type='PackImageLevelInputs')]
+    there = [*(dict(type=kind, **remote) for kind in kinds), dict(type='PackImageLevelInputs')]
+    local = DATASETS.build(settings(folder, folder, local))
+    there = DATASETS.build(settings(folder, server.url, there, **remote))
+    assert server.paths == []  # nothing is fetched before it is needed
+    for i in range(len(local)):
+        a, b = local[i]['data_samples'], there[i]['data_samples']
+        assert torch.equal(a.gt_sem_seg.data, b.gt_sem_seg.data)
+        assert b.gt_sem_seg.data.unique().tolist() == [0, 2 - i, 255]
+    assert sorted(server.paths) == ['/img/a.jpg', '/img/b.jpg', '/mask/a.png', '/mask/b.png']
+
+
+def test_a_picture_that_the_server_lacks_is_an_error(folder, server):
+    remote = dict(backend_args=dict(backend='http'))
+    (folder / 'img' / 'b.jpg').unlink()
+    dataset = DATASETS.build(settings(folder, server.url, train_steps(**remote), **remote))
+    with pytest.raises(HTTPError, match='404'):
+        dataset[0]
+
+
+@pytest.fixture
+def mounted(folder, monkeypatch):
+    for name in ('a', 'b', 'c'):
+        monkeypatch.setitem(MOUNTS, f'mounted://img/{name}.jpg', (folder / 'img' / f'{name}.jpg').read_bytes())
+
+
+def all_samples(config):
+    dataset = DATASETS.build(config)
+    set_random_seed(0)
+    return pseudo_collate([dataset[i] for i in range(len(dataset))])
+
+
+def test_a_backend_that_lists_folders_needs_no_split_list(folder, mounted):
+    remote = dict(backend_args=dict(backend='mounted'))
+    there = settings(folder, 'mounted:/', train_steps(**remote), **remote)
+    here = settings(folder, folder, train_steps())
+    there, here = (all_samples({**config, 'ann_file': ''}) for config in (there, here))
+    assert len(there['inputs']) == 3
+    assert_same(here, there, 'mounted:/')
+
+
+def test_without_arguments_the_prefix_tells_the_backend(folder, mounted):
+    there = all_samples(settings(folder, 'mounted:/', train_steps()))
+    assert_same(all_samples(settings(folder, folder, train_steps())), there, 'mounted:/')
