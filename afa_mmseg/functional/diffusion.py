@@ -6,12 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .neighbours import neighbour_offsets, neighbour_views
+from .neighbours import BLOCK_ROWS, neighbour_offsets, neighbour_views
 
 #: A sparse matrix serves this many channels at the price of one.
 LANES = 8
-#: Rows of the image whose neighbours share one table of indices.
-BLOCK_ROWS = 64
 
 
 def diffuse(cam: Tensor, weights: Tensor, dilations: Sequence[int], num_iters: int) -> Tensor:
@@ -90,12 +88,12 @@ def _block_index(dilations: Sequence[int], rows: int, width: int) -> tuple[Tenso
     Shape:
         outputs (rows * width * K,) and where each pixel's begin, (rows * width + 1,).
     """
-    down, right = torch.tensor(neighbour_offsets(dilations)).unbind(1)  # (K,) each
-    row = torch.arange(rows)[:, None] + max(dilations) + down  # (rows, K)
-    column = (torch.arange(width)[:, None] + right).clamp_(0, width - 1)  # (width, K)
-    index = row[:, None] * width + column  # (rows, width, K)
-    starts = torch.arange(0, index.numel() + 1, len(down))
-    return index.flatten().int(), starts.int()  # MKL counts in 32 bits
+    dtype = torch.int32  # MKL counts in 32 bits
+    down, right = torch.tensor(neighbour_offsets(dilations), dtype=dtype).unbind(1)  # (K,) each
+    row = torch.arange(rows, dtype=dtype)[:, None] + max(dilations) + down  # (rows, K)
+    column = (torch.arange(width, dtype=dtype)[:, None] + right).clamp_(0, width - 1)  # (width, K)
+    index = (row * width)[:, None] + column  # (rows, width, K)
+    return index.flatten(), torch.arange(0, index.numel() + 1, len(down), dtype=dtype)
 
 
 def _sparse(values: Tensor, index: Tensor, starts: Tensor, source_rows: int) -> Tensor:

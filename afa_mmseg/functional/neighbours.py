@@ -7,6 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Rows of an image that are worked on together, so that the weights of their neighbours stay in the cache.
+BLOCK_ROWS = 64
+#: Below it a weight is nothing beside the largest one, and would be a denormal number, which CPUs are slow with.
+MIN_LOGIT = -80.0
+
 #: The 3x3 window row by row without its centre.
 WINDOW = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
 
@@ -63,17 +68,20 @@ def local_std(image: Tensor, dilations: Sequence[int], *, centre_taps: int = 0) 
     return (square / (count - 1)).sqrt()
 
 
-def softmax_weights(image: Tensor, dilations: Sequence[int], distance: Callable[[Tensor], Tensor]) -> Tensor:
-    """Weigh each pixel's neighbours by colour: softmax over minus the mean of the channels' distances.
+def softmax_weights(
+    image: Tensor, dilations: Sequence[int], scale: Tensor, distance: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Weigh each pixel's neighbours by colour: softmax over minus the mean of the channels' scaled distances.
 
     Args:
         image: RGB.
         dilations: Neighbour distances in pixels.
-        distance: Turns the colour differences of one neighbour (B, 3, H, W) into distances, in place if it likes.
+        scale: What distances are multiplied by.
+        distance: Turns colour differences into distances, in place: `Tensor.square_` or `Tensor.abs_`.
 
     Shape:
-        image (B, 3, H, W); output (B, K, H, W), K = 8 neighbours at each dilation. On a CPU the weights of a
-        pixel lie side by side (`torch.channels_last`), as `diffuse` likes them there.
+        image (B, 3, H, W); scale (B, 3, H, W); output (B, K, H, W), K = 8 neighbours at each dilation. On a CPU
+        the weights of a pixel lie side by side (`torch.channels_last`), as `diffuse` likes them there.
     """
     batch, _, height, width = image.shape
     taps = len(WINDOW)
@@ -81,14 +89,17 @@ def softmax_weights(image: Tensor, dilations: Sequence[int], distance: Callable[
     size = (batch, taps * len(dilations), height, width)
     weights = torch.empty(size, dtype=image.dtype, device=image.device, memory_format=layout)
     ring = image.new_empty(batch, taps, height, width)
+    scales = (scale / -3).unbind(1)
     for k, view in enumerate(neighbour_views(image, dilations)):
         red, green, blue = distance(view - image).unbind(1)
-        torch.add(red, green, out=ring[:, k % taps]).add_(blue)
+        term = torch.mul(red, scales[0], out=ring[:, k % taps])
+        term.addcmul_(green, scales[1]).addcmul_(blue, scales[2])
         if k % taps == taps - 1:  # by rings: a write for each neighbour would touch all of the memory each time
             weights[:, k - taps + 1 : k + 1] = ring
-    weights.div_(-3)
-    weights.sub_(weights.amax(dim=1, keepdim=True)).exp_()
-    return weights.div_(weights.sum(dim=1, keepdim=True))
+    for rows in weights.split(BLOCK_ROWS, dim=2):  # while they are in the cache
+        rows.sub_(rows.amax(dim=1, keepdim=True)).clamp_(min=MIN_LOGIT).exp_()
+        rows.div_(rows.sum(dim=1, keepdim=True))
+    return weights
 
 
 def resize_to_image(image: Tensor, cam: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,4 +47,4 @@ def pamr_kernel(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """
     # The published window has nine taps at each dilation, the centre being one of them.
     scale = 1 / (EPS + BANDWIDTH * local_std(image, dilations, centre_taps=len(dilations)))
-    return softmax_weights(image, dilations, lambda difference: difference.abs_().mul_(scale))
+    return softmax_weights(image, dilations, scale, Tensor.abs_)

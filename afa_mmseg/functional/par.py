@@ -66,7 +66,7 @@ def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos
         image (B, 3, H, W); output (B, 8 * len(dilations), H, W).
     """
     scale = 1 / ((local_std(image, dilations) + EPS) * bandwidth)
-    colour = softmax_weights(image, dilations, lambda difference: difference.mul_(scale).square_())
+    colour = softmax_weights(image, dilations, scale**2, Tensor.square_)
     return colour.add_(pos_weight * distance_weights(dilations, bandwidth).to(colour))
 
 
