@@ -42,6 +42,7 @@ class CAMPanelHook(Hook):
         palette = runner.val_dataloader.dataset.metainfo['palette']
         for inputs, sample in zip((data_batch or {})['inputs'], outputs or ()):
             image = np.ascontiguousarray(inputs.permute(1, 2, 0).cpu().numpy()[..., ::-1])  # BGR -> RGB
+            image = cv2.resize(image, sample.get('ori_shape', image.shape)[1::-1])  # predictions have that size
             fields = {name: _to_array(sample.get(name).data) for name in FIELDS if name in sample}
             label = _to_array(sample.gt_sem_seg.data) if 'gt_sem_seg' in sample else None
             panel = panel_of_sample(image, fields, palette, label)
