@@ -95,6 +95,21 @@ def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
     return tuple(classes)
 
 
+def label_text(labels: LabelDict) -> str:
+    """Write labels as the JSON that `read_label_file` takes, one picture a line, sorted by id.
+
+    Example:
+        >>> print(label_text({'b': [], 'a': ['cat', 'dog']}), end='')
+        {
+        "a": ["cat", "dog"],
+        "b": []
+        }
+    """
+    entries = ((json.dumps(x, ensure_ascii=False) for x in item) for item in sorted(labels.items()))
+    lines = (f'{img_id}: {names}' for img_id, names in entries)
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
+
+
 def read_voc_xml(path: Union[str, Path]) -> list[str]:
     """Read the class name of every object of a VOC annotation file, objects marked difficult included.
 

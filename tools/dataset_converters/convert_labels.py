@@ -11,11 +11,11 @@ import argparse
 from pathlib import Path
 
 from afa_mmseg.datasets import read_label_file
+from afa_mmseg.datasets.label_files import label_text
 from afa_mmseg.datasets.preparation.foreign_labels import (
     compare_labels,
     count_labels,
     find_classes,
-    label_text,
     read_foreign_labels,
 )
 from afa_mmseg.tooling import run_command, write_text

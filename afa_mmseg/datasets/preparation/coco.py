@@ -11,6 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from ...tooling import remove_leftovers, run_parallel, save_mask, write_text
 from ..checks import first_few, require_dir, require_file, require_files
 from ..coco import COCOImageLevelDataset
+from ..label_files import label_text
 from .coco_annotations import Instances, Picture, read_instances
 from .coco_masks import CROWD_RULES, check_picture, draw_mask, image_labels
 from .coco_shapes import mask_api
@@ -186,8 +187,7 @@ def _report(results: Sequence[Drawn], split: str, say: Say) -> None:
 def _write_labels(path: Path, labels: dict[str, list[int]], split: str, say: Say) -> bool:
     """Write class names by picture, a picture a line."""
     classes = COCOImageLevelDataset.METAINFO['classes']
-    lines = (f'{json.dumps(img_id)}: {json.dumps([classes[i] for i in label])}' for img_id, label in labels.items())
-    written = write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')
+    written = write_text(path, label_text({img_id: [classes[i] for i in label] for img_id, label in labels.items()}))
     say(f'{split}: {path.name} {"written" if written else "is there"}')
     return written
 

@@ -1,6 +1,5 @@
 """Image-level labels in the forms that other projects pass round, made into ours."""
 
-import json
 import re
 import reprlib
 from collections.abc import Sequence
@@ -107,14 +106,6 @@ def read_foreign_labels(
     names = [_picture_id(key, id_format, base_names, where) for key in labels]
     check_ids(names, where)
     return dict(zip(names, labels.values()))
-
-
-def label_text(labels: LabelDict) -> str:
-    """Write labels as JSON, one picture a line, in the order of their ids."""
-    lines = [
-        f'{json.dumps(i, ensure_ascii=False)}: {json.dumps(labels[i], ensure_ascii=False)}' for i in sorted(labels)
-    ]
-    return '{\n' + ',\n'.join(lines) + '\n}\n'
 
 
 def count_labels(labels: LabelDict, classes: Sequence[str]) -> dict[str, int]:

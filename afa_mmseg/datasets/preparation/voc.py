@@ -9,6 +9,7 @@ from typing import Any, Optional, Union
 
 from ...tooling import write_text
 from ..checks import first_few
+from ..label_files import label_text
 from .sbd import open_sbd
 from .voc_collect import run_collecting
 from .voc_labels import PictureLabels, compare_labels
@@ -168,7 +169,7 @@ def _make_labels(tree: VOCTree, ids: Sequence[str], labels_from: str, num_worker
 def _format_labels(pictures: Sequence[PictureLabels], labels_from: str) -> str:
     """Write the label file, one picture a line."""
     labels = {p.img_id: p.xml if labels_from == 'xml' else p.mask for p in pictures}
-    return '{\n' + ',\n'.join(f'{json.dumps(i)}: {json.dumps(names)}' for i, names in labels.items()) + '\n}\n'
+    return label_text(labels)
 
 
 def _warn_of_others(path: Union[str, Path], others: Sequence[str]) -> list[str]:

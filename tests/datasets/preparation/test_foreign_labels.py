@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from afa_mmseg.datasets import COCOImageLevelDataset, VOCImageLevelDataset, read_label_file
+from afa_mmseg.datasets.label_files import label_text
 from afa_mmseg.datasets.preparation.foreign_labels import (
     compare_labels,
     count_labels,
     find_classes,
-    label_text,
     read_foreign_labels,
 )
 
