@@ -32,6 +32,7 @@ EXTRAS = {
         'scipy',  # prepare_voc.py: SBD's .mat files
         'safetensors>=0.4',  # convert_mit.py: Hugging Face's weights
     ],
+    'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
     'test': [
         'pytest>=8,<10',
         'ruff>=0.17.6,<0.18',  # another minor release formats differently
@@ -40,7 +41,8 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
-EXTRAS['test'] += [*EXTRAS['converters'], 'transformers>=4.40']  # its SegformerModel is converted in a test
+# A test converts the SegformerModel of transformers.
+EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['onnx'], 'transformers>=4.40']
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 

@@ -1,0 +1,53 @@
+"""The exported file computes what the network computes, at any size."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.apis import inference_model
+from torch.testing import assert_close
+
+from afa_mmseg.apis import export_onnx, run_onnx
+from tests.conftest import DATA
+from tests.reference_network import build_tiny_segmentor, map_reference_keys
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    init_default_scope('mmseg')
+    model = build_tiny_segmentor().eval()
+    model.load_state_dict(map_reference_keys(torch.load(DATA / 'tiny/wetr_tiny.pth', weights_only=True)))
+    path = tmp_path_factory.mktemp('onnx') / 'model.onnx'
+    export_onnx(model, path)
+    return model, path
+
+
+@pytest.mark.parametrize('size', [(2, 3, 64, 64), (1, 3, 75, 110), (3, 3, 160, 61)])
+def test_logits_are_those_of_prediction_whatever_the_size(exported, size):
+    model, path = exported
+    image = torch.rand(size, generator=torch.Generator().manual_seed(1)) * 255
+    normalised = (image - model.data_preprocessor.mean) / model.data_preprocessor.std
+    with torch.no_grad():
+        expected = model.encode_decode(normalised, [dict(img_shape=size[2:])] * size[0])
+    assert_close(torch.from_numpy(run_onnx(path, image.numpy())), expected, rtol=0, atol=1e-4)
+
+
+def test_labels_are_those_of_mmsegs_inference(exported):
+    model, path = exported
+    model.cfg = Config(dict(test_pipeline=[dict(type='LoadImageFromNDArray'), dict(type='PackSegInputs')]))
+    picture = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)  # BGR, as OpenCV reads
+    label = inference_model(model, picture).pred_sem_seg.data[0].numpy()
+    logits = run_onnx(path, picture[..., ::-1].transpose(2, 0, 1)[None])
+    assert (logits[0].argmax(axis=0) != label).mean() < 1e-3  # rounding decides ties
+
+
+def test_it_is_one_file_and_nothing_else(exported):
+    assert [path.name for path in exported[1].parent.iterdir()] == ['model.onnx']
+
+
+def test_a_missing_package_is_named(tmp_path, tiny_segmentor, monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None if name == 'onnxscript' else object())
+    with pytest.raises(ModuleNotFoundError, match=r'onnxscript not installed: pip install -e "\.\[onnx\]"'):
+        export_onnx(tiny_segmentor, tmp_path / 'model.onnx')
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,31 @@
+"""tools/export_onnx.py as a user runs it."""
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from tests.tools.toolbox import run_tool
+
+
+def test_any_segmentor_of_mmseg_is_exported_and_compared(toy_config, tmp_path):
+    init_default_scope('mmseg')
+    config = Config.fromfile(toy_config, import_custom_modules=False)
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    meta = dict(dataset_meta=dict(classes=('dark', 'bright'), palette=[[0, 0, 0], [255, 255, 255]]))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'model.pth')
+    folder = str(toy_config.parent)  # the config's own module lies there
+    out = run_tool(
+        'export_onnx.py', toy_config, tmp_path / 'model.pth', 'net.onnx', cwd=tmp_path, PYTHONPATH=folder
+    ).stdout
+    assert 'net.onnx written; logits differ by at most ' in out
+    assert (tmp_path / 'net.onnx').is_file()
+
+
+def test_a_missing_checkpoint_is_one_line(toy_config, tmp_path):
+    process = run_tool(
+        'export_onnx.py', toy_config, 'no.pth', 'net.onnx', cwd=tmp_path, check=False, PYTHONPATH=str(toy_config.parent)
+    )
+    assert process.returncode == 1
+    assert process.stdout.splitlines()[-1] == 'export_onnx.py: error: checkpoint not found: no.pth'
