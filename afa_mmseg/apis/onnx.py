@@ -60,8 +60,9 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path]) -> None:
         ValueError: See `Exportable`.
     """
     _require('onnx', 'onnxscript')
-    exportable = Exportable(model).cpu().eval()
-    image = torch.rand(2, 3, TRACE_SIZE, TRACE_SIZE + 32) * 255  # a batch of 1 would be taken for the only one
+    exportable = Exportable(model).eval()
+    # Two pictures: a batch of one would be taken for the only size.
+    image = 255 * torch.rand(2, 3, TRACE_SIZE, TRACE_SIZE + 32, device=exportable.mean.device)
     free = torch.export.Dim.DYNAMIC
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporter warns of torch's own code

@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Callable, Optional, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +18,8 @@ Result = TypeVar('Result')
 
 #: Items handed to a process at a time.
 CHUNK = 8
+#: How long a signal may wait to be noticed.
+POLL_SECONDS = 0.1
 
 
 def run_parallel(
@@ -49,15 +52,19 @@ def run_parallel(
         raise ValueError(f'num_workers is {num_workers}; choose 0 (this process only) or the number of processes')
     if num_workers == 0 or len(items) <= CHUNK:
         return list(show_progress(map(function, items), len(items), description))
-    executor = ProcessPoolExecutor(num_workers, initializer=_follow_parent)
-    try:
-        return list(show_progress(executor.map(function, items, chunksize=CHUNK), len(items), description))
-    except BrokenProcessPool as error:
-        raise ChildProcessError(
-            f'{description}: one of {num_workers} processes was killed, as happens when memory runs out; choose fewer'
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with _signals_on_request() as check_signals:
+        executor = ProcessPoolExecutor(num_workers, initializer=_follow_parent)
+        try:
+            chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
+            futures = [executor.submit(_call_with_each, function, chunk) for chunk in chunks]
+            return list(show_progress(_results(futures, check_signals), len(items), description))
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f'{description}: one of {num_workers} processes was killed, as happens when memory runs out; '
+                'choose fewer'
+            ) from error
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def show_progress(results: Iterable[Result], total: int, description: str) -> Iterator[Result]:
@@ -77,6 +84,51 @@ def show_progress(results: Iterable[Result], total: int, description: str) -> It
             progress.advance(task)
             if progress.disable and done * 10 // total > (done - 1) * 10 // total:
                 print(f'{description}: {done}/{total}', flush=True)
+
+
+def _call_with_each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _results(futures: Sequence['Future[list[Result]]'], check_signals: Callable[[], None]) -> Iterator[Result]:
+    for future in futures:
+        while not wait([future], timeout=POLL_SECONDS).done:
+            check_signals()
+        check_signals()
+        yield from future.result()
+
+
+@contextmanager
+def _signals_on_request() -> Iterator[Callable[[], None]]:
+    """Keep SIGINT and SIGTERM back until the function that is given is called.
+
+    Their handlers raise. In the middle of what the executor does with its queues that would leave a lock
+    closed for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield lambda: None
+        return
+    received: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+
+    def handle() -> None:
+        if received:
+            number = received.pop(0)
+            handler = handlers[signal.Signals(number)]
+            if callable(handler):
+                handler(number, None)
+            elif handler == signal.SIG_DFL:
+                sys.exit(128 + number)
+
+    try:
+        yield handle
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    handle()
 
 
 def _follow_parent() -> None:
