@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import torch
 from _bench import Bench, make_parser, parse_args
 from _inputs import ROOT, build_segmentor, make_scene
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -35,8 +35,8 @@ def build_plain(config_file: str, device: torch.device) -> nn.Module:
         backbone=backbone,
         decode_head=head,
         data_preprocessor=model.data_preprocessor,
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
+        train_cfg=ConfigDict(),
+        test_cfg=ConfigDict(mode='whole'),
     )
     return revert_sync_batchnorm(MODELS.build(segmentor)).to(device)
 
