@@ -5,13 +5,9 @@ python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_20000.pth afa_b1.pth
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
-
-from afa_mmseg.models.checkpoints import publish  # noqa: E402
-from afa_mmseg.tooling import run_command  # noqa: E402
+from afa_mmseg.models.checkpoints import publish
+from afa_mmseg.tooling import run_command
 
 
 def parse_args() -> argparse.Namespace:

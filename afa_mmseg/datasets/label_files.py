@@ -120,7 +120,7 @@ def read_voc_xml(path: Union[str, Path]) -> list[str]:
     """
     try:
         objects = ET.parse(path).getroot().findall('object')
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that are not read
         raise ValueError(f'annotation file {path}: not valid XML ({error}); fetch it again') from error
     names = [(item.findtext('name') or '').strip() for item in objects]
     if '' in names:

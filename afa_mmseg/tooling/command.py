@@ -17,7 +17,7 @@ def run_command(main: Callable[[], Optional[int]]) -> NoReturn:
     name = Path(sys.argv[0]).name
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.exit(main())
+        sys.exit(main() or 0)
     except USER_ERRORS as error:
         print(f'{name}: error: {error}', file=sys.stderr)
         sys.exit(1)

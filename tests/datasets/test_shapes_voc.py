@@ -181,7 +181,7 @@ def test_command_says_what_is_wrong_without_a_traceback(request, tmp_path, monke
     (tmp_path / 'photos.txt').touch()
     assert run_here(request.config.rootpath / COMMAND, [str(tmp_path)], monkeypatch) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f'error: {tmp_path} is there and is not a ShapesVOC folder')
+    assert error.startswith(f'make_shapes_voc.py: error: {tmp_path} is there and is not a ShapesVOC folder')
 
 
 def run_here(command, args, monkeypatch):

@@ -1,9 +1,9 @@
 """Generate ShapesVOC, the embedded data set, as a PASCAL VOC folder."""
 
 import argparse
-import sys
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from afa_mmseg.tooling import run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,17 +26,12 @@ def show_progress(done: int, total: int) -> None:
         print(f'{done}/{total} pictures', flush=True)
 
 
-def main() -> int:
+def main() -> None:
     """Run the command."""
     args = parse_args()
-    try:
-        made = make_shapes_voc(**vars(args), progress=show_progress)
-    except (ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    made = make_shapes_voc(**vars(args), progress=show_progress)
     print(f'ShapesVOC {"written to" if made else "is already in"} {args.out_dir}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -7,14 +7,11 @@ python tools/model_converters/convert_mit.py afa_voc.pth wetr_voc.pth --to afa  
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout works without being installed
-
-from afa_mmseg.datasets.checks import first_few  # noqa: E402
-from afa_mmseg.models.checkpoints import LAYOUTS, Report, convert_file, convert_file_to_afa  # noqa: E402
-from afa_mmseg.tooling import run_command  # noqa: E402
+from afa_mmseg.datasets.checks import first_few
+from afa_mmseg.models.checkpoints import LAYOUTS, Report, convert_file, convert_file_to_afa
+from afa_mmseg.tooling import run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from ...tooling import remove_leftovers, run_parallel, save_mask, write_text
+from ...tooling import remove_leftovers, save_mask, write_text
 from ..checks import first_few, require_dir, require_file, require_files
 from ..coco import COCOImageLevelDataset
 from ..label_files import label_text
 from .coco_annotations import Instances, Picture, read_instances
 from .coco_masks import CROWD_RULES, check_picture, draw_mask, image_labels
 from .coco_shapes import mask_api
+from .collect import run_collecting
 
 SPLITS = ('train', 'val')
 #: Which lists pictures without annotation are left out of: that of train, none, both.
@@ -25,19 +26,15 @@ VERSION = 1
 RULES_FILE = 'rules.json'
 DOWNLOAD = 'Get {} from https://cocodataset.org (2014) and unpack it in {}, or name other --splits.'
 
-#: Unusable pictures that an error names.
-SHOWN = 5
-
 Say = Callable[[str], Any]
 
 
 class Drawn(NamedTuple):
-    """What came of a picture: its mode and turn, annotations that cover no pixel, or what is wrong with it."""
+    """What came of a picture: its mode, whether EXIF turns it, and annotations that cover no pixel."""
 
-    mode: str = ''
-    turned: bool = False
-    uncovered: tuple[int, ...] = ()
-    problem: str = ''
+    mode: str
+    turned: bool
+    uncovered: tuple[int, ...]
 
 
 def prepare_coco(
@@ -136,7 +133,8 @@ def _draw_masks(root: Path, split: str, instances: Instances, crowd: str, num_wo
         return False
     say(f'{split}: {total - len(missing)} of {total} masks are there')
     draw = partial(_draw_picture, pictures=root / split, masks=folder, crowd=crowd)
-    _report(run_parallel(draw, missing, f'{split}: masks', num_workers), split, say)
+    remedy = f'Fetch them again, each from http://images.cocodataset.org/{split}/NAME.jpg, and run this again.'
+    _report(run_collecting(draw, missing, f'{split}: masks', num_workers, remedy), split, say)
     return True
 
 
@@ -155,33 +153,22 @@ def _check_rules(folder: Path, rules: dict[str, Any]) -> None:
 
 
 def _draw_picture(picture: Picture, pictures: Path, masks: Path, crowd: str) -> Drawn:
-    try:
-        mode, turned = check_picture(pictures / picture.file_name, picture.height, picture.width)
-        mask, uncovered = draw_mask(picture, crowd)
-    except ValueError as error:
-        return Drawn(problem=str(error))
+    mode, turned = check_picture(pictures / picture.file_name, picture.height, picture.width)
+    mask, uncovered = draw_mask(picture, crowd)
     save_mask(mask, COCOImageLevelDataset.METAINFO['palette'], masks / f'{picture.img_id}.png')
     return Drawn(mode, turned, tuple(uncovered))
 
 
 def _report(results: Sequence[Drawn], split: str, say: Say) -> None:
-    """Say what the pictures were like; raise for those that cannot be used."""
-    problems = [result.problem for result in results if result.problem]
-    good = [result for result in results if not result.problem]
-    modes = Counter(result.mode for result in good)
-    say(f'{split}: {len(good)} masks drawn; pictures: {", ".join(f"{n} {mode}" for mode, n in modes.most_common())}')
-    uncovered = [number for result in good for number in result.uncovered]
+    """Say what the pictures were like."""
+    modes = Counter(result.mode for result in results)
+    say(f'{split}: {len(results)} masks drawn; pictures: {", ".join(f"{n} {mode}" for mode, n in modes.most_common())}')
+    uncovered = [number for result in results for number in result.uncovered]
     if uncovered:
         say(f'{split}: annotations that cover no pixel (their class counts for the label): {first_few(uncovered)}')
-    turned = sum(result.turned for result in good)
+    turned = sum(result.turned for result in results)
     if turned:
         say(f'{split}: {turned} pictures carry an EXIF orientation: loading turns them, but not their masks')
-    if problems:
-        shown = '\n  '.join(problems[:SHOWN])
-        raise ValueError(
-            f'{len(problems)} of {len(results)} pictures of {split} cannot be used:\n  {shown}\n'
-            '  Fetch them again, each from http://images.cocodataset.org/' + f'{split}/NAME.jpg, and run this again.'
-        )
 
 
 def _write_labels(path: Path, labels: dict[str, list[int]], split: str, say: Say) -> bool:

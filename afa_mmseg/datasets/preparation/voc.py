@@ -10,8 +10,8 @@ from typing import Any, Optional, Union
 from ...tooling import write_text
 from ..checks import first_few
 from ..label_files import label_text
+from .collect import run_collecting
 from .sbd import open_sbd
-from .voc_collect import run_collecting
 from .voc_labels import PictureLabels, compare_labels
 from .voc_masks import MaskSource, check_sources, get_masks, make_masks, mask_ids, voc_source
 from .voc_report import format_report, hash_bytes, hash_inputs, load_report, make_report

@@ -12,7 +12,7 @@ import numpy as np
 from ...tooling import atomic_path, read_mask
 from ..checks import first_few
 from ..voc import VOCImageLevelDataset
-from .voc_collect import run_collecting
+from .collect import run_collecting
 from .voc_tree import SBD_SOURCE, SCRIPT, VOCTree, picture_size
 
 IGNORE_INDEX = 255

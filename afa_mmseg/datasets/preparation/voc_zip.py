@@ -107,5 +107,6 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> 
         raise ValueError(f'mask {name}: takes {entry.file_size} bytes, which no mask of VOC does; fetch the zip again')
     try:
         return archive.read(entry)
+    # RuntimeError: encrypted; NotImplementedError: a compression that zipfile does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f'mask {name}: cannot be unpacked ({error}); fetch the zip again') from error

@@ -112,7 +112,7 @@ def link(name):
     [
         '../evil.png',
         'SegmentationClassAug/../../evil.png',
-        '/tmp/evil.png',
+        '/evil.png',
         'C:/evil.png',
         '..\\evil.png',
         '\\\\host\\evil.png',
