@@ -43,6 +43,10 @@ class Attention(NamedTuple):
         """Keep the first n images of the batch."""
         return Attention(self.query[:n], self.key[:n])
 
+    def at(self, i: int) -> 'Attention':
+        """Keep one image of the batch."""
+        return Attention(self.query[i : i + 1], self.key[i : i + 1])
+
 
 @MODELS.register_module()
 class AttnMixVisionTransformer(MixVisionTransformer):

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
@@ -19,6 +18,7 @@ from ...functional.cam import resize
 from ...functional.losses import count_pairs
 from ...functional.pseudo_label import ClassPacking, denormalize, grey_values, likeliest
 from ..refiners import DenseCRF
+from .explanation import CamOutput, Explanation, to_original
 from .pseudo_labeler import PseudoLabeler
 
 SampleList = list[SegDataSample]
@@ -39,22 +39,6 @@ class Phases(NamedTuple):
     cls_only_until: int = 2000
     cam_label_until: int = 6000
     affinity_from_propagated: bool = False
-
-
-class CamOutput(NamedTuple):
-    """CAMs of a batch with what is needed to spread them.
-
-    Shape:
-        cam (B, C, H, W) in [0, 1]; affinity (B, hw, hw); grid (h, w).
-    """
-
-    cam: Tensor
-    affinity: Tensor
-    grid: tuple[int, int]
-
-    def select(self, i: int) -> 'CamOutput':
-        """Keep one image of the batch."""
-        return CamOutput(self.cam[i : i + 1], self.affinity[i : i + 1], self.grid)
 
 
 @MODELS.register_module()
@@ -287,7 +271,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
             return
         image = grey_values(inputs, *self._normalization()) / 255
         for x, sample in zip(image, results):
-            prob = self.crf(_to_original(x, sample.metainfo)[None], sample.seg_logits.data[None].float().softmax(dim=1))
+            prob = self.crf(to_original(x, sample.metainfo)[None], sample.seg_logits.data[None].float().softmax(dim=1))
             sample.pred_sem_seg = PixelData(data=likeliest(prob))
 
     @contextmanager
@@ -300,38 +284,52 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         finally:
             self.test_cfg = before
 
-    def _predict_cams(self, inputs: Tensor, results: SampleList) -> list[dict]:
-        """Make the extra fields of each prediction, at the images' original sizes."""
+    @torch.no_grad()
+    def explain(self, inputs: Tensor, data_samples: SampleList) -> list[Explanation]:
+        """Show the steps between images and their pseudo-labels, as training takes them.
+
+        Classes are those of `gt_label` where the sample carries it, else the classifier's own decision.
+
+        Shape:
+            inputs (B, 3, H, W), normalised.
+        """
         head = self.decode_head
         features, attentions = self.backbone.forward_with_attention(inputs)
         scores = head.image_logits(features).float().sigmoid()
         affinity = head.affinity(attentions).float()
         output = self.extract_cam(inputs, base=(head.cam_logits(features).float(), affinity))
         plain = CamOutput(output.cam, affinity, features[-1].shape[-2:])
-        walked = {'image': plain, 'largest': output}[self.test_cfg.get('affinity_scale', 'image')]
-        fields = []
-        for i, sample in enumerate(results):
-            gt_label = (self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float())[None]
-            cam = _to_original(output.cam[i] * gt_label[0, :, None, None], sample.metainfo)
-            maps = dict(pred_cam=cam, pred_propagated_cam=self._propagate(cam[None], walked.select(i), gt_label)[0])
-            if self.test_cfg.get('with_pseudo_label', False):
-                maps.update(self._predict_pseudo_label(inputs[i : i + 1], output.select(i), gt_label, sample.metainfo))
-            fields.append(dict(pred_score=scores[i], **{name: PixelData(data=x) for name, x in maps.items()}))
-        return fields
+        image = self.to_rgb(inputs)
+        return [
+            Explanation(
+                self.pseudo_labeler,
+                image[i : i + 1],
+                self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float(),
+                scores[i],
+                output.select(i),
+                plain.select(i),
+                [attention.at(i) for attention in attentions],
+                sample.metainfo,
+            )
+            for i, sample in enumerate(data_samples)
+        ]
 
-    def _propagate(self, cam: Tensor, source: CamOutput, gt_label: Tensor) -> Tensor:
-        """Spread CAMs (B, C, H, W) along the affinity of `source` as `test_cfg` has it; (B, C + 1, H, W)."""
+    def _predict_cams(self, inputs: Tensor, results: SampleList) -> list[dict]:
+        """Make the extra fields of each prediction, at the images' original sizes."""
         bkg_score = self.test_cfg.get('bkg_score', 0.35)
-        return self.pseudo_labeler.propagate(cam, source.affinity, source.grid, gt_label, [bkg_score])[0]
-
-    def _predict_pseudo_label(self, inputs: Tensor, output: CamOutput, gt_label: Tensor, meta: dict) -> dict:
-        """Refine propagated CAMs, and make the pseudo-label that training on this one image would use."""
-        image, labeler, classes = self.to_rgb(inputs), self.pseudo_labeler, ClassPacking(gt_label)
-        refined = labeler.refine(image, self._propagate(output.cam, output, gt_label))
-        packed = output._replace(cam=classes.pack(output.cam))
-        label = labeler.from_propagated_cam(image, *packed, classes.gt_label, torch.tensor([_whole(inputs)]))
-        label = classes.unpack(label, labeler.ignore_index)
-        return dict(pred_refined_cam=_to_original(refined[0], meta), pred_pseudo_label=_to_original(label, meta))
+        fields = []
+        for steps in self.explain(inputs, results):
+            cam = steps.to_original(steps.cam())
+            source = steps.output if self.test_cfg.get('affinity_scale', 'image') == 'largest' else steps.plain
+            spread = self.pseudo_labeler.propagate(
+                cam[None], source.affinity, source.grid, steps.gt_label[None], [bkg_score]
+            )
+            maps = dict(pred_cam=cam, pred_propagated_cam=spread[0][0])
+            if self.test_cfg.get('with_pseudo_label', False):
+                maps['pred_refined_cam'] = steps.to_original(steps.refined(bkg_score))
+                maps['pred_pseudo_label'] = steps.to_original(steps.pseudo_label())[None]
+            fields.append(dict(pred_score=steps.score, **{name: PixelData(data=x) for name, x in maps.items()}))
+        return fields
 
     def _gt_label(self, sample: SegDataSample) -> Tensor:
         """Take the multi-hot image-level label (C,) of a sample, checked."""
@@ -358,15 +356,3 @@ def _most_labels(samples: SampleList) -> Optional[int]:
 def _whole(inputs: Tensor) -> tuple[int, int, int, int]:
     """Give the box that is the whole image: top, bottom, left, right."""
     return 0, inputs.shape[-2], 0, inputs.shape[-1]
-
-
-def _to_original(x: Tensor, meta: dict) -> Tensor:
-    """Cut padding off a map (C, H, W), mirror it back and resize it to the image file's size; labels by nearest."""
-    left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
-    x = x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
-    if meta.get('flip', False):
-        x = x.flip(-1 if meta.get('flip_direction', 'horizontal') == 'horizontal' else -2)
-    size = tuple(meta.get('ori_shape', x.shape[-2:]))[:2]
-    if x.is_floating_point():
-        return resize(x[None], size)[0]
-    return F.interpolate(x[None].float(), size=size, mode='nearest')[0].to(x.dtype)
