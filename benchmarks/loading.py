@@ -1,12 +1,10 @@
-"""Loading of pictures beside the training step that it feeds: one worker process, and each transform by itself.
+"""Loading of pictures beside the training step that it feeds: worker processes, and each transform by itself.
 
 The pictures are JPEGs of VOC's and COCO's size, made on the spot and written to a temporary folder; the pipelines are
 those of the configs. The step is that of the config, too: network, pseudo-labels, losses and backward, no optimiser.
 """
 
-import json
 import math
-import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -17,14 +15,13 @@ from typing import Any, Callable, NamedTuple
 import cv2
 import torch
 from _bench import Bench, Case, make_parser, parse_args
-from _inputs import ROOT, build_segmentor, make_batch, make_scene
+from _inputs import ROOT, build_segmentor, make_batch
+from _pictures import build_loader, write_pictures
 from dense_energy import training_step
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, set_random_seed
-from PIL import Image
-from torch.utils.data import DataLoader
+from mmengine.runner import set_random_seed
 
 
 class Source(NamedTuple):
@@ -39,31 +36,8 @@ SOURCES = dict(
     VOC=Source('configs/afa/afa_mit-b1_voc.py', 375, 500),
     COCO=Source('configs/afa/afa_mit-b1_coco.py', 480, 640),
 )
-#: Of the JPEGs; together with the pictures' texture it sets how large they are.
-QUALITY = 95
 #: Cases of `compare`.
-WHOLE, WORKER, STEP = 'whole pipeline', 'one worker process', 'training step'
-
-
-def write_pictures(folder: Path, count: int, height: int, width: int) -> float:
-    """Write JPEGs, a split list and labels; return the mean size of the JPEGs in bytes."""
-    images, _ = make_scene(count, (height, width))
-    for i, image in enumerate(images.byte()):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f'{i:06d}.jpg', quality=QUALITY)
-    ids = [f'{i:06d}' for i in range(count)]
-    (folder / 'list.txt').write_text('\n'.join(ids))
-    (folder / 'labels.json').write_text(json.dumps({i: ['cat', 'person'] for i in ids}))
-    return sum(os.path.getsize(folder / f'{i}.jpg') for i in ids) / count
-
-
-def build_loader(config: Config, folder: Path) -> DataLoader:
-    """Build the training loader of a config on other pictures, with one worker process."""
-    loader = config.train_dataloader.copy()
-    loader.update(num_workers=1, persistent_workers=False)
-    loader.dataset.update(
-        data_root=str(folder), ann_file='list.txt', label_file='labels.json', data_prefix=dict(img_path='')
-    )
-    return Runner.build_dataloader(loader, seed=0)
+WHOLE, STEP = 'whole pipeline', 'training step'
 
 
 @contextmanager
@@ -95,33 +69,39 @@ def transform_cases(dataset: BaseDataset, count: int) -> dict[str, Case]:
     return cases
 
 
-def worker_case(config: Config, folder: Path, count: int) -> Case:
-    """Make a case of `count` pictures from one worker process, which has just delivered the first of its batches."""
+def worker_case(config: Config, folder: Path, count: int, workers: int) -> Case:
+    """Make a case of `count` pictures from worker processes, which have just delivered the first batch of each."""
 
     def start() -> Iterator[Any]:
-        batches = iter(build_loader(config, folder))
-        next(batches)
+        batches = iter(build_loader(config, folder, workers))
+        for _ in range(workers):
+            next(batches)
         return batches
 
     def fetch(batches: Iterator[Any]) -> Iterator[Any]:
         for _ in range(count // config.train_dataloader.batch_size):
             next(batches)
-        return batches  # to end the process is not part of the call
+        return batches  # to end the processes is not part of the call
 
     return Case(fetch, start)
 
 
-def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) -> float:
-    """Time the loading of a data set's pictures; return how many of them one worker process gives in a second."""
+def named(workers: int) -> str:
+    """Name the case of so many worker processes."""
+    return '1 worker process' if workers == 1 else f'{workers} worker processes'
+
+
+def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) -> dict[int, float]:
+    """Time the loading of a data set's pictures; return how many a second so many worker processes give."""
     config = Config.fromfile(ROOT / source.config)
     group = f'{name}, {args.pictures} JPEGs of {source.height}x{source.width}'
     with tempfile.TemporaryDirectory() as folder, worker_threads():
         size = write_pictures(Path(folder), args.pictures, source.height, source.width)
         dataset = build_loader(config, Path(folder)).dataset
-        worker = worker_case(config, Path(folder), args.pictures)
-        bench.compare(group, {**transform_cases(dataset, args.pictures), WORKER: worker}, baseline=WHOLE)
+        cases = {named(n): worker_case(config, Path(folder), args.pictures, n) for n in args.workers}
+        bench.compare(group, {**transform_cases(dataset, args.pictures), **cases}, baseline=WHOLE)
     bench.fact(f'{name}, size of a JPEG', f'{size / 1000:.0f} kB')
-    return rate(bench, group, WORKER, args.pictures)
+    return {n: rate(bench, group, named(n), args.pictures) for n in args.workers}
 
 
 def measure_step(bench: Bench, name: str, source: Source, args: Namespace) -> float:
@@ -144,20 +124,24 @@ def main() -> None:
     parser = make_parser(__doc__, repeats=7)
     parser.set_defaults(memory=False)
     parser.add_argument('--data', nargs='+', choices=list(SOURCES), default=list(SOURCES), help='data sets')
+    parser.add_argument('--workers', type=int, nargs='+', default=[1, 2], help='worker processes (default: 1 and 2)')
     parser.add_argument('--pictures', type=int, default=64, help='pictures a round (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=2, help='of the training step (default: %(default)s)')
     parser.add_argument('--crop', type=int, default=512, help='of the training step (default: %(default)s)')
     args = parse_args(parser)
     if args.pictures < args.batch:
         parser.error(f'--pictures must be at least --batch, got {args.pictures} and {args.batch}')
+    if min(args.workers) < 1:
+        parser.error(f'--workers must be positive, got {min(args.workers)}')
     init_default_scope('mmseg')
     bench = Bench('Loading beside a training step', args)
     for name in args.data:
         given = measure_loading(bench, name, SOURCES[name], args)
         taken = measure_step(bench, name, SOURCES[name], args)
-        bench.fact(f'{name}, one worker process gives', f'{given:.0f} images/s')
-        bench.fact(f'{name}, a training step takes', f'{taken:.2f} images/s, {given / taken:.3g} times less')
-        bench.fact(f'{name}, one worker feeds steps of', f'{1000 * args.batch / given:.0f} ms or longer')
+        bench.fact(f'{name}, a training step takes', f'{taken:.2f} images/s')
+        for workers, images in given.items():
+            text = f'{images:.0f} images/s, {images / taken:.3g} times that; enough for steps of'
+            bench.fact(f'{name}, {named(workers)}', f'{text} {1000 * args.batch / images:.0f} ms or longer')
     bench.finish()
 
 

@@ -5,12 +5,15 @@ import logging
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from _bench import Bench, make_parser, parse_args
 from _inputs import ROOT, build_segmentor, make_batch
+from _pictures import build_loader, write_pictures
 from _split import Split
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
@@ -40,6 +43,7 @@ class Step:
         self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
         self.batch = make_batch(self.model, args.batch, crop)
         self.device = args.device
+        self.loader_config = _with_crop(config, crop)
 
     def run(self) -> None:
         """Run one step of the phase that the model is in, as the Runner does."""
@@ -112,14 +116,40 @@ def _forward_name() -> str:
     return 'training forward' if torch.is_grad_enabled() else 'CAM passes'
 
 
+def _with_crop(config: Config, crop: int) -> Config:
+    """Have the training pipeline of a config crop to another size."""
+    config = config.copy()
+    for transform in config.train_dataloader.dataset.pipeline:
+        if 'crop_size' in transform:
+            transform.crop_size = (crop, crop)
+    return config
+
+
+@contextmanager
+def batches_of(step: Step, count: int) -> Iterator[Iterator[Any]]:
+    """Load batches of JPEGs of VOC's size through two worker processes."""
+    with TemporaryDirectory() as folder:
+        write_pictures(Path(folder), count, 375, 500)
+        loader = build_loader(step.loader_config, Path(folder), workers=2)
+        yield iter(loader)
+
+
 def split_of(step: Step, warmup: int, repeats: int) -> dict[str, str]:
-    """Give the median of each part over some steps, in seconds and as a share of their sum."""
+    """Give the median of each part over some steps, in seconds and as a share of their sum.
+
+    What is loaded is thrown away: each step has the same batch, as in the comparison with the floor.
+    """
     split, rounds = step.split(), []
-    for i in range(-warmup, repeats):
-        with split:
-            step.run()
-        if i >= 0:
-            rounds.append(dict(split.seconds))
+    preprocess = step.model.data_preprocessor
+    preprocess.size = tuple(step.batch['inputs'].shape[-2:])
+    with batches_of(step, count=16) as batches:
+        for i in range(-warmup, repeats):
+            with split:
+                with split.part('data loading'):
+                    preprocess(next(batches), training=True)
+                step.run()
+            if i >= 0:
+                rounds.append(dict(split.seconds))
     medians = {name: statistics.median(round_.get(name, 0.0) for round_ in rounds) for name in rounds[0]}
     total = sum(medians.values())
     return {

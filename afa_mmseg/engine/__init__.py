@@ -4,7 +4,7 @@ from .class_count import ClassCountHook
 from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper
 from .interrupt import InterruptHook
 from .launch import build_runner, prepare_runtime, shut_down
-from .loops import CAMValLoop
+from .loops import CAMValLoop, UpdateTrainLoop
 from .options import (
     add_common_options,
     apply_common_options,
@@ -18,6 +18,7 @@ from .schedulers import WarmupPolyLR
 
 __all__ = [
     'CAMValLoop',
+    'UpdateTrainLoop',
     'WarmupPolyLR',
     'AverageNormStatsHook',
     'CPUAmpOptimWrapper',

@@ -13,6 +13,9 @@ from mmengine.device import get_device
 
 from .launch import LAUNCHERS
 
+#: What `--amp` can compute in on GPUs.
+AMP_TYPES = ('float16', 'bfloat16')
+
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing have in common."""
@@ -73,7 +76,13 @@ def require_file(path: str, field: str) -> None:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision: float16 with dynamic loss scaling on GPUs, bfloat16 on the CPU."""
+    """Train in mixed precision: on GPUs float16 with dynamic loss scaling, on the CPU bfloat16.
+
+    `optim_wrapper.dtype='bfloat16'` is what a GPU computes in too; it has the range of float32 and needs no scaling.
+
+    Raises:
+        ValueError: The optimiser wrapper or its `dtype` is not known.
+    """
     wrapper = cfg.optim_wrapper
     name = _type_name(wrapper, default='OptimWrapper')
     if name not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
@@ -83,7 +92,11 @@ def enable_amp(cfg: Config) -> None:
         for gpu_only in ('loss_scale', 'dtype', 'use_fsdp'):
             wrapper.pop(gpu_only, None)
     elif name != 'AmpOptimWrapper':
-        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16')
+        dtype = wrapper.get('dtype', 'float16')
+        if dtype not in AMP_TYPES:
+            raise ValueError(f"--amp computes in {' or '.join(AMP_TYPES)}, optim_wrapper.dtype is '{dtype}'")
+        scale = 'dynamic' if dtype == 'float16' else 1.0
+        wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale=wrapper.get('loss_scale', scale))
 
 
 def set_resume(cfg: Config, explicit: bool = False) -> None:

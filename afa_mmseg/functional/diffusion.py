@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def diffuse_by_matrix(cam: Tensor, weights: Tensor, dilations: Sequence[int], nu
     _, channels, height, width = cam.shape
     margin = max(dilations)
     values = weights.permute(0, 2, 3, 1).contiguous()  # (B, H, W, K), no copy where laid out for it
-    index, starts = _block_index(dilations, min(BLOCK_ROWS, height), width)
+    index, starts = _block_index(tuple(dilations), min(BLOCK_ROWS, height), width)
     lanes = -(-channels // LANES) * LANES
     rows, rows_after = (cam.new_zeros(height + 2 * margin, width, lanes) for _ in range(2))
     out = torch.empty_like(cam, memory_format=torch.contiguous_format)
@@ -82,7 +83,8 @@ def _matrix_serves(cam: Tensor, weights: Tensor) -> bool:
     return not (torch.is_grad_enabled() and (cam.requires_grad or weights.requires_grad))
 
 
-def _block_index(dilations: Sequence[int], rows: int, width: int) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=4)  # images come in one size, or few
+def _block_index(dilations: tuple[int, ...], rows: int, width: int) -> tuple[Tensor, Tensor]:
     """Number the neighbours of each pixel of a block of rows, counting from `max(dilations)` rows above it.
 
     Shape:

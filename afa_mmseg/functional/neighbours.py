@@ -1,7 +1,7 @@
 """Dilated neighbourhoods without unfolding: what the local refiners PAR and PAMR share."""
 
 from collections.abc import Iterator, Sequence
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +69,11 @@ def local_std(image: Tensor, dilations: Sequence[int], *, centre_taps: int = 0) 
 
 
 def softmax_weights(
-    image: Tensor, dilations: Sequence[int], scale: Tensor, distance: Callable[[Tensor], Tensor]
+    image: Tensor,
+    dilations: Sequence[int],
+    scale: Tensor,
+    distance: Callable[[Tensor], Tensor],
+    prior: Optional[Tensor] = None,
 ) -> Tensor:
     """Weigh each pixel's neighbours by colour: softmax over minus the mean of the channels' scaled distances.
 
@@ -78,10 +82,11 @@ def softmax_weights(
         dilations: Neighbour distances in pixels.
         scale: What distances are multiplied by.
         distance: Turns colour differences into distances, in place: `Tensor.square_` or `Tensor.abs_`.
+        prior: Weights that each pixel's neighbours have in any case, added to those of colour.
 
     Shape:
-        image (B, 3, H, W); scale (B, 3, H, W); output (B, K, H, W), K = 8 neighbours at each dilation. On a CPU
-        the weights of a pixel lie side by side (`torch.channels_last`), as `diffuse` likes them there.
+        image (B, 3, H, W); scale (B, 3, H, W); prior (1, K, 1, 1); output (B, K, H, W), K = 8 neighbours at each
+        dilation. On a CPU the weights of a pixel lie side by side (`torch.channels_last`), as `diffuse` likes them.
     """
     batch, _, height, width = image.shape
     taps = len(WINDOW)
@@ -99,6 +104,8 @@ def softmax_weights(
     for rows in weights.split(BLOCK_ROWS, dim=2):  # while they are in the cache
         rows.sub_(rows.amax(dim=1, keepdim=True)).clamp_(min=MIN_LOGIT).exp_()
         rows.div_(rows.sum(dim=1, keepdim=True))
+        if prior is not None:
+            rows.add_(prior)
     return weights
 
 

@@ -66,8 +66,8 @@ def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos
         image (B, 3, H, W); output (B, 8 * len(dilations), H, W).
     """
     scale = 1 / ((local_std(image, dilations) + EPS) * bandwidth)
-    colour = softmax_weights(image, dilations, scale**2, Tensor.square_)
-    return colour.add_(pos_weight * distance_weights(dilations, bandwidth).to(colour))
+    prior = (pos_weight * distance_weights(dilations, bandwidth)).to(image)
+    return softmax_weights(image, dilations, scale**2, Tensor.square_, prior)
 
 
 def distance_weights(dilations: Sequence[int], bandwidth: float) -> Tensor:

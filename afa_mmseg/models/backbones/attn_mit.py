@@ -137,6 +137,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         features, attentions = [], []
         for stage, (patch_embed, blocks, norm) in enumerate(self.layers):
             x, hw_shape = patch_embed(x)  # (B, N, C)
+            x = x.to(norm.weight.dtype)  # under autocast on a CPU blocks would be summed up in half precision
             for block in blocks:
                 x, attention = _run_block(block, x, hw_shape)
                 attentions.append(attention)

@@ -12,6 +12,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...functional.near_walk import AffinityFactors
 from ..backbones import Attention
 
 POOLS: dict[str, Callable[..., Tensor]] = {'max': F.adaptive_max_pool2d, 'avg': F.adaptive_avg_pool2d}
@@ -115,18 +116,31 @@ class AFAHead(BaseDecodeHead):
         return self.classifier(POOLS[self.pool](inputs[self.in_index[-1]], 1)).flatten(1)
 
     def cam_logits(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Apply the classifier to every cell of the last stage; output (B, C, h, w), without gradient."""
-        return F.conv2d(inputs[self.in_index[-1]].detach(), self.classifier.weight.detach())
+        """Apply the classifier to every cell of the last stage; output (B, C, h, w), float32, without gradient.
+
+        Mixed precision stops here: pseudo-labels are made in float32.
+        """
+        features = inputs[self.in_index[-1]].detach()
+        with torch.autocast(features.device.type, enabled=False):
+            return F.conv2d(features.float(), self.classifier.weight.detach().float())
 
     def affinity(self, attentions: Sequence[Attention]) -> Tensor:
-        """Learn from attention how much cells belong together.
+        """Learn from attention how much cells belong together; see `affinity_factors`.
 
-        A 1x1 convolution over X + X^T of all heads' logits X, with a sigmoid. The projection being
+        Shape:
+            attentions with query, key (B, heads, N, d); output (B, N, N) in [0, 1], symmetric.
+        """
+        return self.affinity_factors(attentions).dense()
+
+    def affinity_factors(self, attentions: Sequence[Attention]) -> AffinityFactors:
+        """Give the affinity by factors.
+
+        It is a 1x1 convolution over X + X^T of all heads' logits X, with a sigmoid. The projection being
         linear, it is put into the queries, and one product of all heads gives the single map that is
         needed: memory and time of one head instead of sixteen.
 
         Shape:
-            attentions with query, key (B, heads, N, d); output (B, N, N) in [0, 1], symmetric.
+            attentions with query, key (B, heads, N, d); output with query, key (B, N, heads d).
 
         Raises:
             ValueError: the number of heads is not `num_attention_heads`.
@@ -138,11 +152,10 @@ class AFAHead(BaseDecodeHead):
                 f'AFAHead was built for num_attention_heads={self.affinity_proj.in_channels}, the backbone gives '
                 f'{query.shape[1]}: set num_attention_heads to heads of the last stage x num_attentions'
             )
-        query = query * self.affinity_proj.weight.view(-1, 1, 1)
-        logits = query.transpose(1, 2).flatten(2) @ key.transpose(1, 2).flatten(2).transpose(1, 2)  # (B, N, N)
+        query = (query * self.affinity_proj.weight.view(-1, 1, 1)).to(key.dtype)
         bias = self.affinity_proj.bias
         assert bias is not None
-        return (logits + logits.transpose(1, 2) + bias).sigmoid()
+        return AffinityFactors(query.transpose(1, 2).flatten(2), key.transpose(1, 2).flatten(2), bias)
 
     def zero_losses(self) -> dict[str, Tensor]:
         """Give losses of 0 that reach every parameter of segmentation and affinity.

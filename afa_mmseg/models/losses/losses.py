@@ -1,7 +1,9 @@
 """Registered losses: weights over the functional ones."""
 
+from collections.abc import Callable
 from typing import Any, Optional
 
+import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -15,15 +17,24 @@ class AffinityLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the loss.
+        group_size: Images among which pairs are counted, see `mean_over_groups`; None for the whole batch.
+
+    Raises:
+        ValueError: `group_size` is not positive.
     """
 
-    def __init__(self, loss_weight: float = 0.1) -> None:
+    def __init__(self, loss_weight: float = 0.1, group_size: Optional[int] = None) -> None:
         super().__init__()
         self.loss_weight = loss_weight
+        self.group_size = _check_group_size(group_size)
 
     def forward(self, affinity: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
         """Compare affinity (B, hw, hw) with target (B, hw, hw); output scalar."""
-        return self.loss_weight * affinity_loss(affinity, target, ignore_index)
+
+        def loss(affinity: Tensor, target: Tensor) -> Tensor:
+            return affinity_loss(affinity, target, ignore_index)
+
+        return self.loss_weight * mean_over_groups(loss, self.group_size, affinity, target)
 
 
 @MODELS.register_module()
@@ -33,16 +44,25 @@ class BalancedCrossEntropyLoss(nn.Module):
     Args:
         loss_weight: Factor on the loss.
         loss_name: Its name in the log.
+        group_size: Images among which pixels are counted, see `mean_over_groups`; None for the whole batch.
+
+    Raises:
+        ValueError: `group_size` is not positive.
     """
 
-    def __init__(self, loss_weight: float = 0.1, loss_name: str = 'loss_seg') -> None:
+    def __init__(self, loss_weight: float = 0.1, loss_name: str = 'loss_seg', group_size: Optional[int] = None) -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+        self.group_size = _check_group_size(group_size)
 
     def forward(self, logits: Tensor, label: Tensor, ignore_index: int = 255, **kwargs: Any) -> Tensor:
         """Compare logits (B, C + 1, H, W) with label (B, H, W); output scalar."""
-        return self.loss_weight * balanced_cross_entropy(logits, label, ignore_index)
+
+        def loss(logits: Tensor, label: Tensor) -> Tensor:
+            return balanced_cross_entropy(logits, label, ignore_index)
+
+        return self.loss_weight * mean_over_groups(loss, self.group_size, logits, label)
 
 
 @MODELS.register_module()
@@ -59,7 +79,7 @@ class MultiLabelSoftMarginLoss(nn.Module):
 
     def forward(self, logits: Tensor, gt_label: Tensor) -> Tensor:
         """Compare logits (B, C) with gt_label (B, C); output scalar."""
-        return self.loss_weight * F.multilabel_soft_margin_loss(logits, gt_label)
+        return self.loss_weight * F.multilabel_soft_margin_loss(logits.float(), gt_label)
 
 
 @MODELS.register_module()
@@ -94,3 +114,30 @@ class DenseEnergyLoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the settings in `print(model)`."""
         return ', '.join(f'{name}={value}' for name, value in self.settings.items())
+
+
+def mean_over_groups(loss: Callable[..., Tensor], group_size: Optional[int], *maps: Tensor) -> Tensor:
+    """Average a loss over groups of images, dealt out in turn as samplers deal images to processes.
+
+    Balanced losses divide by what they count in their batch, so that the loss of four images is not the mean of
+    two losses of two. In groups of as many images as a process of another run has, it is.
+
+    Args:
+        loss: Maps the tensors to a scalar.
+        group_size: Images of a group at most; None for all of them.
+        maps: Tensors with images in the first dimension.
+
+    Example:
+        >>> share = lambda x: x.sum() / x.count_nonzero()
+        >>> x = torch.tensor([1.0, 2.0, 0.0, 6.0])
+        >>> share(x).item(), mean_over_groups(share, 2, x).item()  # (1 + 0) / 1 and (2 + 6) / 2
+        (3.0, 2.5)
+    """
+    count = 1 if group_size is None else -(-len(maps[0]) // group_size)
+    return torch.stack([loss(*(x[i::count] for x in maps)) for i in range(count)]).mean()
+
+
+def _check_group_size(size: Optional[int]) -> Optional[int]:
+    if size is not None and size < 1:
+        raise ValueError(f'group_size={size} must be a positive number of images, or None for the whole batch')
+    return size

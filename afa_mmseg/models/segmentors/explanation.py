@@ -11,18 +11,18 @@ from torch import Tensor
 from ...functional.cam import resize
 from ...functional.pseudo_label import ClassPacking, likeliest
 from ..backbones import Attention
-from .pseudo_labeler import PseudoLabeler
+from .pseudo_labeler import Affinity, PseudoLabeler
 
 
 class CamOutput(NamedTuple):
     """CAMs of a batch with what is needed to spread them.
 
     Shape:
-        cam (B, C, H, W) in [0, 1]; affinity (B, hw, hw); grid (h, w).
+        cam (B, C, H, W) in [0, 1]; affinity (B, hw, hw) or its factors; grid (h, w).
     """
 
     cam: Tensor
-    affinity: Tensor
+    affinity: Affinity
     grid: tuple[int, int]
 
     def select(self, i: int) -> 'CamOutput':
@@ -43,7 +43,7 @@ class Explanation:
         gt_label: Which classes the image is taken to hold, 1 or 0.
         score: The classifier's probability of each class.
         output: CAMs of all classes, with the affinity of the largest scale.
-        plain: The same CAMs, with the affinity of the image as it is.
+        plain: The same CAMs, with the affinity of the image as it is, between all cells.
         attentions: Of the last blocks, for the image as it is.
         meta: Meta information of the sample: size of the file, padding, mirroring, `img_box`.
 
@@ -95,8 +95,12 @@ class Explanation:
         return self.labeler.propagate(cam, affinity, grid, self.gt_label[None], [bkg_score])[0][0]
 
     def refined(self, bkg_score: float) -> Tensor:
-        """Propagated CAMs after refinement of the whole image; (C + 1, H, W)."""
-        return self.labeler.refine(self.image, self.propagated(bkg_score)[None])[0]
+        """Propagated CAMs after refinement of the whole image; (C + 1, H, W), absent classes 0."""
+        cam = self.propagated(bkg_score)
+        present = F.pad(self.gt_label, (1, 0), value=1) > 0  # the others cost time and stay 0
+        refined = torch.zeros_like(cam)
+        refined[present] = self.labeler.refine(self.image, cam[None, present])[0]
+        return refined
 
     def refined_label(self, bkg_score: float) -> Tensor:
         """The likeliest class of each pixel after refinement, background being 0; (H, W)."""
@@ -116,7 +120,9 @@ class Explanation:
 
     def affinity_of(self, row: float, column: float) -> Tensor:
         """The learned affinity between a pixel of the image file and all cells of the grid; (h, w) in [0, 1]."""
-        return self.plain.affinity[0, self.cell_of(row, column)].view(self.plain.grid)
+        affinity = self.plain.affinity
+        assert isinstance(affinity, Tensor)
+        return affinity[0, self.cell_of(row, column)].view(self.plain.grid)
 
     def attention_of(self, row: float, column: float) -> Tensor:
         """What a pixel of the image file attends to, head by head of the last blocks; (heads, h, w), sum 1 each."""
@@ -136,6 +142,7 @@ class Explanation:
         height, width = self.original_size
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(f'pixel ({row}, {column}) is outside the image of {height} x {width}')
+        row, column = int(row), int(column)
         left, right, top, bottom = _padding(self.meta)
         if self.meta.get('flip', False):
             row, column = (row, width - 1 - column) if _is_horizontal(self.meta) else (height - 1 - row, column)

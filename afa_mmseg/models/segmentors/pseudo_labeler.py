@@ -1,7 +1,7 @@
 """From CAMs and affinity to pseudo-labels, with the settings that a config gives."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 from mmseg.registry import MODELS
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...functional import radius_mask
 from ...functional.affinity import add_background, affinity_label, label_on_grid, random_walk, transition_matrix
 from ...functional.cam import check_scales, resize
+from ...functional.near_walk import AffinityFactors, bands_pay, walk_by_bands
 from ...functional.pseudo_label import (
     BACKGROUND_SCORES,
     label_from_cam,
@@ -17,6 +18,9 @@ from ...functional.pseudo_label import (
     refine_in_boxes,
 )
 from ..refiners import NoRefinement
+
+#: Of all pairs of cells, or the factors it is made from.
+Affinity = Union[Tensor, AffinityFactors]
 
 
 class PseudoLabeler(nn.Module):
@@ -71,12 +75,12 @@ class PseudoLabeler(nn.Module):
         return label_from_cam(self.refiner, image, cam, gt_label, boxes, self.bkg_scores, self.ignore_index)
 
     def from_propagated_cam(
-        self, image: Tensor, cam: Tensor, affinity: Tensor, grid: tuple[int, int], gt_label: Tensor, boxes: Tensor
+        self, image: Tensor, cam: Tensor, affinity: Affinity, grid: tuple[int, int], gt_label: Tensor, boxes: Tensor
     ) -> Tensor:
         """Label from CAMs spread along the affinity of a grid.
 
         Shape:
-            image (B, 3, H, W) in 0..1; cam (B, C, H, W); affinity (B, hw, hw); grid (h, w);
+            image (B, 3, H, W) in 0..1; cam (B, C, H, W); affinity (B, hw, hw) or its factors; grid (h, w);
             gt_label (B, C); boxes (B, 4); output (B, H, W).
         """
         low, high = self.propagate(cam, affinity, grid, gt_label, self.bkg_scores)
@@ -85,7 +89,7 @@ class PseudoLabeler(nn.Module):
     def propagate(
         self,
         cam: Tensor,
-        affinity: Tensor,
+        affinity: Affinity,
         grid: tuple[int, int],
         gt_label: Tensor,
         bkg_scores: Sequence[float],
@@ -93,15 +97,22 @@ class PseudoLabeler(nn.Module):
         """Spread CAMs along the affinity of a grid, once for each background score.
 
         Shape:
-            cam (B, C, H, W); affinity (B, hw, hw); grid (h, w); gt_label (B, C);
+            cam (B, C, H, W); affinity (B, hw, hw) or its factors; grid (h, w); gt_label (B, C);
             outputs (B, C + 1, H, W), background first, absent classes 0.
         """
-        transition = transition_matrix(affinity, self.radius_mask(grid, affinity.device))
         on_grid = resize(cam * gt_label[..., None, None], grid)
-        return [
-            resize(random_walk(add_background(on_grid, gt_label, score), transition), cam.shape[-2:])
-            for score in bkg_scores
-        ]
+        scores = torch.cat([add_background(on_grid, gt_label, score) for score in bkg_scores], dim=1)
+        return list(resize(self._walk(scores, affinity), cam.shape[-2:]).chunk(len(bkg_scores), dim=1))
+
+    def _walk(self, scores: Tensor, affinity: Affinity) -> Tensor:
+        """Spread scores (B, C, h, w) over near cells, by bands of near pairs or by the matrix of all of them."""
+        height, width = scores.shape[-2:]
+        if isinstance(affinity, AffinityFactors):
+            affinity = affinity.float()
+            if bands_pay((height, width), self.radius, scores.device):
+                return walk_by_bands(scores, affinity, self.radius)
+            affinity = affinity.dense()
+        return random_walk(scores, transition_matrix(affinity, self.radius_mask((height, width), scores.device)))
 
     def refine(self, image: Tensor, cam: Tensor) -> Tensor:
         """Refine CAMs with background on whole images at half size.

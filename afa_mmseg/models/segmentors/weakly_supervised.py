@@ -16,6 +16,7 @@ from torch import Tensor
 from ...functional import multi_scale_cam
 from ...functional.cam import resize
 from ...functional.losses import count_pairs
+from ...functional.near_walk import AffinityFactors
 from ...functional.pseudo_label import ClassPacking, denormalize, grey_values, likeliest
 from ..refiners import DenseCRF
 from .explanation import CamOutput, Explanation, to_original
@@ -130,7 +131,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
             return {**losses, **head.zero_losses()}
 
         affinity = head.affinity(attentions)
-        base = (head.cam_logits(features).float(), affinity.detach().float())
+        base = (head.cam_logits(features), affinity.detach().float())
         classes = ClassPacking(gt_label, _most_labels(data_samples))
         seg_label, affinity_label = self.pseudo_labels(inputs, classes, boxes, iteration, base)
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
@@ -217,12 +218,12 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         def pick(logits: Tensor) -> Tensor:
             return logits if classes is None else classes.pack(logits)
 
-        def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[Tensor]]:
+        def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[AffinityFactors]]:
             features, attentions = self.backbone.forward_with_attention(x)
-            cam = pick(self.decode_head.cam_logits(features).float())
+            cam = pick(self.decode_head.cam_logits(features))
             if num_affinities == 0:
                 return cam, None
-            return cam, self.decode_head.affinity([a.first(num_affinities) for a in attentions]).float()
+            return cam, self.decode_head.affinity_factors([a.first(num_affinities) for a in attentions])
 
         if base is not None:
             base = (pick(base[0]), base[1])
@@ -257,9 +258,13 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         results = super().predict(inputs, data_samples)
         self.post_process(inputs, results)
         if self.test_cfg.get('with_cam', False) or self.test_cfg.get('with_pseudo_label', False):
-            for result, maps in zip(results, self._predict_cams(inputs, results)):
-                result.set_data(maps)
+            self.add_cams(inputs, results)
         return results
+
+    def add_cams(self, inputs: Tensor, results: SampleList) -> None:
+        """Add CAMs and what follows from them to predictions, wherever these come from; see `predict`."""
+        for result, maps in zip(results, self._predict_cams(inputs, results)):
+            result.set_data(maps)
 
     def post_process(self, inputs: Tensor, results: SampleList) -> None:
         """Replace `pred_sem_seg` by that of the CRF on the logits `seg_logits`, where `test_cfg` asks for it.
@@ -297,7 +302,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         features, attentions = self.backbone.forward_with_attention(inputs)
         scores = head.image_logits(features).float().sigmoid()
         affinity = head.affinity(attentions).float()
-        output = self.extract_cam(inputs, base=(head.cam_logits(features).float(), affinity))
+        output = self.extract_cam(inputs, base=(head.cam_logits(features), affinity))
         plain = CamOutput(output.cam, affinity, features[-1].shape[-2:])
         image = self.to_rgb(inputs)
         return [

@@ -25,8 +25,9 @@ model = dict(
         pool='max',
         norm_cfg=dict(type='SyncBN', requires_grad=True),
         loss_cls=dict(type='MultiLabelSoftMarginLoss', loss_weight=1.0),
-        loss_affinity=dict(type='AffinityLoss', loss_weight=0.1),
-        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1),
+        # Groups of 2, as the published run has them on each GPU: docs/distributed.md.
+        loss_affinity=dict(type='AffinityLoss', loss_weight=0.1, group_size=2),
+        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1, group_size=2),
     ),
     refiner=dict(type='PAR', num_iters=10),
     pseudo_label=dict(cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55)),
@@ -34,3 +35,5 @@ model = dict(
     train_cfg=dict(cls_only_until=2000, cam_label_until=6000),
     test_cfg=dict(mode='whole'),
 )
+# Files in `vis_data/vis_image` of the run's folder, of two pictures each: docs/visualization.md.
+custom_hooks = [dict(type='WeakSegVisualizationHook', interval=2000, num_samples=2)]

@@ -20,7 +20,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type='WarmupPolyLR', max_iters=max_iters, warmup_iters=1500, warmup_ratio=1e-6, power=1.0)]
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=2000)
+train_cfg = dict(type='UpdateTrainLoop', max_iters=max_iters, val_interval=2000)
 val_cfg = dict(type='CAMValLoop')
 test_cfg = dict(type='TestLoop')
 
