@@ -141,7 +141,7 @@ def test_the_template_for_own_pictures_follows_its_first_lines(tmp_path, masks):
     assert config.model.decode_head.num_classes == 9
     assert config.model.train_cfg == dict(cls_only_until=40, cam_label_until=120)
     assert config.param_scheduler[0].warmup_iters == 30
-    assert config.train_cfg == dict(type='IterBasedTrainLoop', max_iters=400, val_interval=40)
+    assert config.train_cfg == dict(type='UpdateTrainLoop', max_iters=400, val_interval=40)
     for loader, split in (('train', 'train.txt'), ('val', 'val.txt'), ('test', 'val.txt')):
         dataset = config[f'{loader}_dataloader'].dataset
         assert (dataset.data_root, dataset.label_file, dataset.ann_file) == ('mine', 'mine.csv', split)

@@ -16,7 +16,7 @@ from mmengine.utils import mkdir_or_exist
 
 import afa_mmseg  # noqa: F401  (registers the modules)
 from afa_mmseg.engine import prepare_runtime
-from afa_mmseg.visualization import stack_panels
+from afa_mmseg.visualization import draw_summary, stack_panels, take_samples
 
 #: What each figure of the AFA run is called in the table.
 FIGURES = {
@@ -48,7 +48,7 @@ def find_run(work_dir: str) -> tuple[str, str]:
 
 
 def validate(work_dir: str, out: str, *, panels: bool = False, crf: bool = False) -> dict:
-    """Validate the last checkpoint of a run, with pictures or with a CRF on its predictions; give its metrics."""
+    """Validate the last checkpoint of a run, with a CRF on its predictions or with pictures; give its metrics."""
     config, checkpoint = find_run(work_dir)
     cfg = Config.fromfile(config)
     for name in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler'):
@@ -59,10 +59,23 @@ def validate(work_dir: str, out: str, *, panels: bool = False, crf: bool = False
     if crf:
         cfg.model.test_cfg.crf = dict()
         cfg.val_cfg, cfg.val_evaluator = dict(type='ValLoop'), cfg.test_evaluator
-    if panels:
-        cfg.custom_hooks = [dict(type='CAMPanelHook', out_dir=osp.join(out, 'pictures'))]
+    cfg.custom_hooks = []
+    cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     prepare_runtime(cfg, 'none')
-    return Runner.from_cfg(cfg).val()
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.val()
+    if panels:
+        write_pictures(runner, osp.join(out, 'pictures'))
+    return metrics
+
+
+def write_pictures(runner: Runner, folder: str) -> None:
+    """Draw every validation picture, into `{id}.png`."""
+    mkdir_or_exist(folder)
+    dataset = runner.val_dataloader.dataset
+    for sample in take_samples(dataset, range(len(dataset)), seed=0, crops=False):
+        panel = draw_summary(runner.model, sample, dataset.metainfo)
+        cv2.imwrite(osp.join(folder, f'{sample.name}.png'), panel[..., ::-1])
 
 
 def write_overview(out: str) -> None:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from .class_count import ClassCountHook
 from .cpu import revert_sync_bn
+from .vis_backends import check_vis_backends
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 DEFAULT_PORT = '29500'
@@ -29,11 +30,12 @@ def prepare_runtime(cfg: Config, launcher: str) -> None:
         launcher: One of none, pytorch (torchrun), slurm, mpi.
 
     Raises:
-        ValueError: If the launcher is unknown or its environment variables are missing, or if there are
-            more processes than GPUs.
+        ValueError: If the launcher is unknown or its environment variables are missing, if there are
+            more processes than GPUs, or if the visualizer needs a package that is not installed.
     """
     if launcher not in LAUNCHERS:
         raise ValueError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+    check_vis_backends(cfg)
     cfg.launcher = launcher
     distributed = launcher != 'none'
     if distributed:

@@ -1,4 +1,4 @@
-"""One picture per image that shows each step from CAM to prediction."""
+"""Tiles with captions, in rows and grids."""
 
 from collections.abc import Sequence
 from typing import Optional
@@ -6,87 +6,78 @@ from typing import Optional
 import cv2
 import numpy as np
 
-Image = np.ndarray  #: RGB uint8 (H, W, 3)
+from .overlays import Image
+from .text import draw_text, text_size
 
-#: Grey level of a caption bar and its height in pixels.
-CAPTION_COLOUR, CAPTION_HEIGHT = 32, 18
-MIN_TILE = 160
+Tile = tuple[str, Image]  #: A caption and a picture.
+
+#: Grey level of a caption bar, and the space around its text in pixels.
+CAPTION_COLOUR, CAPTION_MARGIN = 32, 3
+#: Smaller pictures are enlarged, up to a side of `MAX_ENLARGED` pixels; tiles are at least `MIN_TILE` wide.
+MIN_TILE, MAX_ENLARGED = 160, 640
 GAP = 4
+PAPER = 255
 
 
-def overlay_label(image: Image, label: np.ndarray, palette: Sequence, *, opacity: float = 0.65) -> Image:
-    """Paint a label map over an image; background stays, ignored pixels (255) are hatched.
-
-    Shape:
-        image (H, W, 3); label (H, W); output (H, W, 3).
-    """
-    colours = np.zeros((256, 3), np.float32)
-    colours[: len(palette)] = palette
-    painted = image * (1 - opacity) + colours[label] * opacity
-    out = np.where((label > 0)[..., None], painted, image * 0.55)
-    diagonal = np.add.outer(np.arange(label.shape[0]), np.arange(label.shape[1]))
-    hatch = np.where((diagonal // 3 % 2)[..., None], 235, 150)
-    return np.where((label == 255)[..., None], 0.4 * image + 0.6 * hatch, out).astype(np.uint8)
-
-
-def overlay_scores(image: Image, scores: np.ndarray, palette: Sequence) -> Image:
-    """Paint foreground scores over an image: the strongest class's colour, as opaque as its score.
-
-    Shape:
-        image (H, W, 3); scores (C, H, W) in [0, 1]; output (H, W, 3).
-    """
-    winner, strength = scores.argmax(0), scores.max(0)[..., None].clip(0, 1)
-    colours = np.asarray(palette, np.float32)[1:][winner]
-    return (image * 0.55 * (1 - strength) + colours * strength).astype(np.uint8)
-
-
-def draw_panel(image: Image, tiles: Sequence[tuple[str, Image]]) -> Image:
+def draw_panel(image: Image, tiles: Sequence[Tile], *, max_width: Optional[int] = None) -> Image:
     """Put captioned tiles in a row, the image itself first; small images are enlarged.
+
+    Args:
+        image: The picture.
+        tiles: Captions with pictures.
+        max_width: Tiles go on in a row below where a row would be wider; in pixels.
 
     Shape:
         image and tiles (H, W, 3); output (H', W', 3).
     """
-    scale = max(1, -(-MIN_TILE // min(image.shape[:2])))
-    captioned = [_caption(text, tile, scale) for text, tile in [('image', image), *tiles]]
-    gap = np.full((captioned[0].shape[0], GAP, 3), 255, np.uint8)
-    return np.concatenate([part for tile in captioned for part in (tile, gap)][:-1], axis=1)
+    return draw_grid([[(text, enlarge(tile)) for text, tile in (('image', image), *tiles)]], max_width=max_width)
+
+
+def draw_grid(rows: Sequence[Sequence[Tile]], *, max_width: Optional[int] = None) -> Image:
+    """Put captioned tiles in rows; a row that is wider than `max_width` pixels goes on below.
+
+    Shape:
+        tiles (H, W, 3); output (H', W', 3).
+    """
+    captioned = [[_caption(text, tile) for text, tile in row] for row in rows]
+    return stack_panels([_beside(tiles) for row in captioned for tiles in _wrap(row, max_width)])
 
 
 def stack_panels(panels: Sequence[Image]) -> Image:
     """Put panels below each other, white where one is narrower."""
     width = max(panel.shape[1] for panel in panels)
-    rows = [np.pad(p, ((0, GAP), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in panels]
+    rows = [_pad(panel, panel.shape[0] + GAP, width, PAPER) for panel in panels]
     return np.concatenate(rows)[:-GAP]
 
 
-def _caption(text: str, tile: Image, scale: int) -> Image:
-    tile = cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    bar = np.full((CAPTION_HEIGHT, tile.shape[1], 3), CAPTION_COLOUR, np.uint8)
-    cv2.putText(bar, text, (5, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([bar, tile])
+def enlarge(image: Image) -> Image:
+    """Enlarge a small picture by a whole number, pixels staying sharp."""
+    factor = max(1, min(-(-MIN_TILE // min(image.shape[:2])), MAX_ENLARGED // max(image.shape[:2])))
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
 
 
-def panel_of_sample(image: Image, sample: dict, palette: Sequence, ground_truth: Optional[np.ndarray] = None) -> Image:
-    """Draw what a prediction carries: ground truth, CAM, propagated CAM, pseudo-label, segmentation.
+def _wrap(tiles: Sequence[Image], max_width: Optional[int]) -> list[list[Image]]:
+    """Cut a row into several of about the same number of tiles."""
+    widest = max(tile.shape[1] for tile in tiles) + GAP
+    fitting = len(tiles) if max_width is None else max(1, (max_width + GAP) // widest)
+    each = -(-len(tiles) // -(-len(tiles) // fitting))
+    return [list(tiles[i : i + each]) for i in range(0, len(tiles), each)]
 
-    Args:
-        image: The picture.
-        sample: A prediction as a dict of arrays, `pred_cam` (C, H, W), `pred_propagated_cam` (C + 1, H, W),
-            `pred_pseudo_label` (H, W), `pred_sem_seg` (H, W); what is missing is left out.
-        palette: RGB of each class, background first.
-        ground_truth: Label map (H, W), if there is one.
-    """
-    tiles = []
-    if ground_truth is not None:
-        tiles.append(('ground truth', overlay_label(image, ground_truth, palette)))
-    if 'pred_cam' in sample:
-        tiles.append(('CAM', overlay_scores(image, sample['pred_cam'], palette)))
-    if 'pred_propagated_cam' in sample:
-        # After a softmax over few classes scores differ little: stretch each class's to [0, 1].
-        scores = sample['pred_propagated_cam'][1:]
-        low, high = (reduce(scores, axis=(1, 2), keepdims=True) for reduce in (np.min, np.max))
-        tiles.append(('propagated CAM', overlay_scores(image, (scores - low) / (high - low + 1e-5), palette)))
-    if 'pred_pseudo_label' in sample:
-        tiles.append(('pseudo-label', overlay_label(image, sample['pred_pseudo_label'], palette)))
-    tiles.append(('prediction', overlay_label(image, sample['pred_sem_seg'], palette)))
-    return draw_panel(image, tiles)
+
+def _beside(tiles: Sequence[Image]) -> Image:
+    height = max(tile.shape[0] for tile in tiles)
+    return np.concatenate([_pad(tile, height, tile.shape[1] + GAP, PAPER) for tile in tiles], axis=1)[:, :-GAP]
+
+
+def _pad(image: Image, height: int, width: int, value: int) -> Image:
+    below_and_beside = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    return np.pad(image, below_and_beside, constant_values=value)
+
+
+def _caption(text: str, tile: Image) -> Image:
+    beside = max(MIN_TILE - tile.shape[1], 0)
+    tile = np.pad(tile, ((0, 0), (beside // 2, beside - beside // 2), (0, 0)), constant_values=PAPER)
+    height = text_size(text)[1] + 2 * CAPTION_MARGIN
+    bar = np.full((height, tile.shape[1], 3), CAPTION_COLOUR, np.uint8)
+    inside = tile.shape[1] - 4 * CAPTION_MARGIN
+    return np.concatenate([draw_text(bar, text, (2 * CAPTION_MARGIN, CAPTION_MARGIN), max_width=inside), tile])

@@ -17,5 +17,6 @@ model = dict(
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_cfg = dict(_delete_=True, type='ValLoop')
 val_evaluator = [_base_.test_evaluator]
+custom_hooks = []  # nothing to explain
 # Classifier and affinity projection stay unused here.
 find_unused_parameters = True

@@ -106,3 +106,9 @@ def test_a_pixel_outside_the_picture_is_named(tiny_segmentor, inputs, samples):
     steps = tiny_segmentor.explain(inputs, samples)[1]
     with pytest.raises(ValueError, match=r'\(32, 0\) is outside the image of 32 x 40'):
         steps.cell_of(32, 0)
+
+
+def test_maps_carry_no_gradient(tiny_segmentor, inputs, samples):
+    steps = tiny_segmentor.explain(inputs, samples)[0]
+    maps = [steps.cam(), steps.propagated(0.3), steps.refined(0.3), steps.affinity_of(0, 0), steps.attention_of(0, 0)]
+    assert not any(x.requires_grad for x in maps)

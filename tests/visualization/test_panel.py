@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from afa_mmseg.visualization import draw_panel, overlay_label, overlay_scores, panel_of_sample, stack_panels
+from afa_mmseg.visualization import draw_grid, draw_panel, stack_panels, text_size
+from afa_mmseg.visualization.panel import CAPTION_COLOUR, CAPTION_MARGIN
 
-PALETTE = [[0, 0, 0], [250, 0, 0], [0, 250, 0]]
+BAR = text_size('image')[1] + 2 * CAPTION_MARGIN
 
 
 @pytest.fixture
@@ -11,37 +12,40 @@ def image():
     return np.full((60, 80, 3), 100, np.uint8)
 
 
-def test_labels_are_painted_in_their_colours_and_background_keeps_the_image(image):
-    label = np.zeros((60, 80), np.int64)
-    label[:, 40:] = 2
-    out = overlay_label(image, label, PALETTE, opacity=0.5)
-    assert out[0, 79].tolist() == [50, 175, 50]
-    assert out[0, 0].tolist() == [55, 55, 55]
-
-
-def test_ignored_pixels_are_hatched_in_two_greys(image):
-    out = overlay_label(image, np.full((60, 80), 255), PALETTE)
-    greys = np.unique(out.reshape(-1, 3), axis=0)
-    assert len(greys) == 2
-    assert (greys[:, 0] == greys[:, 1]).all()
-
-
-def test_scores_are_as_opaque_as_they_are_high(image):
-    scores = np.zeros((2, 60, 80), np.float32)
-    scores[1, 0, 0], scores[0, 0, 1] = 1.0, 0.5
-    out = overlay_scores(image, scores, PALETTE)
-    assert out[0, 0].tolist() == [0, 250, 0]
-    assert out[0, 1, 0] > out[0, 1, 1] > 0
-    assert out[5, 5].tolist() == [55, 55, 55]
-
-
-def test_a_panel_holds_the_image_and_every_tile_that_there_is(image):
-    sample = dict(pred_cam=np.zeros((2, 60, 80)), pred_sem_seg=np.zeros((60, 80), np.int64))
-    with_truth = panel_of_sample(image, sample, PALETTE, ground_truth=np.zeros((60, 80), np.int64))
-    without = panel_of_sample(image, sample, PALETTE)
+def test_a_panel_holds_the_image_and_every_tile_enlarged(image):
+    panel = draw_panel(image, [('black', image * 0)])
     tile = 80 * 3  # enlarged until the shorter side has 160 pixels
-    assert with_truth.shape[1] - without.shape[1] == tile + 4
-    assert (with_truth[18:, :tile] == 100).all()
+    assert panel.shape == (BAR + 60 * 3, 2 * tile + 4, 3)
+    assert (panel[BAR:, :tile] == 100).all()
+    assert (panel[:, tile : tile + 4] == 255).all()
+    assert (panel[BAR:, tile + 4 :] == 0).all()
+
+
+def test_many_tiles_go_on_below_in_rows_of_about_the_same_length(image):
+    panel = draw_panel(image, [(str(i), image) for i in range(6)], max_width=1000)  # 7 tiles, 4 would fit
+    assert panel.shape[1] == 4 * 240 + 3 * 4
+    assert panel.shape[0] == 2 * (BAR + 180) + 4
+    assert (panel[BAR + 184 + BAR :, 3 * 244 :] == 255).all()
+    assert draw_panel(image, [('one', image)], max_width=10).shape[1] == 240
+
+
+@pytest.mark.parametrize(
+    'caption', ['a caption that is far too long for its tile', 'длинная подпись под картинкой', '']
+)
+def test_no_caption_is_wider_than_its_tile(image, caption):
+    panel = draw_panel(image, [(caption, image)])
+    bar = panel[:BAR, 244:]
+    assert (bar[:, :5] == CAPTION_COLOUR).all()
+    assert (bar[:, -5:] == CAPTION_COLOUR).all()
+    assert (bar[:, 5:-5] > 128).any() == bool(caption)
+
+
+def test_a_narrow_tile_has_room_for_its_caption():
+    tall = np.zeros((500, 20, 3), np.uint8)
+    grid = draw_grid([[('a caption', tall)]])
+    assert grid.shape == (BAR + 500, 160, 3)
+    assert (grid[BAR:, 70:90] == 0).all()
+    assert (grid[BAR:, :70] == 255).all()
 
 
 def test_panels_of_different_widths_stack(image):

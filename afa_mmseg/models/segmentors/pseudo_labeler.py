@@ -86,6 +86,7 @@ class PseudoLabeler(nn.Module):
         low, high = self.propagate(cam, affinity, grid, gt_label, self.bkg_scores)
         return label_from_propagated_cam(self.refiner, image, low, high, boxes, self.ignore_index)
 
+    @torch.no_grad()
     def propagate(
         self,
         cam: Tensor,

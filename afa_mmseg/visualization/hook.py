@@ -1,0 +1,113 @@
+"""Hook that draws, during training and at validation, what is learned from a few fixed pictures."""
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmseg.registry import HOOKS
+
+from .samples import FixedSample, draw_sample, indices_of, own_randomness, take_samples
+
+
+@HOOKS.register_module()
+class WeakSegVisualizationHook(Hook):
+    """Draw a labelled panel of a few fixed pictures: CAMs, pseudo-labels, affinity, attention, prediction.
+
+    Panels go through the visualizer of the Runner, so `vis_backends` says whether they become files, or are seen in
+    TensorBoard or W&B. Crops of training pictures are drawn once, under a seed of their own: a run is the same
+    with and without this hook.
+
+    Args:
+        interval: Draw training pictures whenever so many iterations have passed; 0 for never. Validation
+            pictures are drawn at each validation.
+        num_samples: The first so many pictures of the training and of the validation set.
+        sample_ids: Their ids instead; each is looked for in both sets.
+        num_points: Draw affinity and attention of so many pixels of each picture, at most 2.
+        seed: Of the crops.
+
+    Raises:
+        ValueError: A setting is out of range, an id is in no data set, or the segmentor cannot explain itself.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        interval: int = 1000,
+        num_samples: int = 2,
+        sample_ids: Optional[Sequence[str]] = None,
+        num_points: int = 2,
+        seed: int = 0,
+    ) -> None:
+        if interval < 0 or num_samples < 1 or not 0 <= num_points <= 2:
+            raise ValueError(
+                f'WeakSegVisualizationHook(interval={interval}, num_samples={num_samples}, num_points={num_points}): '
+                'interval must not be negative, num_samples at least 1, and num_points 0, 1 or 2'
+            )
+        self.interval = interval
+        self.num_samples = num_samples
+        self.sample_ids = None if sample_ids is None else [str(name) for name in sample_ids]
+        self.num_points = num_points
+        self.seed = seed
+        self._samples: dict[str, list[FixedSample]] = {}
+
+    def before_run(self, runner: Any) -> None:
+        """Check the settings, before hours of training, and take the pictures of the loops that are about to run."""
+        loops: dict[str, Any] = {split: getattr(runner, f'_{split}_loop', None) for split in ('train', 'val')}
+        datasets = {split: loop.dataloader.dataset for split, loop in loops.items() if hasattr(loop, 'dataloader')}
+        if not datasets:
+            return
+        check_explains(_unwrap(runner.model))
+        places = {split: self._find(dataset) for split, dataset in datasets.items()}
+        if not any(places.values()):
+            raise ValueError(
+                f'sample_ids={self.sample_ids} of WeakSegVisualizationHook: no such picture in the data set of '
+                f'{" or ".join(f"{split}_dataloader" for split in datasets)}; write ids as its list file has them'
+            )
+        if is_main_process():
+            for split, indices in places.items():
+                self._samples[split] = take_samples(datasets[split], indices, self.seed, crops=split == 'train')
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
+    ) -> None:
+        """Draw the training pictures."""
+        if self.every_n_train_iters(runner, self.interval) and is_main_process():
+            self._draw(runner, 'train', runner.train_dataloader.dataset.metainfo, runner.iter + 1)
+
+    def after_val_epoch(self, runner: Any, metrics: Optional[dict] = None) -> None:
+        """Draw the validation pictures."""
+        if is_main_process():
+            self._draw(runner, 'val', runner.val_dataloader.dataset.metainfo, runner.iter)
+
+    def _find(self, dataset: Any) -> list[int]:
+        if self.sample_ids is None:
+            return list(range(min(self.num_samples, len(dataset))))
+        return indices_of(dataset, self.sample_ids)
+
+    def _draw(self, runner: Any, split: str, metainfo: dict, step: int) -> None:
+        model = _unwrap(runner.model)
+        for sample in self._samples.get(split, ()):
+            with own_randomness(self.seed):
+                panel = draw_sample(model, sample, metainfo, num_points=self.num_points)
+            # The name becomes a file's: folders are not made for it.
+            runner.visualizer.add_image(f'{split}_{sample.name}'.replace('/', '_'), panel, step)
+
+
+def check_explains(model: Any) -> None:
+    """Refuse a segmentor that has nothing to draw.
+
+    Raises:
+        ValueError: It has no method `explain`.
+    """
+    if not hasattr(model, 'explain'):
+        raise ValueError(
+            'WeakSegVisualizationHook needs a segmentor that learns from image-level labels, such as '
+            f'WeaklySupervisedSegmentor, but `model` is {type(model).__name__}: take the hook out of custom_hooks'
+        )
+
+
+def _unwrap(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model

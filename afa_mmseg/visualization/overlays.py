@@ -1,0 +1,106 @@
+"""What is painted over a picture: labels, scores, heat maps, marks."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Optional
+
+import cv2
+import numpy as np
+
+Image = np.ndarray  #: RGB uint8 (H, W, 3)
+
+#: Label of pixels that are nothing's example.
+IGNORED = 255
+#: Grey levels of the stripes of ignored pixels, and their width in pixels.
+HATCH_GREYS, HATCH_WIDTH = (150, 235), 3
+#: How bright a picture stays below labels and scores.
+DIMMED = 0.55
+
+
+def overlay_label(image: Image, label: np.ndarray, palette: Sequence, *, opacity: float = 0.65) -> Image:
+    """Paint a label map over an image; background stays, ignored pixels (255) are hatched.
+
+    Shape:
+        image (H, W, 3); label (H, W); output (H, W, 3).
+    """
+    colours = np.zeros((256, 3), np.float32)
+    colours[: len(palette)] = palette
+    painted = image * (1 - opacity) + colours[label] * opacity
+    out = np.where((label > 0)[..., None], painted, image * DIMMED)
+    striped = 0.4 * image + 0.6 * hatch(*label.shape)
+    return np.where((label == IGNORED)[..., None], striped, out).astype(np.uint8)
+
+
+def overlay_scores(image: Image, scores: np.ndarray, palette: Sequence) -> Image:
+    """Paint foreground scores over an image: the strongest class's colour, as opaque as its score.
+
+    Shape:
+        image (H, W, 3); scores (C, H, W) in [0, 1]; output (H, W, 3).
+    """
+    winner, strength = scores.argmax(0), scores.max(0)[..., None].clip(0, 1)
+    colours = np.asarray(palette, np.float32)[1:][winner]
+    return (image * DIMMED * (1 - strength) + colours * strength).astype(np.uint8)
+
+
+def overlay_heat(
+    image: Image,
+    heat: np.ndarray,
+    *,
+    opacity: float = 0.6,
+    low: Optional[float] = None,
+    high: Optional[float] = None,
+) -> Image:
+    """Paint one map over the grey image, from black over red to yellow.
+
+    Args:
+        image: The picture.
+        heat: Any real numbers, at any resolution.
+        opacity: Of the colours, in [0, 1].
+        low: Value painted black; 0 if not given.
+        high: Value painted brightest; the map's largest if not given.
+
+    Shape:
+        image (H, W, 3); heat (h, w); output (H, W, 3).
+    """
+    bottom = 0.0 if low is None else low
+    top = float(heat.max()) if high is None else high
+    scaled = ((heat.astype(np.float32) - bottom) / max(top - bottom, 1e-12)).clip(0, 1)
+    if scaled.shape != image.shape[:2]:
+        scaled = cv2.resize(scaled, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]  # colours then mean heat only
+    colours = _heat_colours()[np.rint(scaled * 255).astype(np.uint8)]
+    return (grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def mark_point(image: Image, row: float, column: float) -> Image:
+    """Mark a pixel with a ring and a dot, white with a black edge: seen on any colour."""
+    out = np.ascontiguousarray(image).copy()
+    centre, radius = (int(column), int(row)), max(5, min(image.shape[:2]) // 32)
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+        cv2.circle(out, centre, radius, colour, width, cv2.LINE_AA)
+    cv2.circle(out, centre, 2, (0, 0, 0), cv2.FILLED)
+    cv2.circle(out, centre, 1, (255, 255, 255), cv2.FILLED)
+    return out
+
+
+def draw_box(image: Image, box: Sequence[float]) -> Image:
+    """Draw the edge of a box (top, bottom, left, right; half-open), white and black: seen on any colour."""
+    top, bottom, left, right = (round(side) for side in box)
+    out = np.ascontiguousarray(image).copy()
+    for inset, colour in ((0, (0, 0, 0)), (1, (255, 255, 255)), (2, (0, 0, 0))):
+        corners = (left + inset, top + inset), (right - 1 - inset, bottom - 1 - inset)
+        cv2.rectangle(out, *corners, colour, 1)
+    return out
+
+
+def hatch(height: int, width: int) -> np.ndarray:
+    """Diagonal stripes in two greys, (H, W, 1): pixels of label 255."""
+    diagonal = np.add.outer(np.arange(height), np.arange(width))
+    return np.where((diagonal // HATCH_WIDTH % 2)[..., None], HATCH_GREYS[1], HATCH_GREYS[0])
+
+
+@lru_cache(maxsize=1)
+def _heat_colours() -> np.ndarray:
+    """The 256 colours of the map 'inferno', in which equal steps look equal; RGB (256, 3)."""
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    return cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.float32)

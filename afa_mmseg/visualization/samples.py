@@ -1,0 +1,142 @@
+"""Pictures of a data set that are drawn again and again, always the same ones."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from .explanation_panel import image_of, panel_of_explanation, row_of_explanation, salient_points
+from .overlays import Image
+
+if TYPE_CHECKING:
+    from ..models.segmentors.explanation import Explanation
+
+
+@dataclass(frozen=True, eq=False)
+class FixedSample:
+    """A picture as its pipeline gave it once.
+
+    Args:
+        name: The picture's id.
+        inputs: What the data preprocessor takes.
+        meta: What prediction needs to know of it.
+        gt_label: Image-level label, if the data set has it.
+        ground_truth: Label map, if the data set has it.
+
+    Shape:
+        inputs uint8 (3, H, W); gt_label (C,); ground_truth (H', W').
+    """
+
+    name: str
+    inputs: Tensor
+    meta: dict
+    gt_label: Optional[Tensor]
+    ground_truth: Optional[np.ndarray]
+
+    def batch(self) -> dict:
+        """A batch of this picture alone, made anew each time: models write into samples."""
+        sample = SegDataSample(metainfo=self.meta)
+        if self.gt_label is not None:
+            sample.gt_label = self.gt_label
+        return dict(inputs=[self.inputs], data_samples=[sample])
+
+
+def take_samples(dataset: Any, indices: Sequence[int], seed: int, *, crops: bool) -> list[FixedSample]:
+    """Send pictures through their pipeline, once, under a seed; random numbers elsewhere are not changed.
+
+    Args:
+        dataset: An mmseg data set.
+        indices: Which pictures.
+        seed: Of the pipeline's random numbers.
+        crops: What comes out is drawn as it is, as training sees it, and not at the size of the file.
+    """
+    samples = []
+    for index in indices:
+        with own_randomness(seed + index):
+            packed = dataset[index]
+        sample, size = packed['data_samples'], tuple(packed['inputs'].shape[-2:])
+        kept = dict(ori_shape=size, img_shape=size) if crops else sample.metainfo
+        if 'img_box' in sample:
+            kept = dict(kept, img_box=sample.img_box)
+        truth = sample.gt_sem_seg.data[0].numpy() if 'gt_sem_seg' in sample else None
+        name = str(dataset.get_data_info(index).get('img_id', index))
+        samples.append(FixedSample(name, packed['inputs'], kept, sample.get('gt_label'), truth))
+    return samples
+
+
+def indices_of(dataset: Any, sample_ids: Sequence[str]) -> list[int]:
+    """Find pictures by their ids, in the order given; those that another data set holds are left out."""
+    places = {dataset.get_data_info(index).get('img_id'): index for index in range(len(dataset))}
+    return [places[name] for name in sample_ids if name in places]
+
+
+def draw_sample(model: Any, sample: FixedSample, metainfo: dict, *, num_points: int = 2) -> Image:
+    """Draw all steps of what a segmentor makes of a picture; see `panel_of_explanation`.
+
+    Args:
+        model: A segmentor with `explain`; left in the mode it is in.
+        sample: The picture.
+        metainfo: Of the data set: `classes` and `palette`.
+        num_points: Draw affinity and attention of so many pixels, at most 2.
+    """
+    explanation, prediction = look_at(model, sample)
+    return panel_of_explanation(
+        image_of(explanation),
+        explanation,
+        metainfo['palette'],
+        metainfo['classes'],
+        prediction=prediction,
+        ground_truth=sample.ground_truth,
+        points=salient_points(explanation)[:num_points],
+    )
+
+
+def draw_summary(model: Any, sample: FixedSample, metainfo: dict) -> Image:
+    """Draw the essentials of what a segmentor makes of a picture; see `row_of_explanation`."""
+    explanation, prediction = look_at(model, sample)
+    return row_of_explanation(image_of(explanation), explanation, metainfo['palette'], prediction, sample.ground_truth)
+
+
+@torch.no_grad()
+def look_at(model: Any, sample: FixedSample) -> tuple['Explanation', np.ndarray]:
+    """Explain and segment a picture; the label map has the size of the file."""
+    with evaluating(model):
+        data = model.data_preprocessor(sample.batch(), False)
+        (explanation,) = model.explain(**data)
+        (result,) = model.predict(**data)
+    prediction: PixelData = result.pred_sem_seg
+    return explanation, prediction.data[0].cpu().numpy()
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode inside a `with` block; each module then gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Seed the random numbers of the CPU inside a `with` block; they go on afterwards as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
