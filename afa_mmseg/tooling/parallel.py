@@ -27,6 +27,7 @@ def run_parallel(
     items: Sequence[Item],
     description: str,
     num_workers: Optional[int] = None,
+    start_method: Optional[str] = None,
 ) -> list[Result]:
     """Call `function` with each item, on several processes, and show progress with the time left.
 
@@ -38,6 +39,7 @@ def run_parallel(
         items: What to call it with.
         description: Shown beside the progress bar.
         num_workers: Processes; 0: none but this one; default: one for each CPU that this program may use.
+        start_method: Of `multiprocessing`, if not the platform's own: 'spawn' for work on GPUs.
 
     Returns:
         Results in the order of the items.
@@ -47,13 +49,14 @@ def run_parallel(
         ValueError: `num_workers` is negative.
     """
     if num_workers is None:
-        num_workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+        num_workers = count_cpus()
     if num_workers < 0:
         raise ValueError(f'num_workers is {num_workers}; choose 0 (this process only) or the number of processes')
     if num_workers == 0 or len(items) <= CHUNK:
         return list(show_progress(map(function, items), len(items), description))
     with _signals_on_request() as check_signals:
-        executor = ProcessPoolExecutor(num_workers, initializer=_follow_parent)
+        context = multiprocessing.get_context(start_method)
+        executor = ProcessPoolExecutor(num_workers, context, _follow_parent)
         try:
             chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
             futures = [executor.submit(_call_with_each, function, chunk) for chunk in chunks]
@@ -65,6 +68,11 @@ def run_parallel(
             ) from error
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def count_cpus() -> int:
+    """Count the CPUs that this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def show_progress(results: Iterable[Result], total: int, description: str) -> Iterator[Result]:

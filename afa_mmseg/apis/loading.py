@@ -1,0 +1,102 @@
+"""A config and a checkpoint as a network that is ready to use."""
+
+from pathlib import Path
+from typing import Any, Union
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor
+
+from ..datasets.checks import check_class_count, first_few
+from ..datasets.palette import voc_palette
+from ..engine.options import load_config
+from ..models import WeaklySupervisedSegmentor
+from ..models.checkpoints.reading import named, read_checkpoint, state_of
+
+#: Layer of mmseg's heads with an output for each class.
+CLASS_LAYER = 'decode_head.conv_seg.weight'
+
+
+def read_config(config: Union[str, Path, Config, dict]) -> Config:
+    """Read a config file, or copy what was read from one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if isinstance(config, (str, Path)):
+        return load_config(str(config))
+    return Config(config.to_dict() if isinstance(config, Config) else dict(config))
+
+
+def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = 'cpu') -> WeaklySupervisedSegmentor:
+    """Build the network of a config with the weights of a checkpoint, in evaluation mode; no file may run code.
+
+    As mmseg's `init_model` has it, the model's `cfg` is the config, and its `dataset_meta` says classes and palette:
+    those of the checkpoint, else those of the config's data set.
+
+    Args:
+        config: Left as it is.
+        checkpoint: Of training or published; a file.
+        device: Where the network goes, as PyTorch names it.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It cannot be read, or is not that of a network of this config; the config's segmentor does not
+            learn from image-level labels.
+    """
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    content = read_checkpoint(checkpoint)
+    model = MODELS.build(_without_pretrained(config.model))
+    if not isinstance(model, WeaklySupervisedSegmentor):
+        raise ValueError(
+            f'model.type of the config is {type(model).__name__}, which makes no CAMs: '
+            'give the config of a WeaklySupervisedSegmentor'
+        )
+    with named(checkpoint):
+        load_state(model, state_of(content))
+    meta = content.get('meta')
+    model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or _dataset_meta(config)
+    check_class_count(model.decode_head.num_classes, model.dataset_meta['classes'], 'the data set')
+    model.cfg = config
+    return model.to(device).eval()
+
+
+def load_state(model: WeaklySupervisedSegmentor, state: dict[str, Tensor]) -> None:
+    """Load weights into a network; all of them must be there and fit.
+
+    Raises:
+        ValueError: They are not those of such a network; another number of classes is said as that.
+    """
+    own = model.state_dict()
+    if CLASS_LAYER in state and len(own[CLASS_LAYER]) != len(state[CLASS_LAYER]):
+        raise ValueError(
+            f'the checkpoint has {len(state[CLASS_LAYER])} classes, background included, the config '
+            f'{len(own[CLASS_LAYER])} (model.decode_head.num_classes): give the config that it was trained with'
+        )
+    faults = dict(
+        lacks=[key for key in own if key not in state],
+        adds=[key for key in state if key not in own],
+        reshapes=[key for key in own if key in state and own[key].shape != state[key].shape],
+    )
+    if any(faults.values()):
+        listed = '; '.join(f'it {what} {first_few(keys)}' for what, keys in faults.items() if keys)
+        raise ValueError(f'the checkpoint is not one of this config: {listed}\n  Give the config it was trained with.')
+    model.load_state_dict(state)
+
+
+def _without_pretrained(model: dict) -> dict[str, Any]:
+    """Leave out the file that the backbone would start from."""
+    return {**model, 'backbone': {**model['backbone'], 'init_cfg': None}, 'pretrained': None}
+
+
+def _dataset_meta(config: Config) -> dict[str, Any]:
+    """Look classes and palette up in the config's data set, without opening any of its files."""
+    dataset = config.test_dataloader.dataset
+    meta = {**getattr(DATASETS.get(dataset.type), 'METAINFO', {}), **dataset.get('metainfo', {})}
+    if not meta.get('classes'):
+        raise ValueError('neither the checkpoint nor test_dataloader.dataset.metainfo names the classes')
+    return dict(classes=tuple(meta['classes']), palette=meta.get('palette') or voc_palette(len(meta['classes'])))

@@ -1,0 +1,35 @@
+"""A small network with random weights, its config, and pictures of ShapesVOC to run it on."""
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from tests.tools.toolbox import REPO
+
+CONFIG = f"""
+_base_ = '{REPO}/configs/afa/afa_mit-tiny_shapes.py'
+model = dict(
+    backbone=dict(num_layers=(1, 1, 1, 2)),
+    decode_head=dict(channels=32),
+    pseudo_label=dict(radius=4, bkg_scores=(0.3, 0.6)),
+)
+train_dataloader = dict(dataset=dict(data_root={{root!r}}))
+val_dataloader = dict(dataset=dict(data_root={{root!r}}))
+test_dataloader = val_dataloader
+"""
+DATASET_META = dict(classes=('background', *'abcdef'), palette=[[0, 0, 0]] * 7)
+
+
+def write_small_run(folder, num_train=12, size=64):
+    """Write `data`, `small.py` and `small.pth` into a folder; return the paths of the two files."""
+    make_shapes_voc(folder / 'data', num_train=num_train, num_val=1, size=size)
+    config, checkpoint = folder / 'small.py', folder / 'small.pth'
+    config.write_text(CONFIG.replace('{root!r}', repr(str(folder / 'data'))))
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=DATASET_META)), checkpoint)
+    return config, checkpoint
