@@ -27,6 +27,7 @@ EXTRAS = {
         'regex',
     ],
     # What single tools need; each says so when it is missing.
+    'tensorboard': ['tensorboard>=2.13'],  # the quickstart's config logs to it
     'converters': [
         'pycocotools>=2.0.7',  # prepare_coco.py
         'scipy',  # prepare_voc.py: SBD's .mat files
@@ -42,7 +43,7 @@ EXTRAS = {
     ],
 }
 # A test converts the SegformerModel of transformers.
-EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['onnx'], 'transformers>=4.40']
+EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['onnx'], *EXTRAS['tensorboard'], 'transformers>=4.40']
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 

@@ -28,7 +28,7 @@ train() {
     bash tools/dist_train.sh "configs/afa/$1.py" "$processes" --work-dir "work_dirs/$1"
 }
 
-timed 'environment' use_venv onedl
+timed 'environment' use_venv onedl,tensorboard
 processes=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count() or 2)')
 timed "data set: $DATA" "$PYTHON" tools/dataset_converters/make_shapes_voc.py "$DATA"
 timed "AFA from image-level labels, $processes processes" train "$AFA"

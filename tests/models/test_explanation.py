@@ -26,7 +26,10 @@ def make_sample(classes, **meta):
 
 @pytest.fixture
 def samples():
-    return [make_sample([1, 4], ori_shape=(64, 80), img_shape=(64, 80), img_box=BOX), make_sample([7], ori_shape=(32, 40), img_shape=(64, 80))]
+    return [
+        make_sample([1, 4], ori_shape=(64, 80), img_shape=(64, 80), img_box=BOX),
+        make_sample([7], ori_shape=(32, 40), img_shape=(64, 80)),
+    ]
 
 
 def test_labels_are_those_that_training_learns_from(tiny_segmentor, inputs, samples):

@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -344,3 +346,12 @@ def test_labels_come_from_bands_of_pairs_or_from_all_of_them(segmentor, inputs, 
     at_iteration(7)
     segmentor.loss(inputs, make_samples([[1], [2, 3]]))
     assert (bands.count, whole.count) == (by_bands, not by_bands)
+
+
+@pytest.mark.parametrize(('iteration', 'kernels'), [(0, 0), (6, 1), (7, 2)])
+def test_one_kernel_serves_low_and_high_background(segmentor, inputs, monkeypatch, iteration, kernels):
+    module = importlib.import_module('afa_mmseg.functional.par')  # the package's attribute is the function
+    computed = CountedCalls(monkeypatch, module, 'par_kernel')
+    at_iteration(iteration)
+    segmentor.loss(inputs, make_samples([[1], [2, 3]]))
+    assert computed.count == kernels  # propagated CAMs are refined inside the box, plain ones on the whole crop
