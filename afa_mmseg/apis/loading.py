@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..datasets.checks import check_class_count, first_few
 from ..datasets.palette import voc_palette
+from ..engine.config_check import check_config
 from ..engine.options import load_config
 from ..models import WeaklySupervisedSegmentor
 from ..models.checkpoints.reading import named, read_checkpoint, state_of
@@ -43,12 +44,13 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, or is not that of a network of this config; the config's segmentor does not
+        ValueError: It cannot be read, or is not that of a network of this config; a key of the config is misspelt; the config's segmentor does not
             learn from image-level labels.
     """
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     init_default_scope(config.get('default_scope', 'mmseg'))
+    check_config(config)
     content = read_checkpoint(checkpoint)
     model = MODELS.build(_without_pretrained(config.model))
     if not isinstance(model, WeaklySupervisedSegmentor):

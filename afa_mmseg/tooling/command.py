@@ -9,10 +9,16 @@ from typing import Any, Callable, NoReturn, Optional
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
 
 
-def run_command(main: Callable[[], Optional[int]]) -> NoReturn:
+def run_command(
+    main: Callable[[], Optional[int]], *, if_interrupted: str = 'the same command goes on from here'
+) -> NoReturn:
     """Run `main` and exit: 0 or what it returns; 1 and one message for a user's mistake; 130 or 143 if interrupted.
 
     SIGTERM ends the program as Ctrl-C does: what is half done is cleaned up.
+
+    Args:
+        main: What the script does.
+        if_interrupted: Told after Ctrl-C.
     """
     name = Path(sys.argv[0]).name
     signal.signal(signal.SIGTERM, _terminate)
@@ -22,7 +28,7 @@ def run_command(main: Callable[[], Optional[int]]) -> NoReturn:
         print(f'{name}: error: {error}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f'{name}: interrupted; the same command goes on from here', file=sys.stderr)
+        print(f'{name}: interrupted; {if_interrupted}', file=sys.stderr)
         sys.exit(130)
 
 

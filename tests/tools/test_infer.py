@@ -1,0 +1,156 @@
+"""tools/infer.py on pictures of every kind."""
+
+import re
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from afa_mmseg.apis import WeakSegInferencer
+from afa_mmseg.tooling import read_mask
+from tests.tiny_files import CLASSES, PALETTE, SEEN, make_picture, write_tiny_files
+from tests.tools.toolbox import REPO, run_tool
+
+QUIET = dict(device='cpu', show_progress=False)
+KINDS = ('cam', 'propagated', 'pseudo', 'pred')
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    return write_tiny_files(tmp_path_factory.mktemp('tiny'))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Pictures of several sizes and kinds, two of one name, among files that are none."""
+    root = tmp_path / 'pictures'
+    (root / 'day' / '.cache').mkdir(parents=True)
+    cv2.imwrite(str(root / 'a.jpg'), make_picture(seed=1))
+    cv2.imwrite(str(root / 'a.png'), make_picture(seed=2))
+    cv2.imwrite(str(root / 'day/a.PNG'), make_picture(240, 300, seed=3))
+    cv2.imwrite(str(root / 'day/.cache/hidden.png'), make_picture())
+    cv2.imwrite(str(root / 'day/narrow.png'), make_picture(200, 20))  # too narrow for CAMs
+    (root / 'broken.jpg').write_bytes(b'\xff\xd8 no more')
+    (root / 'notes.txt').write_text('no picture')
+    return root
+
+
+@pytest.fixture
+def infer(files, monkeypatch):
+    """Run the tool in this process; its exit status."""
+
+    def run(*arguments):
+        script = str(REPO / 'tools/infer.py')
+        monkeypatch.setattr('sys.argv', [script, *files, *map(str, arguments), '--device', 'cpu'])
+        return runpy.run_path(script)['main']()
+
+    return run
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
+def test_a_folder_with_broken_pictures(pictures, infer, tmp_path, capsys):
+    out = pictures / 'results'  # where pictures are looked for
+    assert infer(pictures, '--out', out, '--npz') == 1
+    said = capsys.readouterr()
+    assert f'3 of 5 pictures are done: {out}' in said.out
+    reasons = said.err.splitlines()[-3:]
+    assert reasons[0] == '2 left out:'
+    assert 'broken.jpg: cannot be read as a picture' in reasons[1]
+    assert re.search('narrow.png: image .* 200 x 20 .*is too small', reasons[2])
+    done = ['a.jpg', 'a.png', 'day/a']  # two pictures of one name keep their suffix
+    assert names(out) == sorted(
+        [
+            *(f'panel/{name}.jpg' for name in done),
+            *(f'overlay/{what}/{name}.jpg' for what in KINDS for name in done),
+            *(f'mask/{what}/{name}.png' for what in KINDS[1:] for name in done),
+            *(f'scores/{name}.npz' for name in done),
+        ]
+    )
+    assert infer(pictures, '--out', out) == 1  # its own results are no pictures to infer
+    assert '3 of 5 pictures' in capsys.readouterr().out
+
+
+def test_masks_and_scores_are_those_of_the_python_interface(files, pictures, infer, tmp_path):
+    assert infer(pictures / 'a.jpg', pictures / 'day/a.PNG', '--out', tmp_path, '--npz', '--classes', SEEN) == 0
+    inferencer = WeakSegInferencer(*files, **QUIET)
+    held = CLASSES.index(SEEN)
+    for picture, name in ((pictures / 'a.jpg', 'a'), (pictures / 'day/a.PNG', 'day/a')):
+        sample = inferencer(picture, classes=[SEEN], return_datasamples=True)
+        expected = dict(
+            pred=sample.pred_sem_seg.data[0],
+            propagated=sample.pred_propagated_cam.data.argmax(dim=0),
+            pseudo=sample.pred_pseudo_label.data[0],
+        )
+        for what, label in expected.items():
+            assert np.array_equal(read_mask(tmp_path / f'mask/{what}/{name}.png'), label)
+        with np.load(tmp_path / f'scores/{name}.npz') as scores:
+            assert scores['classes'].tolist() == [held]
+            np.testing.assert_allclose(scores['cam'][0], sample.pred_cam.data[held - 1], atol=1e-3)
+            np.testing.assert_allclose(scores['propagated'], sample.pred_propagated_cam.data[[0, held]], atol=1e-3)
+            np.testing.assert_allclose(scores['probability'].sum(axis=0, dtype=np.float32), 1, atol=5e-3)
+            np.testing.assert_allclose(scores['score'], sample.pred_score, rtol=1e-5)
+    palette = Image.open(tmp_path / 'mask/pred/a.png').getpalette()
+    assert palette[: 3 * 21] == [value for colour in PALETTE for value in colour]
+
+
+def test_large_pictures_are_made_smaller_and_masks_keep_their_size(files, pictures, infer, tmp_path):
+    assert infer(pictures / 'day/a.PNG', '--out', tmp_path, '--side', '100', '--what', 'pred', '--npz') == 0
+    assert names(tmp_path / 'mask') == ['pred/a.png']
+    small = cv2.resize(cv2.imread(str(pictures / 'day/a.PNG')), (100, 80), interpolation=cv2.INTER_AREA)
+    expected = WeakSegInferencer(*files, **QUIET)(small, with_cam=False)['predictions'].astype(np.uint8)
+    label = read_mask(tmp_path / 'mask/pred/a.png')
+    assert np.array_equal(label, np.repeat(np.repeat(expected, 3, axis=0), 3, axis=1))
+    with np.load(tmp_path / 'scores/a.npz') as scores:
+        assert scores['probability'].shape == (21, 80, 100)
+        assert scores.files == ['probability']
+
+
+def test_scales_crf_and_patterns(files, pictures, infer, tmp_path):
+    assert infer(f'{pictures}/**/a.[jP]*', '--out', tmp_path, '--what', 'pred', '--tta', '--crf') == 0
+    assert names(tmp_path / 'mask') == ['pred/a.png', 'pred/day/a.png']
+    expected = WeakSegInferencer(*files, tta=True, crf=True, **QUIET)(str(pictures / 'a.jpg'), with_cam=False)
+    assert np.array_equal(read_mask(tmp_path / 'mask/pred/a.png'), expected['predictions'])
+
+
+def test_an_overlay_shows_the_classes_where_they_are(pictures, infer, tmp_path):
+    infer(pictures / 'day/a.PNG', '--out', tmp_path, '--classes', SEEN, '--what', 'cam', '--npz')
+    painted = np.asarray(Image.open(tmp_path / 'overlay/cam/a.jpg'), np.float32)[:240, :300]
+    with np.load(tmp_path / 'scores/a.npz') as scores:
+        cam = scores['cam'][0].astype(np.float32)
+    distance = np.abs(painted - PALETTE[CLASSES.index(SEEN)]).sum(axis=2)
+    assert distance[cam > 0.95].mean() < 25 < 100 < distance[cam < 0.1].mean()
+    panel = Image.open(tmp_path / 'panel/a.jpg')
+    assert panel.width >= 2 * 300
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['pictures', '--classes', 'Kind3,dog'], r"unknown class 'Kind3' \(is it 'kind3'\?\); known are kind1, "),
+        (['pictures', '--what', 'cams'], 'what=cams: choose from cam, propagated, pseudo, pred'),
+        (['pictures', '--side', '0'], 'side=0 must be a positive'),
+        (['nowhere'], 'picture or folder not found: nowhere'),
+        (['pictures/*.bmp'], r'no pictures in pictures/\*.bmp'),
+    ],
+)
+def test_mistakes_are_told_before_the_work_begins(pictures, infer, monkeypatch, arguments, message):
+    monkeypatch.chdir(pictures.parent)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        infer(*arguments, '--out', 'out')
+    assert not (pictures.parent / 'out').exists()
+
+
+def test_a_checkpoint_of_another_config_is_one_line(files, pictures, tmp_path):
+    config = REPO / 'configs/afa/afa_mit-tiny_shapes.py'
+    process = run_tool(
+        'infer.py', config, files[1], pictures, '--out', 'out', cwd=tmp_path, check=False, PYTHONPATH=str(REPO)
+    )
+    assert process.returncode == 1
+    assert process.stdout.splitlines()[-1].startswith('infer.py: error: ')
+    assert 'the checkpoint has 21 classes, background included, the config 7 ' in process.stdout.splitlines()[-1]
+    assert 'Traceback' not in process.stdout

@@ -1,0 +1,271 @@
+"""tools/infer_video.py on videos, folders of frames and a camera."""
+
+import os
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from afa_mmseg.apis import WeakSegInferencer
+from afa_mmseg.apis.frames import open_frames
+from afa_mmseg.apis.video import infer_video, paint_frames
+from afa_mmseg.apis.video_files import GifFile, Mp4File
+from tests.tiny_files import SEEN, make_picture, write_tiny_files
+from tests.tools.toolbox import REPO
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    return write_tiny_files(tmp_path_factory.mktemp('tiny'))
+
+
+@pytest.fixture(scope='module')
+def inferencer(files):
+    return WeakSegInferencer(*files, device='cpu', show_progress=False)
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """A folder as DAVIS has it: a picture that moves to the left."""
+    folder = tmp_path / 'DAVIS/JPEGImages/480p/bear'
+    folder.mkdir(parents=True)
+    for i in range(6):
+        cv2.imwrite(str(folder / f'{i:05d}.jpg'), moved(i))
+    return folder
+
+
+def moved(step):
+    return np.roll(make_picture(), -8 * step, axis=1)
+
+
+def write_clip(path, num_frames, fps=25):
+    """A video such as cameras write."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (80, 64))
+    for i in range(num_frames):
+        writer.write(moved(i))
+    writer.release()
+    return path
+
+
+def read_clip(path):
+    """All frames of a video, RGB, and its frames a second."""
+    capture = cv2.VideoCapture(str(path))
+    images = []
+    while (read := capture.read())[0]:
+        images.append(read[1][..., ::-1])
+    return images, capture.get(cv2.CAP_PROP_FPS)
+
+
+def difference(a, b):
+    return np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean()
+
+
+def test_a_folder_becomes_a_video_and_a_gif_of_what_was_painted(inferencer, frames, tmp_path):
+    report = infer_video(inferencer, frames, tmp_path / 'out.mp4', tmp_path / 'out.gif', [SEEN])
+    assert report == (6, False)
+    painted = list(paint_frames(inferencer, map(moved, range(6)), [SEEN], 512))
+    images, fps = read_clip(tmp_path / 'out.mp4')
+    assert (len(images), fps) == (6, 24)
+    for i, image in enumerate(images):
+        even = painted[i][: image.shape[0], : image.shape[1]]
+        assert difference(image, even) < 6 < difference(image, np.roll(even, 24, axis=1))
+    with Image.open(tmp_path / 'out.gif') as gif:
+        assert (gif.n_frames, gif.info['loop'], gif.info['duration']) == (3, 0, 80)  # each second one
+        assert gif.size == painted[0].shape[1::-1]
+        gif.seek(2)
+        assert difference(gif.convert('RGB'), painted[4]) < 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['DAVIS', 'out.gif', 'out.mp4']
+
+
+def test_frames_show_cam_and_segmentation_of_the_frame(inferencer):
+    (painted,) = paint_frames(inferencer, [make_picture()], [SEEN], 512)
+    (other,) = paint_frames(inferencer, [make_picture()], ['kind4'], 512)
+    (shrunk,) = paint_frames(inferencer, [make_picture(640, 800)], [SEEN], 400)
+    width = painted.shape[1] // 2
+    assert difference(painted[30:200, :width], other[30:200, :width]) > 20  # the CAM
+    assert np.array_equal(painted[30:200, width:], other[30:200, width:])  # the segmentation
+    assert shrunk.shape[1] == 2 * 400 + painted.shape[1] - 2 * 240
+
+
+def test_every_nth_frame_is_played_as_long_as_all(tmp_path):
+    clip = write_clip(tmp_path / 'clip.mp4', 10)
+    whole, third = open_frames(clip), open_frames(str(clip), every=3)
+    assert (whole.fps, whole.total, third.fps, third.total) == (25, 10, pytest.approx(25 / 3), 4)
+    whole, third = list(whole.images), list(third.images)
+    assert (len(whole), len(third)) == (10, 4)
+    assert all(np.array_equal(third[i], whole[3 * i]) for i in range(4))
+    assert difference(whole[4], moved(4)) < 10 < difference(whole[4], moved(5))
+    cut = open_frames(clip, max_frames=2)
+    assert (cut.total, len(list(cut.images))) == (2, 2)
+
+
+def test_frames_are_in_the_order_of_their_numbers_and_of_one_size(inferencer, tmp_path):
+    for number, size in ((2, (64, 80)), (10, (128, 160)), (1, (64, 80))):
+        cv2.imwrite(str(tmp_path / f'frame_{number}.png'), np.full((*size, 3), 20 * number, np.uint8))
+    (tmp_path / '.hidden.png').write_text('no picture')
+    assert [image.max() for image in open_frames(tmp_path).images] == [20, 40, 200]
+    sizes = {frame.shape for frame in paint_frames(inferencer, open_frames(tmp_path).images, [SEEN], 512)}
+    assert len(sizes) == 1
+
+
+def test_a_legend_of_changing_classes_keeps_the_size_of_the_video(inferencer):
+    pictures = [make_picture(seed=seed) for seed in range(3)]
+    painted = list(paint_frames(inferencer, pictures, None, 512))
+    (few,) = paint_frames(inferencer, pictures[:1], [], 512)
+    assert {frame.shape for frame in painted} == {few.shape}
+    assert all(difference(frame[-30:], 255) > 5 for frame in painted)  # there are names
+
+
+class FakeCamera:
+    """A camera without end; remembers what was asked of it."""
+
+    opened, settings, released = [], {}, 0
+
+    def __init__(self, source):
+        self.opened.append(source)
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def set(self, name, value):
+        self.settings[name] = value
+
+    def grab(self):
+        return True
+
+    def retrieve(self):
+        return True, make_picture()
+
+    def release(self):
+        FakeCamera.released += 1
+
+
+def test_a_camera_is_recorded_until_it_is_enough(inferencer, tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, 'VideoCapture', FakeCamera)
+    report = infer_video(inferencer, '0', tmp_path / 'out.mp4', max_frames=3)
+    assert (report.num_frames, FakeCamera.opened) == (3, [0])
+    assert FakeCamera.settings == {cv2.CAP_PROP_BUFFERSIZE: 1}  # what it sees now, not what it saw
+    assert open_frames(1).total is None
+    monkeypatch.undo()
+    assert len(read_clip(tmp_path / 'out.mp4')[0]) == 3
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
+def test_what_was_done_before_an_interruption_is_a_video(inferencer, frames, tmp_path, monkeypatch, error):
+    outputs = tmp_path / 'out.mp4', tmp_path / 'out.gif'
+    call, calls = inferencer.__call__, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:
+            raise error
+        return call(*args, **kwargs)
+
+    report = infer_video(interrupted_inferencer(inferencer, interrupted), frames, *outputs)
+    assert report == (4, True)
+    assert len(read_clip(outputs[0])[0]) == 4
+    assert Image.open(outputs[1]).n_frames == 2
+
+
+def interrupted_inferencer(inferencer, call):
+    class Interrupted:
+        model, palette, class_names = inferencer.model, inferencer.palette, inferencer.class_names
+
+        def __call__(self, *args, **kwargs):
+            return call(*args, **kwargs)
+
+    return Interrupted()
+
+
+@pytest.mark.parametrize(
+    ('source', 'message'),
+    [
+        ('empty', 'no frames in .*empty: none of its files is a picture$'),
+        ('DAVIS/JPEGImages/480p', 'no frames in .*480p: .*; it has the folders bear: name one of them'),
+        ('notes.mp4', 'video cannot be read: .*notes.mp4: no video file, or of a kind that OpenCV cannot decode'),
+        ('no_frames.mp4', '(no frames in|video cannot be read: ).*no_frames.mp4'),
+        ('nowhere.mp4', 'video, folder of frames or number of a camera not found: nowhere.mp4'),
+        ('99', 'no camera has the number 99'),
+    ],
+)
+def test_what_holds_no_frames_is_told(inferencer, frames, tmp_path, monkeypatch, source, message):
+    monkeypatch.chdir(tmp_path)
+    Path('empty').mkdir()
+    Path('notes.mp4').write_text('no video')
+    write_clip('no_frames.mp4', 0)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        infer_video(inferencer, source, 'out.mp4')
+    assert not list(tmp_path.glob('*out*'))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(out='out.avi'), r'out.avi: the name of this file must end in \.mp4'),
+        (dict(gif='out.mp4'), r'out.mp4: the name of this file must end in \.gif'),
+        (dict(classes=['cat']), "unknown class 'cat'; known are kind1"),
+        (dict(fps=0.0), 'side=512 and fps=0.0 must be positive'),
+        (dict(side=0), 'side=0 and fps=None must be positive'),
+        (dict(every=0), 'every=0 and max_frames=None must be positive'),
+    ],
+)
+def test_wrong_settings_are_told_before_the_work_begins(inferencer, frames, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        infer_video(inferencer, frames, **{'out': tmp_path / 'out.mp4', **settings})
+
+
+def test_the_command(files, frames, tmp_path, monkeypatch, capsys):
+    script = str(REPO / 'tools/infer_video.py')
+    out, gif = str(tmp_path / 'out.mp4'), str(tmp_path / 'out.gif')
+    options = [
+        '--out',
+        out,
+        '--gif',
+        gif,
+        '--every',
+        '2',
+        '--fps',
+        '5',
+        '--classes',
+        f'{SEEN},kind4',
+        '--device',
+        'cpu',
+    ]
+    monkeypatch.setattr('sys.argv', [script, *files, str(frames), *options])
+    assert runpy.run_path(script)['main']() == 0
+    images, fps = read_clip(out)
+    assert (len(images), fps) == (3, 5)
+    assert '3 frames' in capsys.readouterr().out
+
+
+def resident_memory():
+    """Resident memory of this process in MB."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+@pytest.mark.slow
+def test_a_long_clip_takes_no_more_memory_at_its_end(inferencer, tmp_path, monkeypatch):
+    clip, used = write_clip(tmp_path / 'clip.mp4', 200), []
+    write = Mp4File.write
+    monkeypatch.setattr(Mp4File, 'write', lambda self, frame: (write(self, frame), used.append(resident_memory())))
+    report = infer_video(inferencer, clip, tmp_path / 'out.mp4', tmp_path / 'out.gif', [SEEN])
+    assert (report.num_frames, len(used)) == (200, 200)
+    # To keep the frames would take 60 MB, to keep the predictions 100.
+    assert used[-1] - used[20] < 16, used[::20]
+
+
+@pytest.mark.slow
+def test_long_files_are_written_in_constant_memory(tmp_path):
+    frame = np.zeros((240, 640, 3), np.uint8)
+    for name, kind in (('out.mp4', Mp4File), ('out.gif', GifFile)):
+        file, used = kind(tmp_path / name, 10), []
+        for i in range(300):
+            file.write(np.roll(frame + np.arange(640, dtype=np.uint8)[:, None], 3 * i, axis=1))
+            used.append(resident_memory())
+        file.close()
+        assert used[-1] - used[60] < 16, (name, used[::30])  # codecs look ahead
+    assert len(read_clip(tmp_path / 'out.mp4')[0]) == 300
+    assert Image.open(tmp_path / 'out.gif').n_frames == 300
