@@ -33,9 +33,11 @@ EXTRAS = {
         'scipy',  # prepare_voc.py: SBD's .mat files
         'safetensors>=0.4',  # convert_mit.py: Hugging Face's weights
     ],
+    'demo': ['gradio>=6.30,<7'],  # web_demo.py
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
     'test': [
         'pytest>=8,<10',
+        'playwright>=1.60',  # drives the Chromium that is installed
         'ruff>=0.17.6,<0.18',  # another minor release formats differently
         'mypy>=2.4,<2.5',
         'codespell>=2.4,<2.5',
@@ -43,7 +45,7 @@ EXTRAS = {
     ],
 }
 # A test converts the SegformerModel of transformers.
-EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['onnx'], *EXTRAS['tensorboard'], 'transformers>=4.40']
+EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['demo'], *EXTRAS['onnx'], *EXTRAS['tensorboard'], 'transformers>=4.40']
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 

@@ -4,6 +4,7 @@
 #   bash tools/run_tests.sh [options of pytest]
 #
 # Tests marked slow run in CI only (CI=true), or when asked for: bash tools/run_tests.sh -m slow
+# Tests marked browser need Chromium, which CI installs if it can.
 
 set -uo pipefail
 source "$(dirname "$0")/_venv.sh"
@@ -32,19 +33,29 @@ join() {
     echo "${results[*]}"
 }
 
-selection=()
+has_chromium() {
+    command -v chromium chromium-browser google-chrome >/dev/null
+}
+
+selection=true
 if [[ ${CI:-} == true ]]; then
     export PYTHONUNBUFFERED=1 NO_COLOR=1
-elif [[ " $* " != *" -m"* ]]; then
-    selection=(-m 'not slow')
+    has_chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 || true
+else
+    selection='not slow'
 fi
+if ! has_chromium; then
+    echo 'no Chromium: tests marked browser are left out (apt-get install chromium)'
+    selection+=' and not browser'
+fi
+[[ " $* " == *" -m"* || $selection == true ]] || set -- -m "${selection#true and }" "$@"
 
 check ruff ruff check .
 check format ruff format --check .
 check codespell codespell
 check mypy mypy
 echo "so far:$(join)"
-check pytest python -m pytest ${selection[@]+"${selection[@]}"} "$@"
+check pytest python -m pytest "$@"
 
 [[ $failed == 0 ]] || echo "run_tests.sh:$(join)" >&2
 exit "$failed"

@@ -1,0 +1,38 @@
+"""The pictures that a page offers."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from afa_mmseg.web.examples import NUM_CHOSEN, NUM_SHOWN, examples_in, examples_of
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of thirty pictures."""
+    for i in range(30):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f'{i:02}.png')
+    return tmp_path
+
+
+def config(folder):
+    dataset = dict(type='BaseSegDataset', data_root=str(folder), data_prefix=dict(img_path=''), img_suffix='.png')
+    return Config(dict(val_dataloader=dict(dataset=dict(dataset, pipeline=[]))))
+
+
+def test_those_of_a_config_are_spread_over_its_validation_set(pictures):
+    assert [path.name for path in examples_of(config(pictures))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
+    (pictures / '05.png').unlink()
+    assert len(examples_of(config(pictures))) == NUM_CHOSEN
+
+
+def test_those_of_a_folder_are_the_first_ones(pictures):
+    assert [path.name for path in examples_in(pictures)] == [f'{i:02}.png' for i in range(NUM_SHOWN)]
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match='the config has no val_dataloader'):
+        examples_of(Config())
+    with pytest.raises(FileNotFoundError, match='no pictures in'):
+        examples_in(tmp_path)

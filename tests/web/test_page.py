@@ -1,0 +1,247 @@
+"""The page as a visitor uses it, in headless Chromium; its numbers and pixels are those of the Python API."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from afa_mmseg.visualization.overlays import mark_point, overlay_heat
+from afa_mmseg.web.visit import look_at
+from tests.tiny_files import make_picture
+from tests.web.conftest import CLASSES, LIMITS
+
+pytestmark = pytest.mark.browser
+
+HEIGHT, WIDTH = 80, 112
+TILES = ('cam', 'propagated', 'refined', 'prediction')
+#: Milliseconds that anything on the page may take.
+PATIENCE = 60_000
+
+
+class Visitor:
+    """Someone in front of the page."""
+
+    def __init__(self, page, address):
+        self.page = page
+        self.requests, self.complaints = [], []
+        page.set_default_timeout(PATIENCE)
+        page.on('request', lambda request: self.requests.append(request.url))
+        page.on('pageerror', lambda error: self.complaints.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector('#upload input[type=file]', state='attached')
+
+    def drop(self, path):
+        self.page.set_input_files('#upload input[type=file]', str(path))
+
+    def pixels(self, name):
+        """What an <img> shows, as its address gives it; RGB."""
+        response = self.page.request.get(self.page.locator(f'{name} img').first.get_attribute('src'))
+        assert response.ok
+        return np.asarray(Image.open(io.BytesIO(response.body())).convert('RGB'))
+
+    def sees(self, name, expected):
+        """Wait until a picture is the expected one, pixel for pixel."""
+        self.page.wait_for_selector(f'{name} img')
+        end = time.monotonic() + PATIENCE / 1000
+        while not np.array_equal(seen := self.pixels(name), expected):
+            assert time.monotonic() < end, f'{name} differs by {np.abs(seen.astype(int) - expected).mean()} grey levels'
+            time.sleep(0.1)
+
+    def sees_stages(self, stages):
+        for tile, expected in zip(TILES, stages):
+            self.sees(f'#tile-{tile}', expected)
+
+    def ticked(self):
+        return {box.evaluate('box => box.name || box.value') for box in self.boxes().all() if box.is_checked()}
+
+    def boxes(self):
+        return self.page.locator('#classes input[type=checkbox]')
+
+    def tick(self, name):
+        self.page.locator('#classes label', has_text=name).click()
+
+    def slide_to(self, score):
+        """Move the slider by its keys, as a hand at the keyboard does."""
+        slider = self.page.locator('#background input[type=range]')
+        slider.focus()
+        steps = round((score - float(slider.input_value())) / 0.01)
+        for _ in range(abs(steps)):
+            self.page.keyboard.press('ArrowRight' if steps > 0 else 'ArrowLeft')
+        assert float(slider.input_value()) == pytest.approx(score)
+
+    def click(self, name, row, column, height=HEIGHT, width=WIDTH):
+        """Click the middle of a pixel of a picture of this size."""
+        image = self.page.locator(f'{name} img').first
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        image.click(position=dict(x=(column + 0.5) / width * box['width'], y=(row + 0.5) / height * box['height']))
+
+    def numbers(self):
+        """Download what the page says it shows."""
+        with self.page.expect_download() as download:
+            self.page.locator('#numbers').click()
+        with np.load(download.value.path()) as file:
+            return dict(file)
+
+
+@pytest.fixture(scope='module')
+def window(chromium):
+    """One window for all: scripts are loaded once."""
+    return chromium.new_context(viewport=dict(width=1280, height=900))
+
+
+@pytest.fixture
+def visitor(window, address, connections):
+    """Someone who has just come; at the end, nothing may have been asked of other machines."""
+    visitor = Visitor(window.new_page(), address)
+    yield visitor
+    visitor.page.close()
+    assert visitor.complaints == []
+    strangers = [url for url in visitor.requests if not url.startswith((address, 'data:', 'blob:'))]
+    assert strangers == []
+    assert len(visitor.requests) > 10
+    hosts = {target[0] for target in connections if isinstance(target, tuple) and target[0] is not None}
+    assert hosts <= {'127.0.0.1', 'localhost', '::1'}
+
+
+@pytest.fixture
+def visit(inferencer):
+    """What the Python API gives for the picture that visitors drop."""
+    return look_at(inferencer, make_picture(HEIGHT, WIDTH), (HEIGHT, WIDTH))
+
+
+@pytest.fixture
+def own_file(picture_file):
+    return picture_file(make_picture(HEIGHT, WIDTH))
+
+
+def test_a_visit(visitor, visit, inferencer, own_file):
+    visitor.drop(own_file)
+    visitor.sees_stages(visit.stages(0.35))
+    own = {inferencer.class_names[i] for i in visit.own_classes}
+    assert visitor.ticked() == own
+
+    name = next(name for name in ('猫', 'class 7') if name not in own)
+    visitor.tick(name)
+    chosen = visit.with_classes([*visit.own_classes, inferencer.class_names.index(name)])
+    visitor.sees_stages(chosen.stages(0.35))
+    assert not np.array_equal(chosen.stages(0.35).cam, visit.stages(0.35).cam)
+    assert name in visitor.page.locator('#legend').inner_text()
+
+    visitor.slide_to(0.55)
+    visitor.sees_stages(chosen.stages(0.55))
+    assert not np.array_equal(chosen.stages(0.55).propagated, chosen.stages(0.35).propagated)
+
+    row, column = 23, 90
+    visitor.click('#tile-refined', row, column)
+    visitor.page.wait_for_selector('#affinity img')
+    numbers = visitor.numbers()
+    explanation = inferencer.explain(np.ascontiguousarray(visit.picture[..., ::-1]))
+    assert numbers['point'].tolist() == [row, column]
+    assert numbers['cell'] == explanation.cell_of(row, column)
+    # The same computation in another thread: rounding may differ.
+    expected = explanation.plain.affinity[0, explanation.cell_of(row, column)].reshape(5, 7).numpy()
+    np.testing.assert_allclose(numbers['affinity'], expected, rtol=1e-5)
+    np.testing.assert_allclose(numbers['attention'], explanation.attention_of(row, column), rtol=1e-5)
+    k = visit.enlargement
+    centre = (int((row + 0.5) * k), int((column + 0.5) * k))
+    visitor.sees('#affinity', mark_point(overlay_heat(visit.canvas, expected), *centre))
+    assert len(np.unique(overlay_heat(visit.canvas, expected))) > 50  # no flat picture
+    heads = visitor.page.locator('#heads button img')
+    assert heads.count() == len(numbers['attention'])
+    visitor.sees(
+        '#heads', mark_point(overlay_heat(visit.canvas, explanation.attention_of(row, column)[0].numpy()), *centre)
+    )
+
+    visitor.page.locator('#own').click()
+    visitor.sees_stages(visit.stages(0.55))
+    assert visitor.ticked() == own
+
+
+def test_another_pixel_gives_another_row(visitor, visit, own_file):
+    visitor.drop(own_file)
+    rows = []
+    for point in ((10, 10), (70, 100)):
+        visitor.page.wait_for_selector('#tile-cam img')
+        visitor.click('#tile-cam', *point)
+        visitor.sees('#affinity', visit.draw_tie(visit.ties(*point).affinity, point))
+        rows.append(visitor.numbers())
+    assert [row['point'].tolist() for row in rows] == [[10, 10], [70, 100]]
+    assert not np.allclose(rows[0]['affinity'], rows[1]['affinity'])
+
+
+def test_an_example_and_a_fresh_start(visitor, inferencer):
+    visitor.page.locator('.gallery-item').nth(1).click()
+    example = make_picture(80, 96, seed=11)
+    visitor.sees_stages(look_at(inferencer, example, example.shape[:2]).stages(0.35))
+    visitor.page.locator('#upload [aria-label="Remove Image"], #upload [aria-label="Clear"]').first.click()
+    visitor.page.wait_for_selector('#tile-cam img', state='detached')
+    assert visitor.boxes().count() == 0
+    assert 'Drop a picture' in visitor.page.locator('#legend').inner_text()
+
+
+def test_a_turned_and_large_photograph(visitor, inferencer, picture_file):
+    """The click on the photograph itself lands where the visitor sees it."""
+    photograph = make_picture(320, 224)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    visitor.drop(picture_file(np.rot90(photograph), 'turned.png', exif=exif))
+    visitor.page.wait_for_selector('#tile-prediction img')
+    assert 'made 112 × 160 for the network' in visitor.page.locator('#note').inner_text()
+    assert visitor.pixels('#tile-cam').shape == (160 * 4, 112 * 4, 3)
+    visitor.page.wait_for_selector('#upload img')
+    visitor.click('#upload', 300, 40, 320, 224)
+    visitor.page.wait_for_selector('#affinity img')
+    row, column = visitor.numbers()['point']
+    assert (row, column) == (pytest.approx(150, abs=1), pytest.approx(20, abs=1))
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('text.png', b'hello', 'no picture that the page knows'),
+        ('pixels.png', None, 'too many pixels; this page takes up to 200,000'),
+        ('bytes.png', b'x' * (LIMITS.max_bytes + 1), 'maximum'),
+    ],
+)
+def test_what_cannot_be_shown_is_said(visitor, picture_file, tmp_path, name, content, message):
+    if content is None:
+        picture_file(np.zeros((400, 600, 3), np.uint8), name)
+    else:
+        (tmp_path / name).write_bytes(content)
+    visitor.drop(tmp_path / name)
+    said = visitor.page.locator('.problem, .toast-body').first
+    said.wait_for()
+    assert message in said.inner_text()
+    assert visitor.page.locator('#tile-cam img').count() == 0
+
+
+def test_the_page_forgets_who_was_idle_for_longest(window, address, own_file):
+    visitors = [Visitor(window.new_page(), address) for _ in range(LIMITS.max_visitors + 1)]
+    for visitor in visitors:
+        visitor.drop(own_file)
+        visitor.page.wait_for_selector('#tile-prediction img')
+    visitors[-1].click('#tile-cam', 10, 10)
+    visitors[-1].page.wait_for_selector('#affinity img')
+    visitors[0].page.bring_to_front()
+    visitors[0].click('#tile-cam', 10, 10)
+    toast = visitors[0].page.locator('.toast-body').first
+    toast.wait_for()
+    assert 'drop it again' in toast.inner_text()
+    for visitor in visitors:
+        visitor.page.close()
+
+
+def test_nothing_sticks_out(visitor, own_file):
+    visitor.drop(own_file)
+    visitor.page.wait_for_selector('#tile-prediction img')
+    visitor.click('#tile-cam', 10, 10)
+    visitor.page.wait_for_selector('#heads button img')
+    assert CLASSES[1] in visitor.page.locator('#classes').inner_text()  # '<i>cat</i>' is text
+    for width, rows in ((1280, 1), (800, 2), (420, 2)):
+        visitor.page.set_viewport_size(dict(width=width, height=900))
+        assert visitor.page.evaluate('document.documentElement.scrollWidth') <= width
+        boxes = [visitor.page.locator(f'#tile-{tile}').bounding_box() for tile in TILES]
+        assert len({round(box['y']) for box in boxes}) == rows  # side by side, or two by two

@@ -1,0 +1,177 @@
+"""What the page's server refuses: files of the machine, other servers' files, large requests, other hosts."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import uuid
+from urllib.parse import quote, urlsplit
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from afa_mmseg.web.server import Gate, listen
+from tests.web.conftest import LIMITS
+
+BOUNDARY = 'boundary'
+
+
+def request(address, method, path, body=None, **headers):
+    """Send one request as it stands; gives status and body."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    try:
+        connection.request(method, path, body, {name.replace('_', '-'): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def upload(address, data, **headers):
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="x.png"\r\n\r\n'
+    body = head.encode() + data + f'\r\n--{BOUNDARY}--\r\n'.encode()
+    kind = f'multipart/form-data; boundary={BOUNDARY}'
+    if headers.pop('chunked', False):
+        body = iter([body[i : i + 65536] for i in range(0, len(body), 65536)])
+    return request(address, 'POST', '/gradio_api/upload', body, Content_Type=kind, **headers)
+
+
+def question(address, path, session='nobody'):
+    """What the page's script sends to have a picture looked at."""
+    _, page = request(address, 'GET', '/config')
+    look = next(event for event in json.loads(page)['dependencies'] if event['targets'][0][1] == 'change')
+    file = dict(path=str(path), url=None, orig_name='x.png', meta=dict(_type='gradio.FileData'))
+    return json.dumps(dict(data=[file, 0.5], fn_index=look['id'], session_hash=session, event_data=None))
+
+
+def ask(address, path):
+    """Ask for the steps of a picture, naming its file; gives what the server answers."""
+    session = uuid.uuid4().hex
+    body = question(address, path, session)
+    status, _ = request(address, 'POST', '/gradio_api/queue/join', body, Content_Type='application/json')
+    assert status == 200
+    _, events = request(address, 'GET', f'/gradio_api/queue/data?session_hash={session}')
+    messages = [json.loads(line[6:]) for line in events.decode().splitlines() if line.startswith('data: ')]
+    return next(message for message in messages if message['msg'] == 'process_completed')
+
+
+def test_the_page_is_there_and_an_upload_can_be_asked_about(address, examples):
+    status, page = request(address, 'GET', '/')
+    assert status == 200
+    assert b'What the network sees' in page
+    status, names = upload(address, examples[0].read_bytes())
+    assert status == 200
+    assert ask(address, json.loads(names)[0])['success']
+
+
+def test_files_of_the_machine_cannot_be_read(address, examples, tmp_path):
+    secret = tmp_path / 'secret.png'
+    secret.write_bytes(examples[0].read_bytes())
+    folder = json.loads(upload(address, b'x')[1])[0].rsplit('/', 2)[0]
+    for path in (
+        secret,
+        '/etc/passwd',
+        f'{folder}/../../etc/passwd',
+        f'{folder}/../{secret.name}',
+        examples[0],
+        __file__,
+    ):
+        assert request(address, 'GET', f'/gradio_api/file={quote(str(path))}')[0] == 403, path
+    for path in ('/static/../../../../etc/passwd', '/assets/%2e%2e/%2e%2e/%2e%2e/routes.py'):
+        assert request(address, 'GET', path)[0] in (403, 404)
+
+
+def test_a_request_cannot_have_the_network_look_at_files_of_the_machine(address, examples, tmp_path):
+    secret = tmp_path / 'secret.png'
+    secret.write_bytes(examples[0].read_bytes())
+    for path in (secret, '/etc/passwd', 'http://127.0.0.1:9/x.png', 'https://example.com/x.png'):
+        answer = ask(address, path)
+        assert not answer['success'], path
+        assert (
+            'only uploaded pictures and examples' in answer['output']['error']
+            or 'Cannot move' in answer['output']['error']
+        )
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/gradio_api/file=http://127.0.0.1:9/x', '/gradio_api/file=https%3A//example.com/x', '/gradio_api/info',
+        '/gradio_api/proxy=http://127.0.0.1:9/x', '/gradio_api/call/look', '/gradio_api/process_recording', '/docs',
+        '/monitoring', '/gradio_api/openapi.json', '/openapi.json', '/gradio_api/vibe-code', '/gradio_api/runs',
+    ],
+)  # fmt: skip
+def test_what_is_not_part_of_the_page_is_not_there(address, path):
+    assert [request(address, method, path)[0] for method in ('GET', 'POST')] == [404, 404]
+
+
+def test_nobody_jumps_the_queue(address, examples):
+    _, names = upload(address, examples[0].read_bytes())
+    body = question(address, json.loads(names)[0])
+    status, answer = request(address, 'POST', '/gradio_api/run/predict', body, Content_Type='application/json')
+    assert (status, b'Please join the queue' in answer) == (404, True)
+
+
+def test_other_hosts_are_refused(address):
+    """A page of another site whose name points to this machine (DNS rebinding) gets nothing."""
+    assert request(address, 'GET', '/', Host='evil.example')[0] == 400
+    assert request(address, 'GET', '/', Host='localhost')[0] == 200
+
+
+def test_large_uploads_are_refused_by_what_they_say_and_by_what_they_send(address):
+    fits, large = b'x' * (LIMITS.max_bytes - 1), b'x' * (LIMITS.max_bytes * 4)
+    assert upload(address, fits)[0] == 200
+    assert upload(address, fits, chunked=True)[0] == 200
+    assert upload(address, b'', Content_Length=str(10**9))[0] == 413
+    with contextlib.suppress(ConnectionError):  # it may hang up on us
+        assert upload(address, large, chunked=True)[0] == 413
+    with contextlib.suppress(ConnectionError):
+        assert upload(address, large)[0] == 413
+
+
+def test_other_requests_are_bounded_too(address):
+    assert request(address, 'POST', '/gradio_api/queue/join', b' ' * 600_000, Content_Type='application/json')[0] == 413
+
+
+def test_loopback_only_by_default(address):
+    with listen('127.0.0.1', 0) as place:
+        assert place.getsockname()[0] == '127.0.0.1'
+
+
+def test_a_port_in_use_is_one_line_with_a_remedy():
+    with listen('127.0.0.1', 0) as place:
+        port = place.getsockname()[1]
+        with pytest.raises(
+            ValueError, match=f'cannot listen on 127.0.0.1, port {port}: .*in use.* Choose another with --port'
+        ):
+            listen('127.0.0.1', port)
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(ValueError, match='cannot listen on 192.0.2.1, port 0'):
+        listen('192.0.2.1', 0)
+
+
+def test_the_gate_counts_what_arrives():
+    """Not by luck: behind the gate a long request ends after the limit."""
+    arrived, answers = [], []
+
+    async def app(scope, receive, send):
+        while True:
+            message = await receive()
+            arrived.append(message)
+            if message['type'] == 'http.disconnect':
+                raise ClientDisconnect
+
+    parts = iter([*[dict(type='http.request', body=b'x' * 100_000, more_body=True)] * 5, dict(type='http.disconnect')])
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        answers.append(message.get('status'))
+
+    scope = dict(type='http', path='/gradio_api/upload', headers=[])
+    asyncio.run(Gate(app, max_bytes=250_000)(scope, receive, send))
+    assert [len(message.get('body', b'')) for message in arrived] == [100_000, 100_000, 0]
+    assert answers == [413, None]

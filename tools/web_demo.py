@@ -1,0 +1,102 @@
+"""Show a trained segmentor in the browser: its steps on your pictures, and what a pixel is tied to.
+
+python tools/web_demo.py CONFIG CHECKPOINT [--examples DIR]
+"""
+
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+from typing import Optional
+
+from mmengine.config import Config
+
+from afa_mmseg.apis import WeakSegInferencer
+from afa_mmseg.engine.options import load_config, require_file
+from afa_mmseg.tooling import run_command
+from afa_mmseg.web.examples import examples_in, examples_of
+from afa_mmseg.web.uploads import Limits
+
+#: Gradio reports to nobody.
+os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1')
+
+
+def parse_args(arguments: Optional[list[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Serve a page on this machine: drop a picture, tick classes, and see CAM, propagated CAM, '
+        'pseudo-label and prediction; click a pixel to see what it is tied to. Nothing leaves the machine.'
+    )
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--examples', metavar='DIR', help="pictures to begin with (default: some of the config's validation set)"
+    )
+    parser.add_argument('--port', type=int, default=7860, help='default: %(default)s')
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='what to listen on; 0.0.0.0 lets everybody in who reaches this machine (default: %(default)s)',
+    )
+    parser.add_argument('--device', help='where the network runs (default: a GPU, if there is one)')
+    limits = Limits()
+    parser.add_argument('--max-mb', type=float, default=limits.max_mb, help='size of an upload (default: %(default)s)')
+    parser.add_argument(
+        '--max-pixels', type=int, default=limits.max_pixels, help='width times height (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--max-side',
+        type=int,
+        default=limits.max_side,
+        help='larger pictures are made smaller for the network; time and memory grow fast (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-visitors', type=int, default=limits.max_visitors, help='pictures kept in memory (default: %(default)s)'
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Check, load, serve."""
+    args = parse_args()
+    limits = Limits(args.max_mb, args.max_pixels, args.max_side, args.max_visitors)
+    limits.check()
+    cfg = load_config(args.config)
+    require_file(args.checkpoint, 'checkpoint')
+    require_gradio()
+    from afa_mmseg.web.page import build_page
+    from afa_mmseg.web.server import LOOPBACK, build_app, listen, make_server, private_files
+
+    with listen(args.host, args.port) as place, private_files():
+        inferencer = WeakSegInferencer(cfg, args.checkpoint, device=args.device, show_progress=False)
+        page = build_page(inferencer, find_examples(cfg, args.examples), limits)
+        host, port = place.getsockname()[:2]
+        print(f'open http://{f"[{host}]" if ":" in host else host}:{port} in a browser; Ctrl-C ends', flush=True)
+        if args.host not in LOOPBACK:
+            print('everybody who reaches this machine can use the page', flush=True)
+        try:
+            make_server(build_app(page, limits, args.host)).run(sockets=[place])
+        except KeyboardInterrupt:
+            print('stopped')
+
+
+def find_examples(cfg: Config, folder: Optional[str]) -> list[Path]:
+    """List the pictures to begin with; without those of the config, say why."""
+    if folder is not None:
+        return examples_in(folder)
+    try:
+        return examples_of(cfg)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        print(f'no example pictures: the validation set cannot be read ({reason}); --examples DIR names others')
+        return []
+
+
+def require_gradio() -> None:
+    """Raise a ModuleNotFoundError that says how to install Gradio, where it is missing."""
+    if importlib.util.find_spec('gradio') is None:
+        raise ModuleNotFoundError('gradio not installed: pip install -e ".[demo]"')
+
+
+if __name__ == '__main__':
+    run_command(main)
