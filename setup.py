@@ -35,6 +35,7 @@ EXTRAS = {
     ],
     'demo': ['gradio>=6.30,<7'],  # web_demo.py
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
+    'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1.0,<2'],
     'test': [
         'pytest>=8,<10',
         'playwright>=1.60',  # drives the Chromium that is installed
@@ -45,7 +46,9 @@ EXTRAS = {
     ],
 }
 # A test converts the SegformerModel of transformers.
-EXTRAS['test'] += [*EXTRAS['converters'], *EXTRAS['demo'], *EXTRAS['onnx'], *EXTRAS['tensorboard'], 'transformers>=4.40']
+for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard'):
+    EXTRAS['test'] += EXTRAS[name]
+EXTRAS['test'].append('transformers>=4.40')
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 

@@ -1,7 +1,9 @@
-"""Walkthroughs run as they are written: each ```bash block in turn, and what they print as ```text says."""
+"""Pages hang together and tell the truth: links, pictures, code, settings; walkthroughs run as they are written."""
 
+import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -9,17 +11,136 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
+from afa_mmseg.datasets import ShapesVOCDataset
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from afa_mmseg.models.segmentors.weakly_supervised import Phases
 from tests.tools.toolbox import REPO, tool_environment
 
-WALKTHROUGH = REPO / 'docs/custom_dataset.md'
+DOCS = REPO / 'docs'
+PAGES = sorted(path for path in DOCS.rglob('*.md') if 'templates' not in path.parts)
+LINKING = [*PAGES, *REPO.glob('*.md'), REPO / 'benchmarks/README.md']
+WALKTHROUGH = DOCS / 'custom_dataset.md'
+CONFIGS = REPO / 'configs/afa'
 BLOCK = re.compile(r'^```(\w[^\n]*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
 def blocks(path):
     """The fenced blocks of a document that say what they hold: (what, text)."""
     return [(match[1], match[2]) for match in BLOCK.finditer(path.read_text(encoding='utf-8'))]
+
+
+def without_code(path):
+    """A document's text, neither blocks nor code within a line."""
+    text = re.sub(r'^```.*?^```$', '', path.read_text(encoding='utf-8'), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r'`[^`\n]+`', 'code', text)
+
+
+def anchors(path):
+    """What can stand behind the `#` in a link to a page: its headings, as the site and code hosts name them."""
+    headings = re.findall(r'^#+ (.+)$', without_code(path), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading).strip().lower().replace(' ', '-') for heading in headings}
+
+
+def tables(path):
+    """The rows of each table of a document below its head, as lists of cells."""
+    found = re.findall(r'^\|[-| ]+\|\n((?:\|.*\n)+)', path.read_text(encoding='utf-8'), re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip('|').split(' | ')] for row in rows.splitlines()] for rows in found]
+
+
+def navigation(entries):
+    """The pages that the site's navigation lists."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from navigation(next(iter(entry.values())))
+
+
+def test_pages_are_found():
+    assert {'index.md', 'method.md', 'configs.md', 'custom_dataset.md'} <= {path.name for path in PAGES}
+
+
+def test_the_navigation_lists_every_page_once():
+    site = yaml.safe_load((REPO / 'mkdocs.yml').read_text(encoding='utf-8'))
+    assert sorted(navigation(site['nav'])) == sorted(str(path.relative_to(DOCS)) for path in PAGES)
+
+
+@pytest.mark.parametrize('path', LINKING, ids=lambda path: str(path.relative_to(REPO)))
+def test_links_lead_somewhere(path):
+    for link in LINK.findall(without_code(path)):
+        if '://' not in link:
+            name, _, anchor = link.partition('#')
+            target = (path.parent / name).resolve() if name else path
+            assert target.exists(), link
+            assert path not in PAGES or DOCS in target.parents, f'{link} leaves the site'
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_pictures_are_used_and_small():
+    used = {(page.parent / link).resolve() for page in LINKING for link in LINK.findall(without_code(page))}
+    pictures = set((DOCS / 'images').iterdir())
+    assert pictures <= used
+    assert len(pictures) >= 8
+    assert sum(path.stat().st_size for path in pictures) < 1e6
+
+
+@pytest.mark.parametrize('path', LINKING, ids=lambda path: str(path.relative_to(REPO)))
+def test_python_in_pages_parses(path):
+    for kind, text in blocks(path):
+        if kind == 'python':
+            ast.parse(text)
+
+
+@pytest.mark.parametrize('path', LINKING, ids=lambda path: str(path.relative_to(REPO)))
+def test_files_that_pages_name_are_there(path):
+    text = path.read_text(encoding='utf-8')
+    named = re.findall(r'(?<![\w/.-])(?:tools|benchmarks|afa_mmseg|tests)/[\w/.-]+\.(?:py|sh|md)\b', text)
+    assert [name for name in named if not (REPO / name).exists()] == []
+    configs = re.findall(r'\b(?:afa|segformer)_mit-[\w-]+\.py', text)
+    assert [name for name in configs if not (CONFIGS / name).exists()] == []
+
+
+class TestConfigTables:
+    """`docs/configs.md` beside `configs/afa`."""
+
+    trainings, ablations, settings = tables(DOCS / 'configs.md')
+
+    def test_every_config_is_in_them(self):
+        named = {row[0].strip('`') for row in (*self.trainings, *self.ablations)}
+        assert named == {path.name for path in CONFIGS.glob('*.py')}
+
+    @pytest.mark.parametrize('row', trainings, ids=lambda row: row[0])
+    def test_figures_are_the_configs_own(self, row):
+        name, _, network, classes, iterations, crop = row
+        config = Config.fromfile(CONFIGS / name.strip('`'))
+        size = (int(crop), int(crop))
+        assert config.model.decode_head.num_classes == int(classes)
+        assert config.train_cfg.max_iters == int(iterations)
+        assert config.train_pipeline[-2].crop_size == config.model.data_preprocessor.size == size
+        arch = config.model.backbone.get('arch')
+        assert network.startswith(f'MiT-{arch.upper()}' if arch else 'SegFormer')
+
+    @pytest.mark.parametrize('row', ablations, ids=lambda row: row[0])
+    def test_an_ablation_is_the_difference_that_is_told(self, row, tmp_path):
+        name, difference, _ = row
+        mine = tmp_path / 'mine.py'
+        mine.write_text(f'_base_ = {str(CONFIGS / "afa_mit-b1_voc.py")!r}\nmodel = dict({difference.strip("`")})\n')
+        assert Config.fromfile(mine).model == Config.fromfile(CONFIGS / name.strip('`')).model
+
+    @pytest.mark.parametrize('row', settings, ids=lambda row: row[0])
+    def test_settings_have_the_values_that_are_told(self, row):
+        value = Config.fromfile(CONFIGS / 'afa_mit-b1_voc.py')
+        for key in row[0].strip('`').split('.'):
+            value = value.get(key, Phases._field_defaults.get(key))
+        told = 'PAR, 10 times' if value == dict(type='PAR', num_iters=10) else 'none' if value is None else str(value)
+        assert told == row[1]
 
 
 @pytest.fixture
@@ -34,8 +155,25 @@ def checkout(tmp_path):
 def test_blocks_say_what_they_are():
     kinds = [kind for kind, _ in blocks(WALKTHROUGH)]
     assert kinds.count('bash') >= 7
-    assert kinds.count('bash no-test') == 1  # the long run
-    assert set(kinds) <= {'bash', 'text', 'bash no-test'}
+    assert kinds.count('sh') == 1  # the long run, which is not run here
+    assert set(kinds) <= {'bash', 'text', 'sh'}
+
+
+def test_the_method_is_drawn_by_its_lines(tmp_path, monkeypatch):
+    page, script = DOCS / 'method.md', tmp_path / 'method.py'
+    make_shapes_voc(tmp_path / 'data/ShapesVOC', num_train=1, num_val=5)
+    (tmp_path / 'configs').symlink_to(REPO / 'configs')
+    run = tmp_path / 'work_dirs/afa_mit-tiny_shapes'
+    run.mkdir(parents=True)
+    model = MODELS.build(Config.fromfile(CONFIGS / 'afa_mit-tiny_shapes.py').model)
+    state = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=ShapesVOCDataset.METAINFO))
+    for iteration in (450, 900):
+        torch.save(state, run / f'iter_{iteration}.pth')
+    script.write_text('\n'.join(text for kind, text in blocks(page) if kind == 'python'))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))
+    drawn = {path.name: Image.open(path).size for path in tmp_path.glob('*.jpg')}
+    assert drawn == {path.name: Image.open(path).size for path in (DOCS / 'images').glob('method_*')}
 
 
 @pytest.mark.slow

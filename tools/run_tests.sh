@@ -54,6 +54,7 @@ check ruff ruff check .
 check format ruff format --check .
 check codespell codespell
 check mypy mypy
+check docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
 echo "so far:$(join)"
 check pytest python -m pytest "$@"
 
