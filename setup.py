@@ -45,10 +45,9 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
-# A test converts the SegformerModel of transformers.
 for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard'):
     EXTRAS['test'] += EXTRAS[name]
-EXTRAS['test'].append('transformers>=4.40')
+EXTRAS['test'].append('transformers>=4.40')  # a test converts its SegformerModel
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 
