@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
+from afa_mmseg.engine.config_check import check_config
 from tests.datasets.files import write_template
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -161,3 +162,9 @@ def test_the_template_as_it_is_has_the_published_schedule():
     assert config.train_cfg == published.train_cfg
     changed = set(flatten(config.model).items()) ^ set(flatten(published.model).items())
     assert {key for key, _ in changed} == {'decode_head.num_classes'}
+
+
+@pytest.mark.parametrize('name', ['afa_mit-tiny_shapes', 'segformer_mit-tiny_shapes', 'afa_mit-b1_coco_reg'])
+def test_the_flat_config_that_a_run_leaves_behind_is_accepted(tmp_path, name):
+    Config.fromfile(CONFIGS / f'afa/{name}.py').dump(tmp_path / 'flat.py')
+    check_config(Config.fromfile(tmp_path / 'flat.py'))

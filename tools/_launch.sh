@@ -60,6 +60,8 @@ launch_torchrun() {
         share_cores "$procs"
         keep_memory
     fi
+    # The time that the processes have for their checkpoint when they are told to stop.
+    export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-50}
     exec "$PYTHON" -m torch.distributed.run \
         --nnodes="$nnodes" \
         --node_rank="${NODE_RANK:-0}" \
@@ -81,8 +83,32 @@ launch_srun() {
     fi
     # All tasks inherit the port; a random one keeps two jobs on one node apart.
     export MASTER_PORT=${MASTER_PORT:-${PORT:-$((20000 + RANDOM % 20000))}}
-    # shellcheck disable=SC2086  # SRUN_ARGS holds several words
-    exec srun --partition="$partition" --job-name="$job" "${resources[@]}" \
-        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-        "$PYTHON" -u "$@" --launcher slurm
+    # shellcheck disable=SC2206  # SRUN_ARGS holds several words
+    local command=(srun --partition="$partition" --job-name="$job" "${resources[@]}"
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-}
+        "$PYTHON" -u "$@" --launcher slurm)
+    if [[ -z ${SLURM_JOB_ID:-} ]]; then
+        exec "${command[@]}"
+    fi
+    trap : TERM USR1 # Slurm signals the shells of a batch job too: this one waits for srun
+    "${command[@]}"
+}
+
+# was_requeued: whether this is a batch job that Slurm starts again, after `requeue_job` or by itself.
+was_requeued() {
+    [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]
+}
+
+# requeue_job CODE: put the batch job back into the queue if CODE says that it was stopped with a checkpoint written.
+requeue_job() {
+    local what
+    [[ $1 == 75 ]] || return 0
+    what="$(basename "$0"): job $SLURM_JOB_ID was stopped with a checkpoint"
+    if scontrol show job "$SLURM_JOB_ID" 2>/dev/null | grep -q 'JobState=CANCELLED'; then
+        echo "$what because it was cancelled; the same command with --resume goes on" >&2
+    elif scontrol requeue "$SLURM_JOB_ID"; then
+        echo "$what and waits in the queue again" >&2
+    else
+        echo "$what, but cannot be requeued; the same command with --resume goes on" >&2
+    fi
 }

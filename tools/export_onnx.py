@@ -10,7 +10,9 @@ from mmseg.apis import init_model
 
 from afa_mmseg.apis import export_onnx, run_onnx
 from afa_mmseg.apis.onnx import Exportable
+from afa_mmseg.engine.config_check import check_config
 from afa_mmseg.engine.options import load_config, require_file
+from afa_mmseg.models.checkpoints import guard_mmengine
 from afa_mmseg.tooling import run_command
 
 #: Sizes that the file is compared at; none is that of the trace.
@@ -35,6 +37,8 @@ def main() -> int:
     args = parse_args()
     cfg = load_config(args.config)
     require_file(args.checkpoint, 'checkpoint')
+    check_config(cfg)
+    guard_mmengine()
     cfg.model.backbone.init_cfg = None
     model = init_model(cfg, args.checkpoint, device='cpu')
     export_onnx(model, args.out)

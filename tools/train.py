@@ -11,14 +11,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
 
 from afa_mmseg.engine import (  # noqa: E402
-    InterruptHook,
     add_common_options,
     apply_common_options,
     build_runner,
+    check_work_dir,
     load_config,
     prepare_runtime,
+    run_training,
     shut_down,
 )
+from afa_mmseg.tooling.command import USER_ERRORS  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,34 +29,41 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', action='store_true', help='go on from the newest checkpoint in the work directory, if any'
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on GPUs, bfloat16 on CPU')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on GPUs (bfloat16 with --cfg-options optim_wrapper.dtype=bfloat16), '
+        'bfloat16 on CPUs',
+    )
+    parser.add_argument('--seed', type=int, help="of weights, pictures and dropout (default: the config's, or any)")
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='with the same seed the same weights, bit for bit; an error where PyTorch has no such algorithm, '
+        'as for some on GPUs',
+    )
     add_common_options(parser)
     return parser.parse_args()
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     try:
         cfg = load_config(args.config)
         apply_common_options(cfg, args)
         prepare_runtime(cfg, args.launcher)
-    except (FileNotFoundError, ValueError) as error:
+        check_work_dir(cfg.work_dir)
+        runner = build_runner(cfg)
+    except USER_ERRORS as error:
         sys.exit(f'train.py: error: {error}')
 
-    runner = build_runner(cfg)
     if args.resume and not cfg.resume:
         runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')
-    interrupt = InterruptHook()
-    runner.register_hook(interrupt)
-    try:
-        runner.train()
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # An interrupted process leaves the others with a broken connection.
-        if isinstance(error, RuntimeError) and not interrupt.requested:
-            raise
-        sys.exit(f'train.py: interrupted; --resume goes on from the last checkpoint in {cfg.work_dir}')
-    shut_down()
+    code = run_training(runner)
+    if code == 0:
+        shut_down()
+    return code
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -18,6 +17,7 @@ from mmseg.utils import get_classes, get_palette
 from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
+from ..datasets.decoding import check_array
 from ..datasets.palette import voc_palette
 from ..models import MaxScaleTTAModel, WeaklySupervisedSegmentor
 from ..models.segmentors.explanation import Explanation
@@ -188,12 +188,9 @@ class WeakSegInferencer(MMSegInferencer):
         return label
 
     def _load_picture(self, picture: Picture, label: Optional[Tensor]) -> dict:
-        if isinstance(picture, np.ndarray) and (picture.ndim != 3 or picture.shape[2] != 3):
-            raise ValueError(f'an array of shape {picture.shape} is no picture: give BGR values, (H, W, 3)')
-        try:
-            data = self.pipeline(picture)
-        except (AssertionError, cv2.error) as error:  # what mmcv and OpenCV raise for broken files
-            raise ValueError(f'picture cannot be read: {picture}') from error
+        if isinstance(picture, np.ndarray):
+            check_array(picture)
+        data = self.pipeline(picture)
         if label is not None:
             data['data_samples'].gt_label = label
         return data

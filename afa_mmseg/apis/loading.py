@@ -44,8 +44,8 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, or is not that of a network of this config; a key of the config is misspelt; the config's segmentor does not
-            learn from image-level labels.
+        ValueError: It cannot be read, or is not that of a network of this config; a key of the config is misspelt; the
+            config's segmentor does not learn from image-level labels.
     """
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)

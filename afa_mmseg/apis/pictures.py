@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Union
 
-import cv2
-import mmcv
 import numpy as np
 
+from ..datasets.decoding import decode_picture
 from ..datasets.picture_files import PICTURE_SUFFIXES
 
 
@@ -55,17 +54,11 @@ def read_picture(path: Union[str, Path]) -> np.ndarray:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no picture, or broken.
+        ValueError: It is no picture, broken, or larger than `AFA_MAX_PIXELS` allows.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'picture not found: {path}')
-    try:
-        image = mmcv.imfrombytes(Path(path).read_bytes())
-    except cv2.error:  # an empty file
-        image = None
-    if image is None:
-        raise ValueError(f'cannot be read as a picture: {path}')
-    return image
+    return decode_picture(Path(path).read_bytes(), str(path))
 
 
 def _expand(source: str) -> tuple[Path, list[Path]]:

@@ -3,6 +3,7 @@
 from .coco import COCOImageLevelDataset
 from .image_level import ImageLevelDataset
 from .label_files import read_classes, read_label_file, read_voc_xml
+from .seeding import SequenceSampler
 from .shapes import ShapesVOCDataset
 from .transforms import PackImageLevelInputs, RandomCropWithBox, RandomScale
 from .voc import VOCImageLevelDataset
@@ -13,6 +14,7 @@ __all__ = [
     'PackImageLevelInputs',
     'RandomCropWithBox',
     'RandomScale',
+    'SequenceSampler',
     'ShapesVOCDataset',
     'VOCImageLevelDataset',
     'read_classes',

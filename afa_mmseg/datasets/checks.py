@@ -1,10 +1,16 @@
 """Checks of a data set's files, made once and up front, whose errors say what to do."""
 
+import difflib
 import os
 import os.path as osp
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+
+#: Characters that are not written, and halves of characters.
+CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
+#: File systems take no longer names.
+LONGEST_NAME = 255
 
 
 def first_few(items: Sequence[object], count: int = 3) -> str:
@@ -20,14 +26,42 @@ def first_few(items: Sequence[object], count: int = 3) -> str:
     return head if len(items) <= count else f'{head}, ... ({len(items)} in all)'
 
 
+def closest(name: str, known: Collection[str]) -> str:
+    """Ask whether one of the known names was meant; an empty string if none is like it.
+
+    Example:
+        >>> closest('num_iter', ['num_iters', 'dilations']), closest('x', ['num_iters'])
+        ("did you mean 'num_iters'?", '')
+    """
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f'did you mean {found[0]!r}?' if found else ''
+
+
+def check_keys(given: Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise a `ValueError` for settings that nothing reads.
+
+    Args:
+        given: Keys of a config.
+        known: Keys that are read.
+        where: Path of the settings in the config, for the message.
+    """
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        lines = [f'{where}.{key}: {closest(key, known) or "known are " + ", ".join(known)}' for key in unknown]
+        raise ValueError('nothing reads these settings:\n  ' + '\n  '.join(lines))
+
+
 def check_ids(ids: Sequence[str], source: str) -> None:
-    """Raise a `ValueError` for picture ids that leave the picture folder, or stand in the list twice.
+    """Raise a `ValueError` for picture ids that leave the picture folder, cannot be names, or stand there twice.
 
     Args:
         ids: Picture ids.
         source: Where they come from, for the message.
     """
-    outside = [i for i in ids if osp.isabs(i) or i[:1] in '/\\' or '..' in re.split(r'[\\/]', i)]
+    broken = [i[:80] for i in ids if CONTROL.search(i) or max(map(len, re.split(r'[\\/]', i))) > LONGEST_NAME]
+    if broken:
+        raise ValueError(f'{source}: ids cannot be names of files: {first_few(broken)}.\n  Is this a list of ids?')
+    outside = [i for i in ids if osp.isabs(i) or re.match(r'[\\/]|[A-Za-z]:[\\/]', i) or '..' in re.split(r'[\\/]', i)]
     if outside:
         raise ValueError(
             f'{source}: ids must stay in the picture folder, got {first_few(outside)}.\n'

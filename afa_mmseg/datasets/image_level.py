@@ -3,7 +3,6 @@
 import os.path as osp
 from typing import Any, Optional
 
-import mmengine
 import numpy as np
 from mmengine import fileio
 from mmengine.fileio import LocalBackend
@@ -11,10 +10,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
-from .checks import check_ids, first_few, require_dir, require_file, require_files
+from .broken_pictures import BrokenPictureError, check_policy, check_whole, naming_pictures
+from .checks import first_few, require_dir, require_file, require_files
 from .label_files import LabelDict, read_classes, read_label_file
 from .palette import voc_palette
-from .picture_files import PictureFiles, Suffixes, describe_suffixes, find_pictures, match_ids
+from .picture_files import PictureFiles, Suffixes, describe_suffixes, find_pictures, match_ids, read_ids
 
 
 @DATASETS.register_module()
@@ -54,11 +54,15 @@ class ImageLevelDataset(BaseSegDataset):
         label_file: JSON, CSV or TSV file of labels (see `read_label_file`), relative to `data_root`.
         data_prefix: Folders `img_path` and, optionally, `seg_map_path`, relative to `data_root`.
         img_suffix: What follows the id in the name of a picture, as it is; or several, then in either case.
+        broken_pictures: What to do in training about a picture that is gone or cannot be decoded: `'stop'` and name it,
+            or `'skip'`: the next one of the data set takes its place, and `left_out` of the sample's meta information
+            tells. Evaluation always stops, since its figures would be those of other pictures.
         kwargs: What mmseg's `BaseSegDataset` takes: `data_root`, `pipeline`, `metainfo`, ...
 
     Raises:
         FileNotFoundError: Something that a field names is not there.
         ValueError: A split list or a label file holds something that cannot be used.
+        BrokenPictureError: A picture cannot be loaded, when a sample is asked for.
     """
 
     #: What to do when `data_root` is not there.
@@ -77,8 +81,11 @@ class ImageLevelDataset(BaseSegDataset):
         label_file: Optional[str] = None,
         data_prefix: Optional[dict] = None,
         img_suffix: Suffixes = '.jpg',
+        broken_pictures: str = 'stop',
         **kwargs: Any,
     ) -> None:
+        check_policy(broken_pictures, self._field('broken_pictures'))
+        self.broken_pictures = broken_pictures
         self.label_file = label_file
         prefix = dict(data_prefix or dict(img_path=''))
         if not prefix.get('seg_map_path'):
@@ -95,6 +102,26 @@ class ImageLevelDataset(BaseSegDataset):
         """Whether samples hold masks: there is a folder of them, and the pipeline loads them."""
         loads = any(isinstance(step, LoadAnnotations) for step in self.pipeline.transforms)
         return 'seg_map_path' in self.data_prefix and loads
+
+    def prepare_data(self, idx: int) -> Any:
+        """Load a sample, or, with `broken_pictures='skip'` in training, the next one that can be loaded."""
+        left_out: list[tuple[str, str]] = []
+        for place in range(idx, idx + self.max_refetch + 1):
+            info = self.get_data_info(place % len(self))
+            try:
+                sample = self._load(info)
+            except BrokenPictureError as error:
+                if self.test_mode or self.broken_pictures == 'stop':
+                    raise
+                left_out.append((info['img_path'], str(error)))
+                continue
+            if left_out:
+                sample['data_samples'].set_metainfo(dict(left_out=left_out))
+            return sample
+        raise BrokenPictureError(
+            f'{len(left_out)} pictures in a row cannot be loaded; the first: {left_out[0][1]}\n'
+            '  Is the disk still there?'
+        )
 
     def load_data_list(self) -> list[dict]:
         """Check the files, then list the samples of the split."""
@@ -175,6 +202,13 @@ class ImageLevelDataset(BaseSegDataset):
     def _field(self, name: str) -> str:
         return f'`{name}` of {type(self).__name__}'
 
+    def _load(self, info: dict) -> Any:
+        paths = [info['img_path'], *([info['seg_map_path']] if self.loads_masks else [])]
+        with naming_pictures(*paths):
+            if self.is_local(info['img_path']):
+                check_whole(info['img_path'])
+            return self.pipeline(info)
+
     def _check_classes(self) -> None:
         classes = list(self._metainfo['classes'])
         full = list(self.METAINFO.get('classes') or classes)
@@ -218,10 +252,7 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _read_list(self, known: dict[str, str]) -> list[str]:
         source = f'{self._field("ann_file")}, {self.ann_file}'
-        lines = mmengine.list_from_file(self.ann_file, encoding='utf-8-sig')
-        ids = [line.strip() for line in lines if line.strip()]
-        check_ids(ids, source)
-        return list(match_ids(ids, known, self.img_suffix, source).values())
+        return list(match_ids(read_ids(self.ann_file, source), known, self.img_suffix, source).values())
 
     def _data_info(self, img_id: str, file: str, names: list[str]) -> dict:
         foreground = self._metainfo['classes'][1:]

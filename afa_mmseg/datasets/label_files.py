@@ -1,13 +1,13 @@
 """Image-level labels from files: JSON, CSV and the XML of PASCAL VOC."""
 
-import difflib
 import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
+from .checks import CONTROL, closest
 from .label_tables import check_unique, read_table, read_utf8
 
 LabelDict = dict[str, list[str]]
@@ -18,6 +18,10 @@ OTHER_FORMATS = {
     **dict.fromkeys(('.xlsx', '.xls', '.ods', '.numbers'), 'Save the spreadsheet as CSV in UTF-8.'),
     '.txt': 'Rename it to .csv if it holds a table.',
 }
+
+
+#: How JSON writes one of the two halves of a character; alone it is none, and can be neither written nor shown.
+HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
 
 
 def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict:
@@ -118,10 +122,7 @@ def read_voc_xml(path: Union[str, Path]) -> list[str]:
     Raises:
         ValueError: The file is not XML, or an object has no name.
     """
-    try:
-        objects = ET.parse(path).getroot().findall('object')
-    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that are not read
-        raise ValueError(f'annotation file {path}: not valid XML ({error}); fetch it again') from error
+    objects = parse_xml(path).findall('object')
     names = [(item.findtext('name') or '').strip() for item in objects]
     if '' in names:
         raise ValueError(
@@ -130,14 +131,32 @@ def read_voc_xml(path: Union[str, Path]) -> list[str]:
     return names
 
 
+def parse_xml(path: Union[str, Path]) -> ET.Element:
+    """Parse a VOC annotation file; give its root.
+
+    Raises:
+        ValueError: The file is not XML, or declares a document type: its entities may be made to fill the memory.
+    """
+    try:
+        return ET.parse(path, ET.XMLParser(target=_PlainBuilder())).getroot()
+    # The latter ones: encodings that are not read; tags that do not fit each other in pieces of a broken file.
+    except (ET.ParseError, LookupError, ValueError, AssertionError) as error:
+        raise ValueError(f'annotation file {path}: not valid XML ({error}); fetch it again') from error
+
+
+class _PlainBuilder(ET.TreeBuilder):
+    """Builds the tree of a file without a document type."""
+
+    def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
+        raise ValueError(f'it declares the document type {name!r}, which no annotation needs')
+
+
 def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> None:
     """Raise a `ValueError` for the first of `names` that is not among `classes`; `where` says whence it came."""
     for name in names:
         if name not in classes:
-            close = difflib.get_close_matches(name, classes, n=1, cutoff=0.6)
-            hint = f'did you mean {close[0]!r}? ' if close else ''
             raise ValueError(
-                f'{where}: unknown class {name!r}; {hint}\n'
+                f'{where}: unknown class {name!r}; {closest(name, classes)}\n'
                 f'  Known classes (without background): {", ".join(classes)}.\n'
                 '  Correct the name, or add the class through `metainfo=dict(classes=[...])`.'
             )
@@ -163,13 +182,25 @@ def _read_json(path: Path) -> dict[str, Any]:
         check_unique([key for key, _ in pairs], where)
         return dict(pairs)
 
+    text = read_utf8(path, where)
     try:
-        labels = json.loads(read_utf8(path, where), object_pairs_hook=unique)
+        labels = json.loads(text, object_pairs_hook=unique, parse_int=_parse_int)
+        if HALF_CHARACTER.search(text):
+            json.dumps(labels, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f'{where}: holds {error.object[error.start]!r}, half of a character') from error
+    except RecursionError as error:
+        raise ValueError(f'{where}: not valid JSON (lists in lists, too deep)') from error
     except json.JSONDecodeError as error:
         raise ValueError(f'{where}: not valid JSON ({error})') from error
     if not isinstance(labels, dict):
         raise ValueError(f'{where}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}')
     return labels
+
+
+def _parse_int(digits: str) -> Union[int, float]:
+    """Read a whole number; one of thousands of digits, which Python refuses, is as good as infinite."""
+    return int(digits) if len(digits) < 20 else float('inf')
 
 
 def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> None:
@@ -191,6 +222,8 @@ def _check_new_names(names: Sequence[str], where: str, *, columns: bool) -> None
     for name in names:
         if not name.strip():
             raise ValueError(f'{where}: names a class without a name; take it out')
+        if CONTROL.search(name):
+            raise ValueError(f'{where}: the class {name!r} holds characters that cannot be shown; delete them')
         if not columns and re.search(r'[,;|\n\t]', name):
             raise ValueError(f'{where}: {name!r} looks like several classes; put each into a cell of its own')
         key = ' '.join(name.casefold().split())

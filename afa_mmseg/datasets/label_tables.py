@@ -77,8 +77,8 @@ def check_unique(ids: Iterable[str], where: str) -> None:
         seen.add(img_id)
 
 
-def read_utf8(path: Path, where: str) -> str:
-    """Read a text file in UTF-8, with or without byte-order mark.
+def read_utf8(path: Path, where: str, remedy: str = UTF8_REMEDY) -> str:
+    """Read a text file in UTF-8, with or without byte-order mark; `where` and `remedy` are for the message.
 
     Raises:
         ValueError: It is in another encoding.
@@ -88,9 +88,7 @@ def read_utf8(path: Path, where: str) -> str:
         return data.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         line = data.count(b'\n', 0, error.start) + 1
-        raise ValueError(
-            f'{where}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x})\n  {UTF8_REMEDY}'
-        ) from error
+        raise ValueError(f'{where}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x})\n  {remedy}') from error
 
 
 def _read_rows(path: Path, where: str) -> list[Row]:

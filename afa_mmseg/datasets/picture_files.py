@@ -4,9 +4,13 @@ import os.path as osp
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from mmengine import fileio
+
+from .checks import check_ids
+from .label_tables import read_utf8
 
 #: What OpenCV and Pillow both read.
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -59,6 +63,23 @@ def strip_suffix(name: str, suffixes: Suffixes) -> Optional[str]:
         return name[: len(name) - len(suffixes)] if name.endswith(suffixes) else None
     fitting = [suffix for suffix in suffixes if name.lower().endswith(suffix.lower())]
     return name[: len(name) - len(fitting[0])] if fitting else None
+
+
+def read_ids(path: Union[str, Path], source: Optional[str] = None) -> list[str]:
+    """Read a split list: one id a line, in UTF-8 with or without byte-order mark.
+
+    Args:
+        path: A local file.
+        source: What to call it in messages, if not by its path.
+
+    Raises:
+        ValueError: It is not UTF-8, or an id leaves the picture folder, is none, or is there twice.
+    """
+    source = source or str(path)
+    text = read_utf8(Path(path), source, 'Write one id a line, in UTF-8.')
+    ids = [line.strip() for line in text.split('\n') if line.strip()]
+    check_ids(ids, source)
+    return ids
 
 
 def match_ids(given: Iterable[str], known: Collection[str], suffixes: Suffixes, where: str) -> dict[str, str]:

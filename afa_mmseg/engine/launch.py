@@ -11,8 +11,11 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from ..models.checkpoints import guard_mmengine
 from .class_count import ClassCountHook
 from .cpu import revert_sync_bn
+from .finite import FiniteLossHook
+from .resume import ResumeHook
 from .vis_backends import check_vis_backends
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -49,11 +52,14 @@ def prepare_runtime(cfg: Config, launcher: str) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the one that ``cfg.runner_type`` names.
 
-    mmengine's gets a `ClassCountHook`.
+    No checkpoint that it reads may run code. mmengine's gets a `ClassCountHook`, a `FiniteLossHook` and a `ResumeHook`.
     """
+    guard_mmengine()
     if cfg.get('runner_type') is None:
         runner = Runner.from_cfg(cfg)
         runner.register_hook(ClassCountHook())
+        runner.register_hook(FiniteLossHook())
+        runner.register_hook(ResumeHook())
         return runner
     from mmseg.registry import RUNNERS
 

@@ -1,12 +1,16 @@
 """Validation that looks at the CAMs too, and training that counts updates."""
 
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import broadcast, get_world_size, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, ValLoop
+
+from ..datasets.seeding import SequenceSampler
+from ..tooling import write_text
 
 
 @LOOPS.register_module()
@@ -39,9 +43,13 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     With `optim_wrapper.accumulative_counts=N` an iteration is N batches, their gradients averaged, so that schedule,
     phases, validation and checkpoints count what they count without accumulation. mmengine's own loop counts
-    batches: everything in the config would have to be multiplied by N.
+    batches: everything in the config would have to be multiplied by N. The log shows the mean over the batches;
+    hooks are given the list of them.
 
-    The log shows the mean over the batches; hooks are given the list of them.
+    A resumed run takes the pictures that an uninterrupted one would have taken, without reading those before, and
+    begins with the validation that was due where it stopped, if that was not finished. How far the run is in the
+    sequence of pictures goes into checkpoints, so that is right also where the size of a batch or the number of
+    processes is another now.
     """
 
     dataloader_iterator: Any
@@ -50,37 +58,98 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         """Train; the iterations of a resumed run are updates too."""
         wrapper = self.runner.optim_wrapper
         self._count = getattr(wrapper, '_accumulative_counts', 1)
+        self._seen = 0
         if self._count > 1:
             wrapper.initialize_count_status(self.runner.model, self._iter * self._count, self._max_iters * self._count)
-            self.dataloader_iterator = _Batches(self.dataloader_iterator, self._count)
             self.runner.logger.info(f'each iteration is {self._count} batches and one update')
-        return super().run()
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter > 0:
+            self._go_on()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(self._next_update())
+            self._decide_current_val_interval()
+            if self._validation_is_due():
+                self._validate()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
 
     def run_iter(self, data_batch: Any) -> None:
         """Run the batches of one update."""
-        if self._count == 1:
-            super().run_iter(data_batch)
-            return
         self.runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
-        logs = [self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper) for batch in data_batch]
-        outputs = {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
+        self._count_pictures()
+        batches = data_batch if self._count > 1 else [data_batch]
+        logs = [self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper) for batch in batches]
+        outputs = logs[0]
+        if self._count > 1:
+            outputs = {name: torch.stack([log[name] for log in logs]).mean() for name in outputs}
         self.runner.call_hook('after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 
+    @property
+    def pictures_per_update(self) -> int:
+        """Pictures that all processes together take in an iteration."""
+        batch_size = getattr(self.dataloader.batch_sampler, 'batch_size', None) or 1
+        return batch_size * self._count * get_world_size()
 
-class _Batches:
-    """Takes several batches at a time from the data loader."""
+    def _next_update(self) -> Any:
+        batches = [next(self.dataloader_iterator) for _ in range(self._count)]
+        return batches if self._count > 1 else batches[0]
 
-    def __init__(self, loader: Any, count: int) -> None:
-        self.loader = loader
-        self.count = count
+    def _count_pictures(self) -> None:
+        """Note how far the run is, where checkpoints of this iteration and the next validation find it."""
+        self._seen += self.pictures_per_update
+        sampler_seed = getattr(self.dataloader.sampler, 'seed', None)
+        self.runner.message_hub.update_info_dict(dict(pictures_seen=self._seen, sampler_seed=sampler_seed))
 
-    def __iter__(self) -> Iterator[Sequence[Any]]:
-        return self
+    def _go_on(self) -> None:
+        info = self.runner.message_hub.runtime_info  # the checkpoint's
+        self._seen = info.get('pictures_seen', self._iter * self.pictures_per_update)
+        sampler = self.dataloader.sampler
+        if isinstance(sampler, SequenceSampler):
+            sampler.seed = info.get('sampler_seed', sampler.seed)
+            sampler.start_at(self._seen)
+            self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
+            self.runner.logger.info(f'goes on after {self._seen} pictures, at iteration {self._iter + 1}')
+        else:
+            self._skip_batches()
+        self._decide_current_val_interval()
+        if self._validation_is_due() and not self._was_validated():
+            self.runner.logger.info(f'the validation of iteration {self._iter} was not finished: it comes first')
+            self._validate()
 
-    def __next__(self) -> Sequence[Any]:
-        return [next(self.loader) for _ in range(self.count)]
+    def _skip_batches(self) -> None:
+        self.runner.logger.warning(
+            f'`train_dataloader.sampler` is {type(self.dataloader.sampler).__name__}: the resumed run takes the '
+            'pictures of an uninterrupted one, but other crops and mirror images; SequenceSampler repeats those too'
+        )
+        count = self._iter * self._count
+        if hasattr(self.dataloader_iterator, 'skip_iter'):
+            self.dataloader_iterator.skip_iter(count)
+            return
+        for _ in range(count):  # mmengine before OneDL's
+            next(self.dataloader_iterator)
 
-    def skip_iter(self, num_iters: int) -> None:
-        """Skip what a resumed run has seen already."""
-        self.loader.skip_iter(num_iters * self.count)
+    def _validation_is_due(self) -> bool:
+        last = self._iter == self._max_iters
+        due = self._iter >= self.val_begin and (self._iter % self.val_interval == 0 or last)
+        return due and self.runner.val_loop is not None
+
+    def _validate(self) -> None:
+        self.runner.val_loop.run()
+        if is_main_process():
+            write_text(self._validation_record, str(self._iter))
+
+    def _was_validated(self) -> bool:
+        """Whether the validation of this iteration was finished; the same answer in all processes."""
+        record = self._validation_record
+        answer = torch.tensor(int(record.is_file() and record.read_text() == str(self._iter)))
+        broadcast(answer)
+        return bool(answer)
+
+    @property
+    def _validation_record(self) -> Path:
+        """Holds the iteration of the last validation that was finished."""
+        return Path(self.runner.work_dir, 'last_validation')

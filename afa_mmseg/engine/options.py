@@ -3,15 +3,16 @@
 import argparse
 import os
 import os.path as osp
-import re
-import zipfile
 from pathlib import Path
 from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from ..models.checkpoints import add_trust_option, read_checkpoint, set_trust
+from .config_check import check_config
 from .launch import LAUNCHERS
+from .resume import set_resume
 
 #: What `--amp` can compute in on GPUs.
 AMP_TYPES = ('float16', 'bfloat16')
@@ -30,6 +31,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=LAUNCHERS, default='none', help='what started the processes (default: none)'
     )
+    add_trust_option(parser)
     # Old launchers pass it; the environment says the same.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
@@ -45,7 +47,7 @@ def load_config(path: str) -> Config:
 
 
 def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply ``--cfg-options``, ``--work-dir`` and, where ``args`` has them, ``--amp`` and ``--resume``.
+    """Apply ``--cfg-options``, ``--work-dir`` and, where ``args`` has them, ``--seed``, ``--amp`` and the like.
 
     Args:
         cfg: Changed in place.
@@ -53,7 +55,8 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: If ``load_from`` names a file that does not exist.
-        ValueError: If ``--amp`` meets an optimiser wrapper that it does not know.
+        ValueError: If ``--amp`` meets an optimiser wrapper that it does not know, if nothing reads a key of the
+            config, or if ``load_from`` names a file that may run code or is none.
     """
     overrides = args.cfg_options or {}
     cfg.merge_from_dict(overrides)
@@ -61,18 +64,38 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', Path(args.config).stem)
+    set_randomness(cfg, getattr(args, 'seed', None), getattr(args, 'deterministic', False))
     if getattr(args, 'amp', False):
         enable_amp(cfg)
     if getattr(args, 'resume', False):
         set_resume(cfg, explicit='load_from' in overrides)
+    check_config(cfg, overrides)
+    set_trust(getattr(args, 'trust', False))
     if cfg.get('load_from') is not None:
         require_file(cfg.load_from, 'load_from')
+        if '://' not in cfg.load_from and not getattr(args, 'trust', False):
+            read_checkpoint(cfg.load_from)  # what is refused is said before anything is built
 
 
 def require_file(path: str, field: str) -> None:
     """Raise a FileNotFoundError that names ``field`` unless ``path`` is a file or a URL."""
     if '://' not in path and not osp.isfile(path):
         raise FileNotFoundError(f'{field} not found: {path}')
+
+
+def set_randomness(cfg: Config, seed: Optional[int] = None, deterministic: bool = False) -> None:
+    """Set the seed and have PyTorch compute the same numbers every time, where the command line asks for it.
+
+    Raises:
+        ValueError: The seed is negative or has more than 32 bits.
+    """
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f'--seed {seed} must be from 0 to {2**32 - 1}')
+    asked = {**({} if seed is None else dict(seed=seed)), **(dict(deterministic=True) if deterministic else {})}
+    if asked:
+        cfg.randomness = {**(cfg.get('randomness') or {}), **asked}
+    if (cfg.get('randomness') or {}).get('deterministic', False):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # PyTorch wants it for products of matrices on GPUs
 
 
 def enable_amp(cfg: Config) -> None:
@@ -97,38 +120,6 @@ def enable_amp(cfg: Config) -> None:
             raise ValueError(f"--amp computes in {' or '.join(AMP_TYPES)}, optim_wrapper.dtype is '{dtype}'")
         scale = 'dynamic' if dtype == 'float16' else 1.0
         wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale=wrapper.get('loss_scale', scale))
-
-
-def set_resume(cfg: Config, explicit: bool = False) -> None:
-    """Go on from the newest checkpoint in ``cfg.work_dir``; start anew where there is none.
-
-    The pretrained weights of ``cfg.load_from`` are not what to resume from, though mmengine would take
-    them for it, unless ``explicit`` says that the user named them on the command line.
-    """
-    if explicit:
-        cfg.resume = True
-        return
-    checkpoint = find_checkpoint(cfg.work_dir)
-    cfg.resume = checkpoint is not None
-    if checkpoint is not None:
-        cfg.load_from = checkpoint
-
-
-def find_checkpoint(work_dir: str) -> Optional[str]:
-    """Find the newest complete checkpoint: the recorded one, else the highest iteration or epoch.
-
-    An interrupted run may leave half a file, or a record of a file that was about to be replaced; a
-    moved work directory leaves a record of the old place.
-    """
-    folder = Path(work_dir)
-    record = folder / 'last_checkpoint'
-    recorded = Path(record.read_text().strip()) if record.is_file() else folder
-    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
-    numbered.sort(key=lambda path: int(path.stem.split('_')[1]), reverse=True)
-    for path in (recorded, folder / recorded.name, *numbered):
-        if path.is_file() and zipfile.is_zipfile(path):
-            return str(path)
-    return None
 
 
 def enable_tta(cfg: Config) -> None:

@@ -39,9 +39,13 @@ class AffinityFactors:
         return AffinityFactors(self.query.float(), self.key.float(), self.bias.float())
 
     def dense(self) -> Tensor:
-        """Compute all pairs; (B, hw, hw) in [0, 1], symmetric."""
-        logits = self.query @ self.key.transpose(1, 2)
-        return (logits + logits.transpose(1, 2) + self.bias).sigmoid()
+        """Compute all pairs; (B, hw, hw) in [0, 1], symmetric.
+
+        Not in mixed precision: products that are too large for float16 would add up to NaN.
+        """
+        with torch.autocast(self.query.device.type, enabled=False):
+            logits = self.query @ self.key.transpose(1, 2)
+            return (logits + logits.transpose(1, 2) + self.bias).sigmoid()
 
 
 def bands_pay(grid: tuple[int, int], radius: int, device: torch.device) -> bool:

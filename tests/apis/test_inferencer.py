@@ -156,7 +156,7 @@ def test_a_class_that_is_unknown_is_told_with_what_may_be_meant(inferencer):
 def test_what_is_no_picture_is_named(inferencer, tmp_path):
     for name, content in (('broken.jpg', b'nothing'), ('empty.png', b'')):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f'cannot be read: .*{name}'):
+        with pytest.raises(ValueError, match=f'cannot be read as a picture: .*{name}'):
             inferencer(str(tmp_path / name))
     with pytest.raises(ValueError, match=r'shape \(64, 80\) is no picture'):
         inferencer(np.zeros((64, 80), np.uint8))

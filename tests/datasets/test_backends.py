@@ -3,7 +3,6 @@
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from mmengine.runner.utils import set_random_seed
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets import ImageLevelDataset
+from afa_mmseg.datasets.broken_pictures import BrokenPictureError
 
 CLASSES = ['background', 'cat', 'dog']
 MOUNTS = {}
@@ -124,7 +124,7 @@ def test_a_picture_that_the_server_lacks_is_an_error(folder, server):
     remote = dict(backend_args=dict(backend='http'))
     (folder / 'img' / 'b.jpg').unlink()
     dataset = DATASETS.build(settings(folder, server.url, train_steps(**remote), **remote))
-    with pytest.raises(HTTPError, match='404'):
+    with pytest.raises(BrokenPictureError, match=r'/img/b.jpg cannot be loaded: HTTP Error 404'):
         dataset[0]
 
 

@@ -92,7 +92,7 @@ def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iterat
         (segmentor, 'extract_cam'),
     ]:
         note_types(monkeypatch, seen, owner, method)
-    note_types(monkeypatch, network, segmentor.decode_head, 'cam_logits')
+    note_types(monkeypatch, network, segmentor.decode_head, 'affinity_factors')
     original = weakly_supervised.multi_scale_cam
     monkeypatch.setattr(
         weakly_supervised, 'multi_scale_cam', lambda extract, *args: original(noted(seen, 'extract', extract), *args)
@@ -100,7 +100,7 @@ def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iterat
     losses_at(segmentor, batch, iteration, cpu_amp(segmentor).optim_context(segmentor))
     names = {*methods, 'forward', 'to_rgb', 'extract_cam', 'extract'}
     assert seen == {name: {torch.float32} for name in names}
-    assert torch.bfloat16 in network['cam_logits']  # so there was something to keep out
+    assert torch.bfloat16 in network['affinity_factors']  # so there was something to keep out
 
 
 @pytest.mark.parametrize('iteration', PHASES)

@@ -105,7 +105,7 @@ def test_one_process_and_two_give_the_same_losses_on_the_same_batch(two_processe
 
 @pytest.mark.slow
 def test_counted_over_four_pictures_balanced_losses_are_others(two_processes, one_process):
-    one, two = one_process('four', {BATCH: 4}), two_processes / 'pairs'
+    one, two = one_process('four', {BATCH: 4, **groups_of(None)}), two_processes / 'pairs'
     first = 5  # with balanced losses; the weights are still the same
     assert_close(curve(one, 'loss_cls')[: first + 1], curve(two, 'loss_cls')[: first + 1], rtol=0, atol=1e-5)
     for name in ('loss_affinity', 'loss_seg'):

@@ -11,6 +11,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from afa_mmseg.engine import build_runner, prepare_runtime, shut_down
+from afa_mmseg.engine.resume import set_resume
 from tests.tools.toolbox import REPO, tool_environment
 
 ITERATIONS = 20
@@ -54,21 +55,30 @@ class Recorder(Hook):
         self.log.append({**{name: value.item() for name, value in outputs.items()}, 'lr': self.rate})
 
 
-def train(data, work_dir, options, launcher='none'):
+def train(data, work_dir, options, launcher='none', hooks=(), resume=False, validate=False):
     """Train, and leave `log_RANK.json` and `weights_RANK.pth` in the work directory."""
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict({**OPTIONS, 'train_dataloader.dataset.data_root': str(data), **options})
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if validate:
+        cfg.val_dataloader.update(num_workers=0, persistent_workers=False)
+        cfg.val_dataloader.dataset.data_root = str(data)
+        cfg.val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+    else:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     cfg.work_dir, cfg.experiment_name, cfg.log_level = str(work_dir), Path(work_dir).name, 'WARNING'
+    if resume:
+        set_resume(cfg)
     prepare_runtime(cfg, launcher)
     runner = build_runner(cfg)
     recorder = Recorder()
-    runner.register_hook(recorder)
+    for hook in (recorder, *hooks):
+        runner.register_hook(hook)
     runner.train()
     model = getattr(runner.model, 'module', runner.model)
     Path(work_dir, f'log_{get_rank()}.json').write_text(json.dumps(recorder.log))
     torch.save(model.state_dict(), Path(work_dir, f'weights_{get_rank()}.pth'))
+    return runner
 
 
 def train_in_processes(data, root, jobs, num_procs=2):

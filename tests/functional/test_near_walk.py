@@ -44,7 +44,8 @@ def test_an_index_selects_images():
     scores, affinity = draw(9, 5)
     assert len(affinity[1:]) == 1
     assert_close(affinity[1:].dense(), affinity.dense()[1:], rtol=1e-6, atol=1e-6)
-    assert_close(walk_by_bands(scores[1:], affinity[1:], 3), walk_by_bands(scores, affinity, 3)[1:], rtol=1e-6, atol=1e-6)
+    expected = walk_by_bands(scores, affinity, 3)[1:]
+    assert_close(walk_by_bands(scores[1:], affinity[1:], 3), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_factors_in_half_precision_are_brought_to_float32():

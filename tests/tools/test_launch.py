@@ -16,6 +16,8 @@ from afa_mmseg.engine import (
     build_runner,
     draw_predictions,
     enable_tta,
+    find_checkpoint,
+    interrupt,
     launch,
     load_config,
     options,
@@ -152,20 +154,45 @@ def test_runner_type_of_the_config_is_built(monkeypatch):
 # Interruption
 
 
-def test_ctrl_c_waits_for_the_next_iteration_and_a_second_one_does_not():
+@pytest.mark.parametrize('number', interrupt.SIGNALS)
+def test_a_signal_waits_for_the_next_iteration(number):
     hook = HOOKS.build(dict(type='InterruptHook'))
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     hook.before_train(runner=None)
     try:
         hook.before_train_iter(None, batch_idx=0)
-        signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is before
-        with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+        signal.raise_signal(number)  # from the terminal and from torchrun
+        with pytest.raises(interrupt.Interrupted) as raised:
             hook.before_train_iter(None, batch_idx=1)
+        assert raised.value.number == number
     finally:
         hook.after_train(runner=None)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert isinstance(hook, InterruptHook)
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_stops_at_once(monkeypatch):
+    monkeypatch.setattr(interrupt, 'REPEAT_SECONDS', 0.0)
+    hook = InterruptHook()
+    hook.before_train(runner=None)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        hook.release()
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hook = InterruptHook()
+    hook.before_train(runner=None)
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        assert not hook.requested
+    finally:
+        hook.release()
+        signal.signal(signal.SIGHUP, before)
 
 
 # Options
@@ -238,9 +265,9 @@ def save(path):
 def test_resume_takes_the_recorded_checkpoint(tmp_path):
     recorded, newer = save(tmp_path / 'iter_8.pth'), save(tmp_path / 'iter_10.pth')
     (tmp_path / 'last_checkpoint').write_text(str(recorded))
-    assert options.find_checkpoint(str(tmp_path)) == str(recorded)
+    assert find_checkpoint(str(tmp_path)) == str(recorded)
     recorded.unlink()  # as when a run was stopped between the deletion and the record
-    assert options.find_checkpoint(str(tmp_path)) == str(newer)
+    assert find_checkpoint(str(tmp_path)) == str(newer)
 
 
 def test_resume_skips_half_a_file_and_files_without_optimizer(tmp_path):
@@ -248,13 +275,13 @@ def test_resume_skips_half_a_file_and_files_without_optimizer(tmp_path):
     half.write_bytes(half.read_bytes()[:-200])
     save(tmp_path / 'best_mIoU_iter_10.pth')
     (tmp_path / 'last_checkpoint').write_text('')
-    assert options.find_checkpoint(str(tmp_path)) == str(good)
+    assert find_checkpoint(str(tmp_path)) == str(good)
 
 
 def test_resume_follows_a_work_dir_that_was_moved(tmp_path):
     moved = save(tmp_path / 'final.pth')
     (tmp_path / 'last_checkpoint').write_text('/old/place/final.pth')
-    assert options.find_checkpoint(str(tmp_path)) == str(moved)
+    assert find_checkpoint(str(tmp_path)) == str(moved)
 
 
 def test_resume_does_not_take_pretrained_weights_for_a_checkpoint(tmp_path):

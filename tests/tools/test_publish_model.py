@@ -47,7 +47,7 @@ def run(tmp_path_factory):
 def test_the_averaged_weights_are_published_small(run):
     root, path, _, output = run
     assert 'weights: the moving average of training (EMA), which validation used' in output
-    assert 'left out: message_hub, optimizer, param_schedulers, ema_state_dict' in output
+    assert 'left out: message_hub, optimizer, param_schedulers, settings, ema_state_dict' in output
     assert f'published/{path.name}: ' in output
     assert path.name.startswith('small_')
     trained = torch.load(root / 'wd/iter_3.pth', weights_only=False)

@@ -9,7 +9,7 @@ from typing import Optional
 
 import numpy as np
 
-from ..label_files import check_classes, read_voc_xml
+from ..label_files import check_classes, parse_xml, read_voc_xml
 from ..voc import VOCImageLevelDataset
 from .voc_masks import IGNORE_INDEX, load_mask
 from .voc_tree import VOCTree
@@ -104,7 +104,7 @@ def read_objects(path: Path, img_id: str, size: tuple[int, int]) -> list[tuple[s
     """
     names = read_voc_xml(path)
     check_classes(names, CLASSES[1:], f'annotation file {path}')
-    root = ET.parse(path).getroot()
+    root = parse_xml(path)
     filename = (root.findtext('filename') or '').strip()
     if filename not in (img_id, f'{img_id}.jpg'):
         raise ValueError(

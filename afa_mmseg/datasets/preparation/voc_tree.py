@@ -8,7 +8,8 @@ from typing import BinaryIO, Union
 from PIL import Image
 
 from ...tooling import remove_leftovers, write_text
-from ..checks import check_ids, first_few, require_files
+from .. import picture_files
+from ..checks import first_few, require_files
 
 SCRIPT = 'python tools/dataset_converters/prepare_voc.py'
 VOC_SOURCE = 'VOC 2012 (VOCtrainval_11-May-2012.tar), http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'
@@ -120,13 +121,9 @@ def read_ids(path: Path) -> list[str]:
     Raises:
         ValueError: The list is empty, holds an id twice, or something that is no id.
     """
-    try:
-        ids = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: is no UTF-8 text ({error}); write one id a line') from error
+    ids = picture_files.read_ids(path)
     if not ids:
         raise ValueError(f'{path}: lists no ids; fetch it again')
-    check_ids(ids, str(path))
     return ids
 
 

@@ -2,6 +2,7 @@
 
 from .crop import RandomCropWithBox
 from .formatting import PackImageLevelInputs
+from .loading import LoadPicture
 from .scale import RandomScale
 
-__all__ = ['PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']
+__all__ = ['LoadPicture', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']

@@ -3,9 +3,11 @@
 from .conversion import Converted, check_shapes, convert, recognise, to_afa
 from .files import Report, convert_file, convert_file_to_afa
 from .layouts import LAYOUTS, Layout
+from .mmengine_loading import guard_mmengine
 from .pretrained import check_pretrained
 from .publishing import Published, publish
 from .reading import read_checkpoint, read_state
+from .trust import add_trust_option, set_trust, trusting
 
 __all__ = [
     'LAYOUTS',
@@ -13,14 +15,18 @@ __all__ = [
     'Layout',
     'Published',
     'Report',
+    'add_trust_option',
     'check_pretrained',
     'check_shapes',
     'convert',
     'convert_file',
     'convert_file_to_afa',
+    'guard_mmengine',
     'publish',
     'read_checkpoint',
     'read_state',
     'recognise',
+    'set_trust',
     'to_afa',
+    'trusting',
 ]

@@ -8,6 +8,7 @@ from mmengine.runner import CheckpointLoader
 
 from ...datasets.checks import first_few
 from .conversion import Recognised, State, check_shapes, recognise
+from .mmengine_loading import guard_mmengine
 from .reading import named, read_state, state_of
 
 CONVERT = 'python tools/model_converters/convert_mit.py'
@@ -42,6 +43,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
 
 def _read(file: str, own: State) -> State:
     if '://' in file:
+        guard_mmengine()
         with named(file):
             return state_of(CheckpointLoader.load_checkpoint(file, map_location='cpu', logger='silent'))
     path = osp.expanduser(file)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.checks import first_few
+from .trust import TRUSTING_TOOLS, is_trusting, run_and_read
 
 #: Files that hold the weights in a folder of Hugging Face's hub, the first that is there.
 SNAPSHOT_FILES = ('model.safetensors', 'pytorch_model.bin')
@@ -34,14 +35,15 @@ class Ignored:
         pass
 
 
-def read_checkpoint(path: Union[str, Path]) -> Any:
+def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
     """Read what a checkpoint holds: tensors and plain values.
 
     Objects that mmengine's training checkpoints contain besides are replaced by an `Ignored`; a file with any
-    other is refused. Nothing that a file names is ever run.
+    other is refused. Nothing that a file names is ever run, except inside `trusting`.
 
     Args:
         path: Checkpoint (`.pth`, `.pt`, `.bin`), `.safetensors` file, or a folder of Hugging Face's hub.
+        map_location: Where tensors go, as `torch.load` takes it.
 
     Raises:
         FileNotFoundError: There is no such file, or the folder holds none.
@@ -52,7 +54,7 @@ def read_checkpoint(path: Union[str, Path]) -> Any:
     with path.open('rb') as file:
         start = file.read(256)
     _check_download(path, start)
-    return _read_safetensors(path) if path.suffix == '.safetensors' else _read_torch(path)
+    return _read_safetensors(path) if path.suffix == '.safetensors' else read_torch(path, map_location)
 
 
 def find_file(path: Union[str, Path]) -> Path:
@@ -126,10 +128,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f'{path} is no safetensors file, or incomplete: {error}') from error
 
 
-def _read_torch(path: Path) -> Any:
+def read_torch(path: Any, map_location: Any = 'cpu') -> Any:
+    """Read what `torch.save` wrote, from a path or a file that is open; see `read_checkpoint`."""
+    if is_trusting():
+        return run_and_read(path, map_location)
     try:
         with _ignoring(MMENGINE_GLOBALS):
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
         if refused is None:
@@ -138,13 +143,14 @@ def _read_torch(path: Path) -> Any:
             raise ValueError(f'{path}: to read a training checkpoint safely takes PyTorch 2.5 or newer') from error
         raise ValueError(
             f'{path} is refused: besides tensors it holds {refused[1]}, and loading that could run any code.\n'
-            '  Ask its author for the bare state dict, as .pth or .safetensors.'
+            '  Ask its author for the bare state dict, as .pth or .safetensors. Only if you wrote the file yourself:\n'
+            f'  {TRUSTING_TOOLS} read it with --trust, and run what it holds.'
         ) from error
     except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(_unreadable(path, error)) from error
 
 
-def _unreadable(path: Path, error: Exception) -> str:
+def _unreadable(path: Any, error: Exception) -> str:
     reason = (str(error).splitlines() or [''])[0].split('. ')[0]
     return f'{path} is no checkpoint that PyTorch can read, or incomplete ({type(error).__name__}: {reason})'
 

@@ -112,8 +112,10 @@ class AFAHead(BaseDecodeHead):
         return self.cls_seg(self.fusion_conv(torch.cat(maps[::-1], dim=1)))
 
     def image_logits(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify the images; output (B, C)."""
-        return self.classifier(POOLS[self.pool](inputs[self.in_index[-1]], 1)).flatten(1)
+        """Classify the images; output (B, C), in float32 also in mixed precision, where large scores are infinite."""
+        features = POOLS[self.pool](inputs[self.in_index[-1]], 1)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.classifier(features.to(self.classifier.weight.dtype)).flatten(1)
 
     def cam_logits(self, inputs: Sequence[Tensor]) -> Tensor:
         """Apply the classifier to every cell of the last stage; output (B, C, h, w), float32, without gradient.
@@ -152,9 +154,9 @@ class AFAHead(BaseDecodeHead):
                 f'AFAHead was built for num_attention_heads={self.affinity_proj.in_channels}, the backbone gives '
                 f'{query.shape[1]}: set num_attention_heads to heads of the last stage x num_attentions'
             )
-        query = (query * self.affinity_proj.weight.view(-1, 1, 1)).to(key.dtype)
-        bias = self.affinity_proj.bias
+        weight, bias = self.affinity_proj.weight.view(-1, 1, 1), self.affinity_proj.bias
         assert bias is not None
+        query, key = query * weight, key.to(weight.dtype)  # mixed precision ends here
         return AffinityFactors(query.transpose(1, 2).flatten(2), key.transpose(1, 2).flatten(2), bias)
 
     def zero_losses(self) -> dict[str, Tensor]:

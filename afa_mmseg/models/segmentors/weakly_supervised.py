@@ -21,6 +21,7 @@ from ...functional.pseudo_label import ClassPacking, denormalize, grey_values, l
 from ..refiners import DenseCRF
 from .explanation import CamOutput, Explanation, to_original
 from .pseudo_labeler import PseudoLabeler
+from .settings import check_settings
 
 SampleList = list[SegDataSample]
 
@@ -82,6 +83,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         test_cfg: Optional[dict] = None,
         **kwargs: Any,
     ) -> None:
+        check_settings(pseudo_label, train_cfg, test_cfg, Phases._fields)
         super().__init__(
             backbone=backbone,
             decode_head=decode_head,

@@ -1,0 +1,140 @@
+"""Checkpoints that are whole whenever the run is stopped."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Union
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+
+from ..tooling import atomic_path, remove_leftovers, write_text
+
+#: Backend of mmengine's files that writes them whole or not at all.
+ATOMIC = 'atomic'
+
+
+class AtomicBackend(LocalBackend):
+    """Local files that take their name when they are complete and on the disk."""
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Write a file."""
+        path = Path(filepath)
+        with atomic_path(path) as temporary, temporary.open('wb') as file:
+            file.write(obj)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+
+
+register_backend(ATOMIC, AtomicBackend, force=True)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's `CheckpointHook`, safe to kill at any moment and to run out of disk.
+
+    A checkpoint takes its name when it is complete, `last_checkpoint` names it after that, and only then are older
+    ones deleted. mmengine's hook deletes first and writes in place. There must be room for one checkpoint more than
+    `max_keep_ckpts`. Files elsewhere (`s3://`, given `backend_args`) are written as their backend does.
+
+    Raises:
+        OSError: A checkpoint cannot be written, as on a full disk; the one before it is untouched.
+    """
+
+    backend_args: Any
+    file_backend: Any
+
+    def before_train(self, runner: Any) -> None:
+        folder = self.out_dir or runner.work_dir
+        local = isinstance(get_file_backend(folder, backend_args=self.backend_args), LocalBackend)
+        if local and not self.backend_args and self.file_client_args is None:
+            self.backend_args = dict(backend=ATOMIC)
+        super().before_train(runner)
+        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')  # of a resumed run
+        if local and is_main_process():
+            remove_leftovers(self.out_dir)
+
+    def save_now(self, runner: Any) -> str:
+        """Save between two iterations, before the next is due; give the path of the file."""
+        self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
+        return str(self.last_ckpt)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        before, outdated = self.last_ckpt, self._make_room(runner, step)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                write_text(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+        except OSError as error:
+            kept = f'{before} is untouched' if before else 'it would have been the first'
+            raise OSError(
+                f'the checkpoint {self.last_ckpt} cannot be written ({error.strerror or error}); {kept}.\n'
+                '  Make room, or set `default_hooks.checkpoint.out_dir`; --resume goes on.'
+            ) from error
+        self._remove(self.file_backend, outdated)
+
+    def _make_room(self, runner: Any, step: int) -> list[str]:
+        """Count the new checkpoint among those to keep; give the files that are no longer among them."""
+        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
+            return []
+        full = len(self.keep_ckpt_ids) == self.max_keep_ckpts
+        outdated = [self.keep_ckpt_ids.popleft()] if full else []
+        self.keep_ckpt_ids.append(step)
+        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        return [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated]
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
+        backend = self.file_backend
+        self.file_backend = late = _LateRemoval(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        written = (getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values())
+        self._remove(backend, [path for path in late.removed if path not in written])
+
+    @staticmethod
+    def _remove(backend: Any, paths: list[str]) -> None:
+        for path in paths if is_main_process() else []:
+            if backend.isfile(path):
+                backend.remove(path)
+
+
+class _LateRemoval:
+    """A file backend that notes what to remove instead of removing it."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.removed: list[str] = []
+
+    def remove(self, path: str) -> None:
+        self.removed.append(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder outlive a power cut, where the platform can."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

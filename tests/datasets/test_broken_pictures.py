@@ -1,0 +1,202 @@
+"""Pictures that are empty, cut off, no pictures, or gone while a training runs."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from PIL import Image
+
+from afa_mmseg.datasets import ImageLevelDataset
+from afa_mmseg.datasets.broken_pictures import BrokenPictureError, check_whole
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from afa_mmseg.engine import build_runner, prepare_runtime, run_training
+from tests.engine.training import CONFIG, OPTIONS
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='PackImageLevelInputs')]
+
+
+def encode(kind, **options):
+    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(small).resize((96, 64), Image.Resampling.BICUBIC).save(file, kind, **options)
+    return file.getvalue()
+
+
+JPEG, PNG = encode('jpeg', quality=95), encode('png')
+THUMBNAIL = JPEG[:2] + b'\xff\xe1\x00\x0aExif\0\0\xff\xd9' + JPEG[2:]  # holds an end of its own
+BROKEN = {
+    'empty': b'',
+    'half': JPEG[: len(JPEG) // 2],
+    'almost whole': JPEG[:-8],
+    'rest is zeros': JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2),
+    'half, with a thumbnail': THUMBNAIL[: len(THUMBNAIL) // 2],
+    'half a PNG': PNG[: len(PNG) // 2],
+    'text': b'<html>404 Not Found</html>',
+}
+WHOLE = {
+    'JPEG': JPEG,
+    'JPEG with a thumbnail': THUMBNAIL,
+    'PNG': PNG,
+    'padding at the end': JPEG + bytes(512),
+    "a camera's notes at the end": JPEG + b'SEFT' * 40,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four pictures and their labels."""
+    for index in range(4):
+        (tmp_path / f'{index}.jpg').write_bytes(JPEG)
+    (tmp_path / 'labels.csv').write_text('id,label\n0,cat\n1,dog\n2,cat\n3,dog\n')
+    return tmp_path
+
+
+def dataset(folder, **settings):
+    return ImageLevelDataset(data_root=str(folder), label_file='labels.csv', pipeline=LOAD, **settings)
+
+
+@pytest.mark.parametrize('name', BROKEN)
+def test_a_broken_picture_is_named(folder, name):
+    (folder / '1.jpg').write_bytes(BROKEN[name])
+    data = dataset(folder)
+    assert data[0]['data_samples'].img_id == '0'
+    with pytest.raises(BrokenPictureError, match=rf'{folder}/1\.jpg(: | cannot be loaded: )'):
+        data[1]
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_whole_pictures_are_taken(folder, name):
+    (folder / '1.jpg').write_bytes(WHOLE[name])
+    sample = dataset(folder)[1]
+    assert sample['inputs'].shape == (3, 64, 96)
+    assert sample['inputs'].float().std() > 10
+
+
+def test_a_cut_off_jpeg_is_found_without_the_decoder(tmp_path):
+    """OpenCV 4 decodes the first part of it and leaves the rest grey."""
+    for name in ('half', 'almost whole', 'rest is zeros', 'half, with a thumbnail', 'half a PNG', 'empty'):
+        (tmp_path / 'a.jpg').write_bytes(BROKEN[name])
+        with pytest.raises(OSError):
+            check_whole(tmp_path / 'a.jpg')
+
+
+def test_the_next_picture_takes_the_place_of_a_broken_one_and_the_sample_tells(folder):
+    (folder / '1.jpg').write_bytes(BROKEN['half'])
+    data = dataset(folder, broken_pictures='skip')
+    (folder / '2.jpg').unlink()
+    sample = data[1]['data_samples']
+    assert sample.img_id == '3'
+    assert sample.gt_label.tolist() == [0, 1]
+    assert [Path(path).name for path, _ in sample.left_out] == ['1.jpg', '2.jpg']
+    assert 'No such file' in sample.left_out[1][1]
+    assert 'left_out' not in data[0]['data_samples']
+
+
+def test_evaluation_leaves_nothing_out(folder):
+    (folder / '1.jpg').write_bytes(b'')
+    with pytest.raises(BrokenPictureError, match=r'1\.jpg.*: the file is empty'):
+        dataset(folder, broken_pictures='skip', test_mode=True)[1]
+
+
+def test_a_disk_that_is_gone_is_no_broken_picture(folder):
+    data = dataset(folder, broken_pictures='skip')
+    for path in folder.glob('*.jpg'):
+        path.unlink()
+    with pytest.raises(BrokenPictureError, match=r'pictures in a row cannot be loaded; .*\n  Is the disk still there'):
+        data[0]
+
+
+def test_other_policies_are_refused(folder):
+    with pytest.raises(ValueError, match="`broken_pictures` of ImageLevelDataset is 'ignore'; choose"):
+        dataset(folder, broken_pictures='ignore')
+
+
+def test_a_bug_is_no_broken_picture(folder):
+    data = dataset(folder, broken_pictures='skip')
+    data.pipeline.transforms.append(lambda results: {}['bug'])
+    with pytest.raises(KeyError, match='bug'):
+        data[0]
+
+
+# Whole runs
+
+
+@HOOKS.register_module()
+class RemoveFile(Hook):
+    """Deletes a file of the data set in the middle of the training."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp('shapes')
+    make_shapes_voc(str(root), num_train=12, num_val=1)
+    return root
+
+
+def train(data, work_dir, **options):
+    """Twice through 12 pictures, with two processes that load them; the exit code."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.merge_from_dict(
+        {
+            **OPTIONS,
+            'train_dataloader.dataset.data_root': str(data),
+            'train_dataloader.num_workers': 2,
+            'train_dataloader.batch_size': 2,
+            'train_cfg.max_iters': 12,
+            'train_cfg.val_interval': 12,
+            'param_scheduler.0.max_iters': 12,
+            'custom_hooks': [],
+            'vis_backends': [],
+            'visualizer.vis_backends': [],
+            **options,
+        }
+    )
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
+    cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
+    prepare_runtime(cfg, 'none')
+    return run_training(build_runner(cfg))
+
+
+def pictures(root):
+    return sorted((root / 'JPEGImages').glob('train_*.jpg'))
+
+
+def test_a_training_stops_and_names_the_broken_picture(shapes, tmp_path, capfd):
+    path = pictures(shapes)[5]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    try:
+        assert train(shapes, tmp_path / 'stop') == 1
+    finally:
+        path.write_bytes(whole)
+    error = capfd.readouterr().err
+    assert re.search(rf'error: .*{path}', error)
+    assert 'Traceback' not in error
+
+
+def test_a_training_leaves_out_what_disappears_and_counts_it(shapes, tmp_path):
+    data = tmp_path / 'data'
+    shutil.copytree(shapes, data)
+    gone = pictures(data)[3]
+    options = {
+        'train_dataloader.dataset.broken_pictures': 'skip',
+        'custom_hooks': [dict(type='RemoveFile', path=str(gone))],
+    }
+    assert train(data, tmp_path / 'skip', **options) == 0
+    (file,) = (tmp_path / 'skip').glob('*/*.log')
+    log = file.read_text()
+    assert len(re.findall(rf'left out, and another picture taken: .*{gone}', log)) == 1
+    assert f"broken pictures so far: 1, left out 1 times: '{gone}'" in log

@@ -1,0 +1,198 @@
+"""A loss, a gradient or a weight that is not finite ends a training before it does harm, with what reproduces it."""
+
+import os
+import re
+import runpy
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS, OPTIM_WRAPPERS
+
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from afa_mmseg.engine import FiniteLossHook, read_dump, shut_down
+from tests.engine.training import train
+from tests.tooling.processes import start
+from tests.tools.toolbox import REPO
+
+SAVE_ALWAYS = {'default_hooks.checkpoint': dict(interval=1, max_keep_ckpts=1)}
+SCRIPT = str(REPO / 'tools/analysis_tools/replay_nonfinite.py')
+
+
+@HOOKS.register_module()
+class Sabotage(Hook):
+    """Spoils an iteration of a rank: weights so large that a loss is not finite, a gradient, a picture, a weight."""
+
+    def __init__(self, what, at, rank=0, batch=0):
+        self.what, self.at, self.rank, self.batch = what, at, rank, batch
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        model = getattr(runner.model, 'module', runner.model)
+        if batch_idx != self.at or get_rank() != self.rank:
+            return
+        if self.what == 'classifier':
+            with torch.no_grad():
+                model.decode_head.classifier.weight.fill_(1e38)
+        elif self.what == 'gradient':
+            model.decode_head.conv_seg.bias.register_hook(lambda gradient: gradient * float('nan'))
+        elif self.what == 'picture':
+            model.register_forward_pre_hook(self.spoil, with_kwargs=True)
+
+    def spoil(self, model, args, kwargs):
+        if self.batch == 0:
+            kwargs['inputs'][1, 0, 3, 4] = float('nan')
+        self.batch -= 1
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if self.what == 'weight' and batch_idx == self.at:
+            with torch.no_grad():
+                runner.model.decode_head.conv_seg.weight[2, 1] = float('nan')
+
+
+@OPTIM_WRAPPERS.register_module()
+class ScaledOptimWrapper(OptimWrapper):
+    """Loss scaling as `AmpOptimWrapper` has it on GPUs."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
+
+    def backward(self, loss, **kwargs):
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs):
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('shapes')
+    make_shapes_voc(folder, num_train=6, num_val=1)
+    return folder
+
+
+def spoiled(pictures, work_dir, what, at, options=None, **details):
+    """Train until it stops; gives the message."""
+    hooks = [dict(type='Sabotage', what=what, at=at, **details)]
+    with pytest.raises(FloatingPointError) as error:
+        train(pictures, work_dir, {**SAVE_ALWAYS, 'custom_hooks': hooks, **(options or {})})
+    return str(error.value)
+
+
+def saved(work_dir):
+    return {file.name for file in work_dir.glob('*.pth')}
+
+
+def dump_of(message):
+    """The two files that the message says to replay with."""
+    return re.search(r'replay_nonfinite\.py (\S+) (\S+)', message).groups()
+
+
+def replayed(message, monkeypatch, capsys):
+    """Do what the message says, in this process; gives the lines."""
+    monkeypatch.setattr('sys.argv', [SCRIPT, *dump_of(message), '--device', 'cpu'])
+    capsys.readouterr()
+    runpy.run_path(SCRIPT)['main']()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_loss_stops_before_the_update_with_iteration_images_and_term(pictures, tmp_path, monkeypatch, capsys):
+    # Random numbers take part, so that what is replayed has to have the same.
+    random = {'model.backbone.drop_path_rate': 0.5, 'model.decode_head.dropout_ratio': 0.5}
+    message = spoiled(pictures, tmp_path, 'classifier', 6, random)
+    assert 'before the update of iteration 7: loss_cls is not finite (loss_cls=' in message
+    dump = read_dump(dump_of(message)[1])
+    images = [sample['meta']['img_path'] for sample in dump['samples']]
+    assert len(images) == 4
+    assert all(Path(image).is_file() and image in message for image in images)
+    assert (dump['state_dict']['decode_head.classifier.weight'] == torch.tensor(1e38)).all()  # no update after it
+    assert saved(tmp_path) == {'iter_6.pth', 'not_finite_iter_7_rank_0.pth'}
+
+    lines = replayed(message, monkeypatch, capsys)
+    assert lines[0] == 'iteration 7, computed in float32'
+    assert re.match(r'infinity from finite numbers: \w+ in decode_head.classifier at afa_mmseg/.*py:\d+', lines[1])
+    assert not [line for line in lines if 'in training' in line]  # all losses as they were
+    assert f'loss_seg = {dump["losses"]["loss_seg"]:.6g}' in lines
+
+
+def test_a_gradient_stops_before_the_update(pictures, tmp_path, monkeypatch, capsys):
+    message = spoiled(pictures, tmp_path, 'gradient', 2)
+    assert "iteration 3: losses are finite, gradients are not: 'decode_head.conv_seg.bias'" in message
+    assert saved(tmp_path) == {'iter_2.pth', 'not_finite_iter_3_rank_0.pth'}
+    assert 'all gradients are finite' in replayed(message, monkeypatch, capsys)[-1]  # it was not the network
+
+
+def test_weights_are_not_saved(pictures, tmp_path):
+    message = spoiled(pictures, tmp_path, 'weight', 2)
+    assert "not finite after iteration 3: 'decode_head.conv_seg.weight'" in message
+    assert saved(tmp_path) == {'iter_2.pth'}
+    assert Path((tmp_path / 'last_checkpoint').read_text()).name == 'iter_2.pth'
+
+
+def test_of_several_batches_of_an_update_the_bad_one_is_named(pictures, tmp_path, monkeypatch, capsys):
+    options = {'optim_wrapper.accumulative_counts': 2, 'train_dataloader.batch_size': 2}
+    message = spoiled(pictures, tmp_path, 'picture', 5, options, batch=1)
+    assert 'not_finite_iter_6_rank_0_batch_1.pth' in message
+    lines = '\n'.join(replayed(message, monkeypatch, capsys))
+    (spoiled_image,) = re.findall(r'NaN in the image (\S+), before', lines)
+    assert spoiled_image in message
+    assert len(re.findall(r'\.jpg', message)) == 2
+
+
+@pytest.mark.parametrize('fused', [True, False])  # a fused optimiser skips the update itself
+def test_infinite_gradients_are_the_scalers_business_and_infinite_losses_are_not(pictures, tmp_path, fused):
+    scaled = {'optim_wrapper.type': 'ScaledOptimWrapper', 'optim_wrapper.optimizer.fused': fused}
+    hooks = [dict(type='Sabotage', what='gradient', at=1)]
+    runner = train(pictures, tmp_path / 'gradients', {**scaled, 'custom_hooks': hooks, 'train_cfg.max_iters': 3})
+    assert runner.optim_wrapper.loss_scaler.get_scale() == 1024.0 / 4  # two updates skipped
+    message = spoiled(pictures, tmp_path / 'losses', 'classifier', 2, scaled)
+    assert 'iteration 3: loss_cls is not finite' in message
+
+
+def train_as_rank(rank, port, pictures, work_dir):
+    """A process of a training whose rank 1 is given a bad picture; leaves the message behind."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    hooks = [dict(type='Sabotage', what='picture', at=2, rank=1)]
+    try:
+        train(pictures, work_dir, {**SAVE_ALWAYS, 'custom_hooks': hooks}, launcher='pytorch')
+    except FloatingPointError as error:
+        (work_dir / f'message_{rank}').write_text(str(error))
+    shut_down()
+
+
+def test_all_ranks_stop_and_the_one_to_blame_says_so(pictures, tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    ranks = [start(train_as_rank, rank, port, pictures, tmp_path, output=tmp_path / f'out_{rank}') for rank in range(2)]
+    for process in ranks:
+        process.join(timeout=120)
+    good, bad = ((tmp_path / f'message_{rank}').read_text() for rank in range(2))
+    assert 'iteration 3, rank 0 of 2: a loss is not finite on rank 1 of 2, whose message names it' in good
+    assert 'iteration 3, rank 1 of 2: loss_cls is not finite' in bad
+    assert saved(tmp_path) == {'iter_2.pth', 'not_finite_iter_3_rank_1.pth'}
+    assert dump_of(bad)[1].endswith('rank_1.pth')
+
+
+def test_hooks_leave_no_trace():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    runner = SimpleNamespace(model=model, optim_wrapper=OptimWrapper(optimizer))
+    hook = FiniteLossHook()
+    hook.before_train(runner)
+    assert len(model._forward_hooks) == len(model._forward_pre_hooks) == len(optimizer._optimizer_step_pre_hooks) == 1
+    hook.after_train(runner)
+    assert len(model._forward_hooks) == len(model._forward_pre_hooks) == len(optimizer._optimizer_step_pre_hooks) == 0
+
+
+def test_another_file_is_no_dump(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / 'iter_3.pth')
+    with pytest.raises(ValueError, match=r'iter_3\.pth is no dump of a training step: those are called not_finite'):
+        read_dump(tmp_path / 'iter_3.pth')
