@@ -11,16 +11,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime
 from afa_mmseg.visualization import WeakSegVisualizationHook, samples, take_samples
+from tests.engine.training import SMALL
 from tests.tools.toolbox import REPO
 
 CONFIG = REPO / 'configs/afa/afa_mit-tiny_shapes.py'
 ITERATIONS = 4
 OPTIONS = {
-    'model.data_preprocessor.size': (64, 64),
-    'model.backbone.embed_dims': 8,
-    'model.backbone.num_layers': (1, 1, 1, 2),
-    'model.decode_head.in_channels': [8, 16, 40, 64],
-    'model.decode_head.channels': 32,
+    **SMALL,
     'train_cfg.max_iters': ITERATIONS,
     'train_cfg.val_interval': ITERATIONS,
     'param_scheduler.0.max_iters': ITERATIONS,
