@@ -11,6 +11,9 @@ from mmengine.registry import init_default_scope
 import afa_mmseg  # noqa: F401
 from tests.reference_network import build_tiny_segmentor, map_reference_keys
 
+# Some tests fork processes that compute, and the threads of OpenMP do not survive a fork.
+torch.set_num_threads(1)
+
 DATA = Path(__file__).parent / 'data'
 
 

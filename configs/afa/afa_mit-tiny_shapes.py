@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-randomness = dict(seed=0)
+randomness = dict(seed=2)
 model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=550))
 val_cfg = dict(pseudo_label=True)
 val_evaluator = [
