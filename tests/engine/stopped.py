@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from afa_mmseg.engine import shut_down
 from tests.engine.training import train
-from tests.tooling.processes import start
+from tests.tooling.processes import SPAWN, start
 
 
 class Journal(Hook):
@@ -56,7 +56,9 @@ def start_training(data, folder, options, num_procs=1, **kwargs):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     arguments = data, folder, options, num_procs, port, kwargs
-    return [start(_train, rank, *arguments, output=folder / f'output_{rank}') for rank in range(num_procs)]
+    return [
+        start(_train, rank, *arguments, output=folder / f'output_{rank}', context=SPAWN) for rank in range(num_procs)
+    ]
 
 
 def finish(processes, folder, seconds=240):

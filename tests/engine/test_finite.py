@@ -17,7 +17,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import FiniteLossHook, read_dump, shut_down
 from tests.engine.training import train
-from tests.tooling.processes import start
+from tests.tooling.processes import SPAWN, start
 from tests.tools.toolbox import REPO
 
 SAVE_ALWAYS = {'default_hooks.checkpoint': dict(interval=1, max_keep_ckpts=1)}
@@ -171,7 +171,10 @@ def test_all_ranks_stop_and_the_one_to_blame_says_so(pictures, tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
-    ranks = [start(train_as_rank, rank, port, pictures, tmp_path, output=tmp_path / f'out_{rank}') for rank in range(2)]
+    ranks = [
+        start(train_as_rank, rank, port, pictures, tmp_path, output=tmp_path / f'out_{rank}', context=SPAWN)
+        for rank in range(2)
+    ]
     for process in ranks:
         process.join(timeout=120)
     good, bad = ((tmp_path / f'message_{rank}').read_text() for rank in range(2))

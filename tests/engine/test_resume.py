@@ -21,7 +21,7 @@ from afa_mmseg.engine.atomic_checkpoints import AtomicBackend
 from afa_mmseg.engine.resume import find_damage, make_plain, restore_logs, set_resume
 from tests.engine.stopped import finish, read_journal, start_training
 from tests.engine.training import ITERATIONS, train
-from tests.tooling.processes import start, wait_for
+from tests.tooling.processes import SPAWN, start, wait_for
 
 INTERVAL = 3
 #: Everything that draws random numbers does so here, unlike in the other tests of training.
@@ -144,7 +144,7 @@ def kill_at_random(processes, folder):
 
 def test_killed_while_a_checkpoint_is_written(data, uninterrupted, tmp_path):
     options = {**SAVING, **workers(0), **ACCUMULATED, **checkpoints(max_keep_ckpts=1)}
-    process = start(train_until_second_write, data, tmp_path, options, output=tmp_path / 'output')
+    process = start(train_until_second_write, data, tmp_path, options, output=tmp_path / 'output', context=SPAWN)
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert len(list(tmp_path.glob('.tmp-*'))) == 1
@@ -238,7 +238,7 @@ def test_there_is_a_whole_recorded_checkpoint_at_every_moment(data, tmp_path, mo
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_untouched(data, tmp_path):
-    process = start(train_on_a_small_disk, data, tmp_path, output=tmp_path / 'output')
+    process = start(train_on_a_small_disk, data, tmp_path, output=tmp_path / 'output', context=SPAWN)
     process.join(120)
     assert process.exitcode == 1
     output = (tmp_path / 'output').read_text()

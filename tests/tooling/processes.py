@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 FORK = multiprocessing.get_context('fork')  # starts at once: everything is imported
+SPAWN = multiprocessing.get_context('spawn')  # for who trains: threads of this process do not survive a fork
 
 
-def start(function, *arguments, output=None):
+def start(function, *arguments, output=None, context=FORK):
     """Start `function` in a process; both of its output streams go to the file `output`."""
-    process = FORK.Process(target=_run, args=(function, arguments, output))
+    process = context.Process(target=_run, args=(function, arguments, output))
     process.start()
     return process
 
