@@ -1,4 +1,4 @@
-"""What fuzzing found stays fixed."""
+"""What hostile files once broke stays mended."""
 
 import pytest
 
