@@ -101,6 +101,18 @@ def test_mixed_families_are_reported_with_the_way_out(tmp_path):
     assert 'pip uninstall -y onedl-mmengine mmengine onedl-mmcv mmcv' in message
 
 
+def test_a_system_with_fewer_signals_will_do():
+    code = """
+import signal, mmseg, mmpretrain
+for name in ('SIGUSR1', 'SIGHUP', 'SIGCHLD'):  # Windows has none of these
+    delattr(signal, name)
+from afa_mmseg.engine import faults, interrupt
+assert interrupt.SIGNALS == (signal.SIGINT, signal.SIGTERM)
+assert faults.REQUEUE_SIGNALS == (signal.SIGTERM,)
+"""
+    subprocess.run([sys.executable, '-c', code], cwd=REPO, check=True)
+
+
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
     """A throw-away, non-editable install. It is built from a copy, for building leaves files behind."""

@@ -17,13 +17,13 @@ from mmengine.hooks import Hook
 from ..datasets.broken_pictures import BrokenPictureError
 from ..tooling.command import USER_ERRORS
 from .broken_pictures import BrokenPictureHook
-from .interrupt import Interrupted, InterruptHook
+from .interrupt import SIGNALS, Interrupted, InterruptHook
 from .peers import PeerHook
 from .resume import find_checkpoint
 
 #: Exit code of a run that a scheduler stopped: start it again, with `--resume` (EX_TEMPFAIL of sysexits.h).
 REQUEUE = 75
-REQUEUE_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+REQUEUE_SIGNALS = tuple(number for number in SIGNALS if number.name in ('SIGTERM', 'SIGUSR1'))
 #: What a disk says that is full or cannot be written.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -95,7 +95,7 @@ def explain(error: BaseException) -> str:
 def end_workers() -> None:
     """Kill the processes that load pictures: they do not listen to signals, and have nothing to lose."""
     workers = [process for process in multiprocessing.active_children() if process.daemon]
-    if workers:
+    if workers and hasattr(signal, 'SIGCHLD'):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes it for an accident
     for worker in workers:
         worker.kill()

@@ -53,6 +53,8 @@ def remove_leftovers(folder: Union[str, Path]) -> None:
 
 
 def _is_running(pid: str) -> bool:
+    if os.name == 'nt':  # there, signal 0 is Ctrl-C: leftovers stay
+        return True
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
