@@ -16,9 +16,7 @@ from .atomic_checkpoints import AtomicCheckpointHook
 
 #: What asks a run to stop: Ctrl-C, a scheduler that takes the machine back (Slurm sends SIGTERM, or what
 #: `--signal` names), a terminal that is closed. Windows has the first two only.
-SIGNALS = tuple(
-    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)
-)
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
 #: Ctrl-C reaches a process twice, from the terminal and from torchrun; after so many seconds it is meant twice.
 REPEAT_SECONDS = 3.0
 

@@ -10,15 +10,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-#: Embedding width per head and blocks per stage of SegFormer's presets (Xie et al., NeurIPS 2021).
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    'b0': dict(embed_dims=32, num_layers=(2, 2, 2, 2)),
-    'b1': dict(embed_dims=64, num_layers=(2, 2, 2, 2)),
-    'b2': dict(embed_dims=64, num_layers=(3, 4, 6, 3)),
-    'b3': dict(embed_dims=64, num_layers=(3, 4, 18, 3)),
-    'b4': dict(embed_dims=64, num_layers=(3, 8, 27, 3)),
-    'b5': dict(embed_dims=64, num_layers=(3, 6, 40, 3)),
-}
+from ..checkpoints.pretrained import check_pretrained
+from .presets import ARCHITECTURES
 
 #: What the weights were trained with where it is not 1e-6: patch embedding and spatial reduction.
 EMBED_EPS = 1e-5
@@ -115,8 +108,6 @@ class AttnMixVisionTransformer(MixVisionTransformer):
 
     def init_weights(self) -> None:
         """Initialise, or load `init_cfg`'s pretrained file, after a look whether it is there and fits."""
-        from ..checkpoints.pretrained import check_pretrained  # imports this module in turn
-
         configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
         for config in configs:
             if config.get('checkpoint') is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ...datasets.checks import first_few
-from ..backbones.attn_mit import ARCHITECTURES
+from ..backbones.presets import ARCHITECTURES
 from .layouts import Layout
 
 NUM_HEADS = (1, 2, 5, 8)

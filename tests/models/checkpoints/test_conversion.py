@@ -4,7 +4,7 @@ from mmseg.models.backbones import MixVisionTransformer
 from torch.testing import assert_close
 
 from afa_mmseg.models import AttnMixVisionTransformer
-from afa_mmseg.models.backbones.attn_mit import ARCHITECTURES
+from afa_mmseg.models.backbones.presets import ARCHITECTURES
 from afa_mmseg.models.checkpoints import LAYOUTS, convert, to_afa
 from afa_mmseg.models.checkpoints.architecture import Architecture, backbone_shapes, segmentor_shapes
 from tests.models.checkpoints.states import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from afa_mmseg.models import AttnMixVisionTransformer
-from afa_mmseg.models.backbones.attn_mit import ARCHITECTURES
+from afa_mmseg.models.backbones.presets import ARCHITECTURES
 from afa_mmseg.models.checkpoints import check_pretrained, convert_file
 from afa_mmseg.models.checkpoints.architecture import Architecture, backbone_shapes
 from tests.models.checkpoints.states import (
