@@ -1,12 +1,15 @@
 """What a user gives by mistake is refused with what is wrong and what to do; or is read as it is meant."""
 
 import io
+import json
 import os
 import runpy
 import signal
 import struct
 import sys
+import time
 import zlib
+from itertools import compress
 
 import cv2
 import numpy as np
@@ -19,10 +22,11 @@ from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer, load_segmentor
 from afa_mmseg.apis.pictures import read_picture
-from afa_mmseg.datasets import read_label_file
+from afa_mmseg.datasets import ImageLevelDataset, read_label_file
 from afa_mmseg.datasets.decoding import LIMIT_VARIABLE
+from afa_mmseg.engine import naming_config
 from afa_mmseg.engine.config_check import check_config
-from tests.datasets.files import write_picture
+from tests.datasets.files import write_mask, write_picture
 from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -51,7 +55,7 @@ def folder(tmp_path):
 
 def build(root, **settings):
     defaults = dict(ann_file='train.txt', label_file='labels.csv', data_prefix=dict(img_path='img'), pipeline=TRAIN)
-    return DATASETS.build(dict(defaults, type='ImageLevelDataset', data_root=str(root), **settings))
+    return DATASETS.build({**defaults, 'type': 'ImageLevelDataset', 'data_root': str(root), **settings})
 
 
 LISTS = [
@@ -86,6 +90,22 @@ FIELDS = [
     (dict(metainfo=dict(classes=['cat', 'dog'])), ['cat', 'unknown class']),
     (dict(metainfo=dict(classes=['background', 'cot'])), ["unknown class 'cat'", "did you mean 'cot'"]),
     (dict(metainfo=dict(classes=['background'])), ['classes', 'at least one class']),
+    (dict(metainfo=dict(classes='background,cat,dog')), ['`metainfo`', "'background,cat,dog'", 'list of names']),
+    (dict(metainfo=dict(classes='background' + ',cat' * 99)), ['`metainfo`', "'background,cat,cat", 'list of names']),
+    (dict(metainfo=dict(classes=['background', 7])), ['`metainfo`', "['background', 7]", 'list of names']),
+    (dict(metainfo=dict(classes=['background', 'cat', 'dog', 'cat'])), ['`metainfo`', "'cat' twice", 'keep one']),
+    (dict(metainfo=['background', 'cat']), ['`metainfo`', "['background', 'cat']", 'dict(classes=[']),
+    (dict(data_prefix=dict(img_pth='img')), ['data_prefix.img_pth', "did you mean 'img_path'"]),
+    (dict(data_prefix=dict(seg_map_path='img')), ['`data_prefix`', "{'seg_map_path': 'img'}", "img_path='...'"]),
+    (dict(data_prefix=dict(img_path=['img'])), ['`data_prefix.img_path`', "['img']", 'one path']),
+    (dict(data_prefix='img'), ['`data_prefix`', "'img'", "dict(img_path='"]),
+    (dict(type='VOCImageLevelDataset', data_prefix='img'), ['VOCImageLevelDataset', '`data_prefix`', "'img'"]),
+    (dict(type='VOCImageLevelDataset', xml_dir=3), ['`xml_dir` of VOCImageLevelDataset is 3', 'one path']),
+    (dict(ann_file=3), ['`ann_file` of ImageLevelDataset is 3', 'one path']),
+    (dict(label_file=['labels.csv']), ["`label_file` of ImageLevelDataset is ['labels.csv']", 'one path']),
+    (dict(img_suffix=3), ['`img_suffix` of ImageLevelDataset is 3', "'.jpg'"]),
+    (dict(img_suffix=['.jpg', None]), ['`img_suffix`', "['.jpg', None]"]),
+    (dict(seg_map_suffix=None), ['`seg_map_suffix`', 'None', "'.png'"]),
 ]
 
 
@@ -114,13 +134,44 @@ def test_twice_the_lines_take_twice_the_steps_not_four_times(tmp_path):
     assert counts[1] < 2.1 * counts[0]
 
 
+@pytest.fixture(scope='module')
+def shown():
+    """Of 100 000 pictures, which of 80 classes they show: three each."""
+    return np.random.default_rng(0).random((100_000, 80)) < 3 / 80
+
+
+KINDS_OF_THINGS = [f'kind {i}' for i in range(80)]
+WRITERS = {
+    'one-hot.csv': lambda rows: ','.join(['id', *KINDS_OF_THINGS]) + one_line_each(np.where(rows, '1', '0')),
+    'names.csv': lambda rows: 'id,label' + one_line_each(compress(KINDS_OF_THINGS, row) for row in rows),
+    'one-hot.json': lambda rows: json.dumps(dict(enumerate(rows.astype(int).tolist()))),
+    'names.json': lambda rows: json.dumps({i: [*compress(KINDS_OF_THINGS, row)] for i, row in enumerate(rows)}),
+}
+
+
+def one_line_each(rows):
+    return '\n' + '\n'.join(','.join([str(i), *row]) for i, row in enumerate(rows))
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_100_000_lines_of_80_classes_load_in_2_seconds(shown, tmp_path, name):
+    (tmp_path / name).write_text(WRITERS[name](shown))
+    start = time.process_time()
+    labels = read_label_file(tmp_path / name, KINDS_OF_THINGS)
+    assert time.process_time() - start < 2
+    assert labels == {str(i): [*compress(KINDS_OF_THINGS, row)] for i, row in enumerate(shown)}
+
+
 # Configs
 
+DATASET = 'train_dataloader.dataset'
+PARAMWISE = 'optim_wrapper.paramwise_cfg'
 MISSPELT = [
     ({'train_dataloder': dict(batch_size=2)}, ['train_dataloder', "did you mean 'train_dataloader'"]),
     ({'model.test_cfg.crf': dict(num_iter=3)}, ['model.test_cfg.crf.num_iter', "did you mean 'num_iters'"]),
-    ({'model.test_cfg.crf': 3}, ['model.test_cfg.crf is 3', 'num_iters']),
+    ({'model.test_cfg.crf': 3}, ['model.test_cfg.crf=3 must be Optional[dict]']),
     ({'model.test_cfg.bkg_scores': 0.5}, ['model.test_cfg.bkg_scores', "did you mean 'bkg_score'"]),
+    ({'model.test_cfg.bkg_score': 7}, ['model.test_cfg.bkg_score is 7', 'from 0 to 1']),
     ({'model.pseudo_label.cam_scale': (1.0,)}, ['model.pseudo_label.cam_scale', "'cam_scales'"]),
     ({'model.train_cfg.cls_only_unti': 1}, ['model.train_cfg.cls_only_unti', "'cls_only_until'"]),
     ({'model.refiner.num_iter': 3}, ['model.refiner.num_iter', "'num_iters'"]),
@@ -137,8 +188,40 @@ MISSPELT = [
     ({'param_scheduler.0.warmup_iter': 1}, ['param_scheduler[0].warmup_iter', "'warmup_iters'"]),
     ({'train_cfg.max_iter': 1}, ['train_cfg.max_iter', "'max_iters'"]),
     ({'tta_model.scale': [1.0]}, ['tta_model.scale', "'scales'"]),
+    ({'tta_pipeline.0.typ': 'x'}, ['tta_pipeline[0].typ', 'known are']),
+    (
+        {'tta_pipeline': [dict(type='TestTimeAug', transforms=[[dict(type='Resize', scale=1, kep_ratio=True)]])]},
+        ['tta_pipeline[0].transforms[0][0].kep_ratio', "'keep_ratio'"],
+    ),
+    ({'optim_wrapper.clip_grad': dict(max_nrm=3)}, ['optim_wrapper.clip_grad.max_nrm', "'max_norm'"]),
+    ({f'{PARAMWISE}.custom_keyz.head.lr_mult': 10.0}, [f'{PARAMWISE}.custom_keyz', "'custom_keys'"]),
+    ({f'{PARAMWISE}.custom_keys.head.lr_mul': 10.0}, [f'{PARAMWISE}.custom_keys.head.lr_mul', "'lr_mult'"]),
+    ({f'{PARAMWISE}.custom_keys.head.norm.lr_mult': 10.0}, [f'{PARAMWISE}.custom_keys.head.norm: known are lr_mult']),
+    ({f'{DATASET}.metainfo.class_names': ['x']}, [f'{DATASET}.metainfo.class_names', "'classes'"]),
+    ({f'{DATASET}.metainfo.CLASSES': ['x']}, [f'{DATASET}.metainfo.CLASSES', 'known are classes, palette']),
+    ({f'{DATASET}.metainfo.label_map': {}}, [f'{DATASET}.metainfo.label_map', 'known are classes, palette']),
+    ({f'{DATASET}.data_prefix.img_pth': 'x'}, [f'{DATASET}.data_prefix.img_pth', "'img_path'"]),
+    ({f'{DATASET}.data_prefix.seg_map': 'x'}, [f'{DATASET}.data_prefix.seg_map', "'seg_map_path'"]),
+    ({f'{DATASET}.data_prefix.depth': 'x'}, [f'{DATASET}.data_prefix.depth', 'known are img_path, seg_map_path']),
     ({'randomness.sead': 1}, ['randomness.sead', "'seed'"]),
     ({'data_root': 'elsewhere'}, ['--cfg-options data_root', 'train_dataloader.dataset.data_root']),
+    ({'train_pipeline.1.ratio_range': 1}, ['--cfg-options train_pipeline', 'train_dataloader.dataset.pipeline']),
+]
+WRONG_TYPES = [
+    ({'model.pseudo_label.cam_scales': 'half'}, "model.pseudo_label.cam_scales='half' must be Sequence[float]"),
+    ({'model.pseudo_label.radius': 2.5}, 'model.pseudo_label.radius=2.5 must be int'),
+    ({'model.train_cfg.cls_only_until': 'many'}, "model.train_cfg.cls_only_until='many' must be int"),
+    ({'model.test_cfg.crf': dict(num_iters='3')}, "model.test_cfg.crf.num_iters='3' must be int"),
+    ({'model.test_cfg.bkg_score': '0.5'}, "model.test_cfg.bkg_score='0.5' must be float"),
+    ({'model.refiner.dilations': 3}, 'model.refiner.dilations=3 must be Sequence[int]'),
+    ({'model.decode_head.num_classes': 'seven'}, "model.decode_head.num_classes='seven' must be int"),
+    ({'model.decode_head.loss_affinity.loss_weight': None}, 'loss_affinity.loss_weight=None must be float'),
+    ({'train_dataloader.dataset.label_file': ['a']}, "train_dataloader.dataset.label_file=['a'] must be Optional[str]"),
+    ({'optim_wrapper.optimizer.lr': 'fast'}, "optim_wrapper.optimizer.lr='fast' must be "),
+    ({'train_cfg.max_iters': 'many'}, "train_cfg.max_iters='many' must be int"),
+    ({'param_scheduler.0.warmup_iters': 1.5}, 'param_scheduler[0].warmup_iters=1.5 must be int'),
+    ({'randomness.seed': 'a'}, "randomness.seed='a' must be Optional[int]"),
+    ({'model': None}, '`model` is None'),
 ]
 
 
@@ -158,6 +241,13 @@ def test_keys_of_configs_that_nothing_reads(options, words):
     refused(check_config, config, options, words=[str(CONFIG), *words])
 
 
+@pytest.mark.parametrize(('options', 'words'), WRONG_TYPES, ids=lambda x: next(iter(x)) if isinstance(x, dict) else '')
+def test_values_of_configs_of_a_wrong_type(options, words):
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict(options)
+    refused(check_config, config, words=[str(CONFIG), words])
+
+
 @pytest.mark.parametrize('path', sorted((REPO / 'configs/afa').glob('*.py')), ids=lambda path: path.stem)
 def test_all_keys_of_shipped_configs_are_read(path, told):
     check_config(Config.fromfile(path))
@@ -168,6 +258,48 @@ def test_the_config_that_training_writes_is_read(tmp_path, told):
     Config.fromfile(CONFIG).dump(tmp_path / 'written.py')
     check_config(Config.fromfile(tmp_path / 'written.py'))
     assert 'nothing reads' not in told.text
+
+
+@DATASETS.register_module(force=True)
+class SomeonesDataset(ImageLevelDataset):
+    """Of neither mmseg nor ours; nobody knows what it reads of `metainfo` and `data_prefix`."""
+
+
+READ = [
+    {f'{DATASET}.metainfo.task_name': 'x'},
+    {DATASET: dict(type='SomeonesDataset', data_prefix=dict(depth='x'), metainfo=dict(task_name='x'))},
+    {DATASET: dict(type='UnknownDataset', data_prefix=dict(img_pth='x'), metainfo=dict(class_names='x'))},
+    {DATASET: dict(type='BaseCDDataset', data_prefix=dict(img_path='x', img_path2='x', seg_map_path='x'))},
+    {DATASET: dict(type='NYUDataset', data_prefix=dict(img_path='x', depth_map_path='x'))},
+    {f'{DATASET}.pipeline': [dict(type='Albu', transforms=[dict(type='RandomCrop', height=3, width=3)])]},
+    {f'{PARAMWISE}.custom_keys.head': dict(decay_mult=0.0, lr=1.0, betas=(0.5, 0.9)), f'{PARAMWISE}.bias_lr_mult': 2.0},
+    {'optim_wrapper': dict(constructor='LearningRateDecayOptimizerConstructor', paramwise_cfg=dict(num_layers=12))},
+]
+
+
+@pytest.mark.parametrize('options', READ, ids=str)
+def test_keys_that_something_may_read_pass(options, told):
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict(options)
+    check_config(config)
+    assert 'nothing reads' not in told.text
+
+
+def test_what_a_strange_data_set_may_not_read_is_told(told):
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict({DATASET: dict(type='SomeonesDataset', metainfo=dict(class_names=['x']))})
+    check_config(config)
+    assert f"nothing reads {DATASET}.metainfo.class_names: did you mean 'classes'?" in told.text
+
+
+@pytest.mark.parametrize('base', ["'./' + 'base.py'", "[f'./{chr(98)}ase.py']", "'./base.py'", '{{"$BASE:gone.py"}}'])
+def test_bases_are_found_where_mmengine_finds_them(tmp_path, monkeypatch, told, base):
+    monkeypatch.setenv('BASE', '"./base.py"')
+    (tmp_path / 'base.py').write_text(f'_base_ = {str(CONFIG)!r}\nside = 3\nrandomness = dict(seed=side)\n')
+    (tmp_path / 'mine.py').write_text(f'_base_ = {base}\nspare = 4\n')
+    check_config(Config.fromfile(tmp_path / 'mine.py'))
+    assert 'side' not in told.text
+    assert ('nothing reads spare' in told.text) == ('$' not in base)
 
 
 def test_a_variable_that_nothing_reads_is_told(tmp_path, told):
@@ -346,6 +478,58 @@ def test_arrays_that_are_no_pictures(tiny, array, words):
     refused(inferencer, array, words=words)
 
 
+# Masks
+
+PALETTE = list(range(256)) * 3
+MASKS = {
+    'another size': (np.zeros((40, 55)), np.uint8, None, ['55 x 40 pixels, its picture 56 x 40', 'Draw it']),
+    'turned': (np.zeros((56, 40)), np.uint8, None, ['40 x 56 pixels, its picture 56 x 40', 'EXIF']),
+    'above the classes': (np.full((40, 56), 77), np.uint8, None, ['holds 77; allowed are 0 to 2', '255']),
+    'with a palette': (np.full((40, 56), 77), np.uint8, PALETTE, ['holds 77; allowed are 0 to 2', '255']),
+    '16 bits': (np.full((40, 56), 256), np.uint16, None, ['holds 256; allowed are 0 to 2', '8-bit PNG']),
+    'many values': (np.arange(40 * 56).reshape(40, 56), np.uint16, None, ['holds 3, 4, 5, ... (2236 in all)']),
+    'colours': (np.zeros((40, 56, 3)), np.uint8, None, ['holds colours, not class indices', '8-bit PNG']),
+}
+LOAD_MASKS = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackImageLevelInputs')]
+
+
+def with_masks(folder, pipeline=LOAD_MASKS, **settings):
+    prefix = dict(img_path='img', seg_map_path='masks')
+    return build(folder, data_prefix=prefix, pipeline=pipeline, **settings)
+
+
+@pytest.fixture
+def masks(folder):
+    for name in 'ab':
+        write_mask(folder / 'masks' / f'{name}.png', value=2)
+    return folder / 'masks'
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+@pytest.mark.parametrize('name', MASKS)
+def test_masks_that_are_not_of_their_picture_or_classes(folder, masks, name, test_mode):
+    pixels, kind, palette, words = MASKS[name]
+    picture = Image.fromarray(pixels.astype(kind))
+    if palette:
+        picture.putpalette(palette)
+    picture.save(masks / 'a.png')
+    metainfo = dict(classes=['background', 'cat', 'dog'])
+    dataset = with_masks(folder, metainfo=metainfo, test_mode=test_mode, broken_pictures='skip')
+    refused(dataset.__getitem__, 0, words=[f'mask {masks}/a.png ', *words])
+    assert dataset[1]['data_samples'].gt_sem_seg.data.unique().tolist() == [0, 2, 255]
+    assert with_masks(folder, pipeline=TRAIN)[0]['data_samples'].img_id == 'a'  # which reads no masks
+
+
+@pytest.mark.parametrize('data', [b'', b'hello', bomb(30_000)], ids=['empty', 'text', 'bomb'])
+def test_masks_that_cannot_be_read(folder, masks, data):
+    (masks / 'a.png').write_bytes(data)
+    refused(with_masks(folder).__getitem__, 0, words=[f'mask {masks}/a.png cannot be read', '8-bit PNG'])
+
+
+def test_a_pipeline_with_masks_for_a_data_set_without(folder):
+    refused(build(folder, pipeline=LOAD_MASKS).__getitem__, 0, words=['`LoadAnnotations`', "'seg_map_path'", 'take'])
+
+
 # Command lines
 
 COMMANDS = [
@@ -353,11 +537,25 @@ COMMANDS = [
     (['train.py', CONFIG, '--cfg-options', 'model.test_cfg.bkg_scor=1'], ['bkg_scor', "did you mean 'bkg_score'"]),
     (['train.py', CONFIG, '--cfg-options', 'load_from=gone.pth'], ['load_from not found: gone.pth']),
     (['train.py', CONFIG, '--cfg-options', 'load_from=notes.txt'], ['notes.txt is no checkpoint']),
+    (['train.py', CONFIG, '--cfg-options', 'model.type=Segmentr'], ['cannot be built: KeyError: Segmentr is not in']),
+    (['train.py', CONFIG, '--cfg-options', 'custom_hooks.7.x=1'], ['cannot be built: KeyError: Index 7 exceeds']),
+    (['train.py', 'open.py'], ['open.py cannot be built: SyntaxError', 'AFA_TRACEBACK=1']),
+    (['train.py', 'empty.py'], ['empty.py: `model` is None']),
+    (['test.py', 'empty.py', 'other.pth'], ['empty.py: `model` is None']),
+    (['infer.py', 'empty.py', 'other.pth', 'a.jpg', '--out', 'out'], ['empty.py: `model` is None']),
     (['test.py', CONFIG, 'gone.pth'], ['checkpoint not found: gone.pth']),
     (['test.py', CONFIG, 'notes.txt'], ['notes.txt is no checkpoint']),
+    (['test.py', CONFIG, 'other.pth'], ['no such folder: data/ShapesVOC', 'make_shapes_voc.py']),
     (['test.py', CONFIG, 'notes.txt', '--cfg-options', 'max_iter=3'], ['max_iter', 'no such key']),
     (['infer.py', CONFIG, 'notes.txt', 'a.jpg', '--out', 'out'], ['notes.txt is no checkpoint']),
     (['export_onnx.py', CONFIG, 'notes.txt', 'a.onnx'], ['notes.txt is no checkpoint']),
+    (['export_onnx.py', CONFIG, 'other.pth', 'a.onnx'], ['other.pth: ', 'not one of this config', "lacks 'backbone."]),
+    (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out'], ['other.pth: ', 'not one of', "lacks 'backbone."]),
+    (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out', '--device', 'gpu'], ["'gpu'", '--device', 'use cpu']),
+    (['infer_video.py', CONFIG, 'other.pth', '0', '--out', 'a.mp4', '--device', 'cuda:99'], ["'cuda:99'", 'use cpu']),
+    (['export_pseudo_labels.py', CONFIG, 'other.pth', '--out', 'out', '--device', 'gpu'], ["'gpu'", 'use cpu']),
+    (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out'], ['train_dataloader.dataset', 'give the']),
+    (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out', '--split', 'x'], ['train_dataloader.dataset']),
     (['publish_model.py', 'notes.txt', 'out'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
@@ -368,6 +566,10 @@ COMMANDS = [
 def test_command_lines_end_with_one_message(command, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'notes.txt').write_text('no checkpoint\n')
+    (tmp_path / 'bare.py').write_text('model = dict()\n')
+    (tmp_path / 'empty.py').touch()
+    (tmp_path / 'open.py').write_text('model = (\n')
+    torch.save(dict(weight=torch.zeros(1)), tmp_path / 'other.pth')
     write_picture(tmp_path / 'a.jpg')
     monkeypatch.setattr(sys, 'argv', [str(REPO / 'tools' / command[0]), *map(str, command[1:])])
     monkeypatch.setattr(sys, 'path', [*sys.path])
@@ -378,3 +580,11 @@ def test_command_lines_end_with_one_message(command, words, tmp_path, monkeypatc
     assert end.value.code not in (0, None)
     assert [word for word in (f'{os.path.basename(command[0])}: error: ', *words) if word not in message] == [], message
     assert not (tmp_path / 'out').exists()
+
+
+def test_where_an_error_of_a_config_was_raised_is_shown_on_request(monkeypatch):
+    with pytest.raises(ValueError, match='a.py cannot be built: TypeError: no'), naming_config('a.py'):
+        raise TypeError('no')
+    monkeypatch.setenv('AFA_TRACEBACK', '1')
+    with pytest.raises(TypeError), naming_config('a.py'):
+        raise TypeError('no')

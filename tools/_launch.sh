@@ -99,11 +99,12 @@ was_requeued() {
     [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]
 }
 
-# requeue_job CODE: put the batch job back into the queue if CODE says that it was stopped with a checkpoint written.
+# requeue_job CODE: put the batch job back into the queue if CODE says that Slurm stopped it: 75 with a checkpoint written,
+# 143 while it started, or where srun tells of another process that it ended.
 requeue_job() {
     local what
-    [[ $1 == 75 ]] || return 0
-    what="$(basename "$0"): job $SLURM_JOB_ID was stopped with a checkpoint"
+    [[ $1 == 75 || $1 == 143 ]] || return 0
+    what="$(basename "$0"): job $SLURM_JOB_ID was stopped"
     if scontrol show job "$SLURM_JOB_ID" 2>/dev/null | grep -q 'JobState=CANCELLED'; then
         echo "$what because it was cancelled; the same command with --resume goes on" >&2
     elif scontrol requeue "$SLURM_JOB_ID"; then

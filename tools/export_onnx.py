@@ -12,7 +12,8 @@ from afa_mmseg.apis import export_onnx, run_onnx
 from afa_mmseg.apis.onnx import Exportable
 from afa_mmseg.engine.config_check import check_config
 from afa_mmseg.engine.options import load_config, require_file
-from afa_mmseg.models.checkpoints import guard_mmengine
+from afa_mmseg.models.checkpoints import fetch_state, load_state
+from afa_mmseg.models.checkpoints.reading import named
 from afa_mmseg.tooling import run_command
 
 #: Sizes that the file is compared at; none is that of the trace.
@@ -38,9 +39,11 @@ def main() -> int:
     cfg = load_config(args.config)
     require_file(args.checkpoint, 'checkpoint')
     check_config(cfg)
-    guard_mmengine()
+    state = fetch_state(args.checkpoint)
     cfg.model.backbone.init_cfg = None
-    model = init_model(cfg, args.checkpoint, device='cpu')
+    model = init_model(cfg, device='cpu')
+    with named(args.checkpoint):
+        load_state(model, state)
     export_onnx(model, args.out)
     difference = max(compare(model, args.out, size) for size in SIZES)
     print(f'{args.out} written; logits differ by at most {difference:.1e} (allowed: {TOLERANCE:.0e})')

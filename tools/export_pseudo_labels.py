@@ -49,7 +49,7 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     if args.split is not None:
-        cfg.train_dataloader.dataset.ann_file = args.split
+        cfg.merge_from_dict({'train_dataloader.dataset.ann_file': args.split})
     if args.crf:
         cfg.model.refiner = dict(type='DenseCRF')
     return cfg

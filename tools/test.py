@@ -19,11 +19,14 @@ from afa_mmseg.engine import (  # noqa: E402
     draw_predictions,
     enable_tta,
     load_config,
+    naming_config,
     prepare_runtime,
     require_file,
+    run_test,
     save_predictions,
     shut_down,
 )
+from afa_mmseg.tooling.command import USER_ERRORS  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,19 +56,22 @@ def build_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     try:
-        cfg = build_config(args)
-        prepare_runtime(cfg, args.launcher)
-    except (FileNotFoundError, ValueError) as error:
+        with naming_config(args.config):
+            cfg = build_config(args)
+            prepare_runtime(cfg, args.launcher)
+            runner = build_runner(cfg)
+    except USER_ERRORS as error:
         sys.exit(f'test.py: error: {error}')
-    runner = build_runner(cfg)
     if args.show_dir is not None and runner.world_size > 1:
         runner.logger.warning('--show-dir: only the pictures of the main process are painted, mmseg does no more')
-    runner.test()
-    shut_down()
+    code = run_test(runner)
+    if code == 0:
+        shut_down()
+    return code
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

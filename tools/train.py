@@ -16,6 +16,7 @@ from afa_mmseg.engine import (  # noqa: E402
     build_runner,
     check_work_dir,
     load_config,
+    naming_config,
     prepare_runtime,
     run_training,
     shut_down,
@@ -49,16 +50,22 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     try:
-        cfg = load_config(args.config)
-        apply_common_options(cfg, args)
-        prepare_runtime(cfg, args.launcher)
-        check_work_dir(cfg.work_dir)
-        runner = build_runner(cfg)
+        with naming_config(args.config):
+            cfg = load_config(args.config)
+            apply_common_options(cfg, args)
+            prepare_runtime(cfg, args.launcher)
+            check_work_dir(cfg.work_dir)
+            runner = build_runner(cfg)
     except USER_ERRORS as error:
         sys.exit(f'train.py: error: {error}')
 
     if args.resume and not cfg.resume:
         runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')
+    elif not args.resume and list(Path(cfg.work_dir).glob('iter_*.pth')):
+        runner.logger.warning(
+            f'{cfg.work_dir} holds checkpoints of an earlier run: until this one has written its own, --resume would '
+            'go on from them'
+        )
     code = run_training(runner)
     if code == 0:
         shut_down()

@@ -20,12 +20,14 @@ def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
         >>> class_indices(['Cats'], ('bird', 'cat', 'dog'))
         Traceback (most recent call last):
         ...
-        ValueError: unknown class 'Cats' (is it 'cat'?); known are bird, cat, dog
+        ValueError: classes (--classes): unknown class 'Cats' (is it 'cat'?); known are bird, cat, dog
     """
     index = {name: i for i, name in enumerate(known)}
     for name in names:
         if name not in index:
-            raise ValueError(f'unknown class {name!r}{_closest(name, known)}; known are {", ".join(known)}')
+            raise ValueError(
+                f'classes (--classes): unknown class {name!r}{_closest(name, known)}; known are {", ".join(known)}'
+            )
     return list(dict.fromkeys(index[name] for name in names))
 
 

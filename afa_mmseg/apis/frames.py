@@ -59,8 +59,8 @@ def _open_folder(folder: Path, every: int) -> Frames:
     files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != '.']
     if not files:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        hint = f'; it has the folders {", ".join(inside[:3])}: name one of them' if inside else ''
-        raise ValueError(f'no frames in {folder}: none of its files is a picture{hint}')
+        hint = f'it has the folders {", ".join(inside[:3])}: name one of them' if inside else 'name another folder'
+        raise ValueError(f'no frames in {folder}: none of its files is a picture; {hint}')
     files = sorted(files, key=_natural)[::every]
     return Frames(map(read_picture, files), FOLDER_FPS / every, len(files))
 
@@ -76,9 +76,10 @@ def _open_capture(source: Union[str, int, Path], every: int) -> Frames:
         capture = cv2.VideoCapture(int(str(source)) if is_camera else str(source))
     if not capture.isOpened():
         raise ValueError(
-            f'no camera has the number {source}'
+            f'no camera has the number {source}: the first one is 0; or name a video file or a folder of frames'
             if is_camera
-            else f'video cannot be read: {source}: no video file, or of a kind that OpenCV cannot decode'
+            else f'video cannot be read: {source}: no video file, or of a kind that OpenCV cannot decode; '
+            'make an mp4 with H.264 of it, or a folder of frames'
         )
     if is_camera:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame rather than the next one

@@ -44,7 +44,8 @@ class WeakSegInferencer(MMSegInferencer):
 
     To the data samples, or to the dict beside `predictions` and `visualization`, it adds, at the size of the picture:
     `pred_score` (C,), the classifier's probabilities; `pred_cam` (C, H, W) in [0, 1], absent classes 0;
-    `pred_propagated_cam` (C + 1, H, W) with the background first; `pred_pseudo_label` (H, W), 255 where undecided.
+    `pred_propagated_cam` (C + 1, H, W) with the background first (along the affinity that `test_cfg.affinity_scale`
+    names; `explain` takes that of the largest scale); `pred_pseudo_label` (H, W), 255 where undecided.
     As `predictions`, each is an array for one picture and a list for several.
 
     Args:

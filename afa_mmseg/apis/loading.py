@@ -3,21 +3,19 @@
 from pathlib import Path
 from typing import Any, Union
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS, MODELS
-from torch import Tensor
 
-from ..datasets.checks import check_class_count, first_few
+from ..datasets.checks import check_class_count
 from ..datasets.palette import voc_palette
 from ..engine.config_check import check_config
 from ..engine.options import load_config
 from ..models import WeaklySupervisedSegmentor
+from ..models.checkpoints import load_state
 from ..models.checkpoints.reading import named, read_checkpoint, state_of
-
-#: Layer of mmseg's heads with an output for each class.
-CLASS_LAYER = 'decode_head.conv_seg.weight'
 
 
 def read_config(config: Union[str, Path, Config, dict]) -> Config:
@@ -45,8 +43,9 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
     Raises:
         FileNotFoundError: There is no such checkpoint.
         ValueError: It cannot be read, or is not that of a network of this config; a key of the config is misspelt; the
-            config's segmentor does not learn from image-level labels.
+            config's segmentor does not learn from image-level labels; there is no such device.
     """
+    check_device(device)
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     init_default_scope(config.get('default_scope', 'mmseg'))
@@ -67,27 +66,21 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
     return model.to(device).eval()
 
 
-def load_state(model: WeaklySupervisedSegmentor, state: dict[str, Tensor]) -> None:
-    """Load weights into a network; all of them must be there and fit.
+def check_device(device: str) -> None:
+    """Raise a `ValueError` that says what there is, unless PyTorch can compute on a device."""
+    gpus = [f'cuda:{number}' for number in range(torch.cuda.device_count())]
+    if not _is_usable(device, len(gpus)):
+        found = f'finds only {", ".join(gpus)}' if gpus else 'finds no GPU'
+        raise ValueError(f'device {device!r} (--device): PyTorch {found} here; use {" or ".join(["cpu", *gpus])}')
 
-    Raises:
-        ValueError: They are not those of such a network; another number of classes is said as that.
-    """
-    own = model.state_dict()
-    if CLASS_LAYER in state and len(own[CLASS_LAYER]) != len(state[CLASS_LAYER]):
-        raise ValueError(
-            f'the checkpoint has {len(state[CLASS_LAYER])} classes, background included, the config '
-            f'{len(own[CLASS_LAYER])} (model.decode_head.num_classes): give the config that it was trained with'
-        )
-    faults = dict(
-        lacks=[key for key in own if key not in state],
-        adds=[key for key in state if key not in own],
-        reshapes=[key for key in own if key in state and own[key].shape != state[key].shape],
-    )
-    if any(faults.values()):
-        listed = '; '.join(f'it {what} {first_few(keys)}' for what, keys in faults.items() if keys)
-        raise ValueError(f'the checkpoint is not one of this config: {listed}\n  Give the config it was trained with.')
-    model.load_state_dict(state)
+
+def _is_usable(device: str, num_gpus: int) -> bool:
+    """Ask PyTorch, but do not take memory of GPUs, which other processes may be about to use."""
+    try:
+        place = torch.device(device)
+        return (place.index or 0) < num_gpus if place.type == 'cuda' else torch.zeros(1, device=place).item() == 0
+    except (RuntimeError, AssertionError, ImportError):  # each kind of device has its own
+        return False
 
 
 def _without_pretrained(model: dict) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ..models import WeaklySupervisedSegmentor
 from ..tooling import remove_leftovers, run_parallel, save_mask
 from ..tooling.parallel import count_cpus
 from .export_settings import check_settings, describe_settings
-from .loading import load_segmentor, read_config
+from .loading import check_device, load_segmentor, read_config
 
 #: A process that starts afresh takes neither GPU nor threads of this one along.
 START_METHOD = 'spawn'
@@ -96,14 +96,15 @@ def export_pseudo_labels(
     Raises:
         ChildProcessError: A process was killed.
         FileNotFoundError: The checkpoint is not there, or something that the config names.
-        ValueError: Config, checkpoint and data set do not fit each other, or `out` holds labels of other settings.
+        ValueError: Config, checkpoint and data set do not fit each other, `out` holds labels of other settings, or
+            there is no such device.
     """
-    config, out = read_config(config), Path(out)
+    config, out, device = read_config(config), Path(out), device or get_device()
+    check_device(device)
     dataset = training_pictures(config)
     model = load_segmentor(config, checkpoint)  # says what is wrong with it before there are processes
     check_class_count(model.decode_head.num_classes, dataset.metainfo['classes'], 'the data set of train_dataloader')
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
-    device = device or get_device()
     num_workers = _count_devices(device) if num_workers is None else num_workers
     recipe = Recipe(
         digest=check_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs]),
@@ -129,9 +130,15 @@ def training_pictures(config: Config) -> ImageLevelDataset:
 
     Raises:
         FileNotFoundError: Something that it names is not there.
-        ValueError: It is not an `ImageLevelDataset`, or as that raises.
+        ValueError: There is none, it is not an `ImageLevelDataset`, or as that raises.
     """
-    settings = {**config.train_dataloader.dataset, 'pipeline': [], 'test_mode': True}
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    if 'type' not in dataset:
+        raise ValueError(
+            'train_dataloader.dataset is missing in the config: it says which pictures get pseudo-labels; '
+            'give the config that was trained with'
+        )
+    settings = {**dataset, 'pipeline': [], 'test_mode': True}
     kind = DATASETS.get(settings['type']) if isinstance(settings['type'], str) else settings['type']
     if kind is None or not issubclass(kind, ImageLevelDataset):
         raise ValueError(

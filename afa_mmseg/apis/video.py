@@ -86,7 +86,7 @@ def infer_video(
             animation = stack.enter_context(closing(GifFile(temporary, fps or frames.fps)))
         report = _write(painted, video, animation)
         if report.num_frames == 0:
-            raise ValueError(f'no frames in {source}')
+            raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
         return report
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from mmseg.structures import SegDataSample
 
-from ..visualization import draw_grid, overlay_label, overlay_scores, with_legend
+from ..visualization import draw_grid, overlay_label, overlay_propagated, overlay_scores, with_legend
 from ..visualization.overlays import Image
 from ..visualization.panel import enlarge
 from .inferencer import to_array
@@ -37,7 +37,8 @@ class Prediction(NamedTuple):
         score: The classifier's probabilities of the foreground classes.
         classes: Indices of those that the picture is taken to hold, 0 being the first one.
         cam: CAMs.
-        propagated: Propagated CAMs, background first.
+        propagated: Propagated CAMs, background first; along the affinity that `test_cfg.affinity_scale` names, by
+            default that of the picture as it is, where `explain` takes that of the largest scale.
         pseudo: Pseudo-label, 255 where undecided.
 
     Shape:
@@ -92,10 +93,12 @@ class Painter(NamedTuple):
         if what in LABELS:
             label = cv2.resize(getattr(prediction, what), size, interpolation=cv2.INTER_NEAREST)
             return overlay_label(image, label, self.palette)
-        scores = np.zeros((len(self.palette) - 1, *image.shape[:2]), np.float32)
-        for index in prediction.classes:
-            scores[index] = cv2.resize(_foreground(prediction, what)[index], size, interpolation=cv2.INTER_LINEAR)
-        return overlay_scores(image, scores, self.palette)
+        if not prediction.classes:
+            return overlay_label(image, np.zeros(image.shape[:2], np.uint8), self.palette)
+        paint = overlay_scores if what == 'cam' else overlay_propagated
+        palette = [self.palette[index] for index in (0, *(held + 1 for held in prediction.classes))]
+        scores = [cv2.resize(x, size, interpolation=cv2.INTER_LINEAR) for x in _scores(prediction, what)]
+        return paint(image, np.stack(scores), palette)
 
     def overlay_with_legend(self, image: Image, prediction: Prediction, what: str) -> Image:
         """Paint one thing over a picture, with a legend of the classes that occur."""
@@ -140,12 +143,10 @@ def shrink(image: Image, side: int) -> Image:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _foreground(prediction: Prediction, what: str) -> np.ndarray:
-    """CAMs (C, H, W); propagated ones, which differ little after a softmax over few classes, stretched to [0, 1]."""
+def _scores(prediction: Prediction, what: str) -> list[np.ndarray]:
+    """List CAMs, or propagated CAMs with the background first, of the classes that the picture is taken to hold."""
     scores = prediction.cam if what == 'cam' else prediction.propagated
     if scores is None:
         raise ValueError(f'the prediction lacks {what}: it was not asked for')
-    if what == 'cam':
-        return scores
-    low, high = scores[1:].min(axis=(1, 2), keepdims=True), scores[1:].max(axis=(1, 2), keepdims=True)
-    return (scores[1:] - low) / (high - low + 1e-5)
+    held = prediction.classes
+    return [scores[i] for i in (held if what == 'cam' else (0, *(index + 1 for index in held)))]

@@ -2,9 +2,10 @@
 
 from .atomic_checkpoints import AtomicCheckpointHook
 from .broken_pictures import BrokenPictureHook
+from .building import naming_config
 from .class_count import ClassCountHook
 from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper
-from .faults import check_work_dir, run_training
+from .faults import check_work_dir, run_test, run_training
 from .finite import FiniteLossHook
 from .interrupt import InterruptHook
 from .launch import build_runner, prepare_runtime, shut_down
@@ -45,10 +46,12 @@ __all__ = [
     'enable_tta',
     'find_checkpoint',
     'load_config',
+    'naming_config',
     'prepare_runtime',
     'read_dump',
     'replay',
     'require_file',
+    'run_test',
     'run_training',
     'save_predictions',
     'shut_down',

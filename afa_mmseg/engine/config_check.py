@@ -1,4 +1,4 @@
-"""Keys of a config that nothing reads: misspelt ones above all, which would change nothing and say nothing."""
+"""Keys of a config that nothing reads, which would change nothing and say nothing, and values of a wrong type."""
 
 import ast
 import builtins
@@ -7,22 +7,20 @@ import inspect
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmseg import registry as mmseg_registry
-from torch import nn
-from torch.utils.data import DataLoader
 
 from ..datasets.checks import closest
 from ..models import WeaklySupervisedSegmentor
 from ..models.checkpoints.reading import named
 from ..models.segmentors.settings import check_settings
 from ..models.segmentors.weakly_supervised import Phases
+from ..tooling.value_types import type_faults
+from .config_sections import Section, keys_of, kind_of, sections_of
 
 #: Top-level keys that something else than the Runner's constructor reads: its methods, mmseg, our tools.
 OTHER_KEYS = (
@@ -32,34 +30,12 @@ OTHER_KEYS = (
     'env_cfg', 'resource_limit', 'strategy',
 )  # fmt: skip
 #: What mmengine takes out of a section before the class named by `type` is built.
-TAKEN = ('type', '_scope_', '_delete_', 'priority', 'convert_to_iter_based')
-LOADER_KEYS = (
-    'dataset',
-    'num_batch_per_epoch',
-    'disable_subprocess_warning',
-    *inspect.signature(DataLoader).parameters,
-)
-#: Sections that are read key by key.
-PLAIN = dict(
-    randomness=tuple(inspect.signature(Runner.set_randomness).parameters),
-    auto_scale_lr=('enable', 'base_batch_size'),
-    env_cfg=('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
-)
-WRAPPER_KEYS = ('optimizer', 'paramwise_cfg', 'constructor')
-#: Classes that hand what they do not know on to a method.
-HANDED_ON = {CheckpointHook: Runner.save_checkpoint}
-
-
-class Section(NamedTuple):
-    """Part of a config: where it stands, what it holds, where its `type` is registered, and more keys that it may have.
-
-    Without a registry, `more` are all keys.
-    """
-
-    path: str
-    node: Any
-    registry: Optional[Registry]
-    more: tuple[str, ...] = ()
+TAKEN_ANYWHERE = ('_scope_', '_delete_')
+TAKEN = ('type', *TAKEN_ANYWHERE, 'priority', 'convert_to_iter_based')
+#: Variables of our and mmseg's files: of no use to options, though not misspelt.
+FILE_VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'vis_backends')
+#: Packages and modules whose annotations are taken at their word; those of others are often narrower than their code.
+ANNOTATED = (__name__.split('.')[0], 'torch.optim', 'mmengine.runner.loops')
 
 
 def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
@@ -71,129 +47,70 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
             made of it was made when the file was read.
 
     Raises:
-        ValueError: Keys are misspelt, with the closest ones that are read.
+        ValueError: Keys are misspelt, with the closest ones that are read; values are of a wrong type; there is no
+            `model`.
     """
+    name = cfg.filename or 'config'
+    if not isinstance(cfg.get('model'), Mapping):
+        raise ValueError(f'{name}: `model` is {cfg.get("model")!r}; give a config of mmseg, with a dict of the network')
     top = (*inspect.signature(Runner).parameters, *OTHER_KEYS)
     used = _names_used(cfg.filename)
     spare = [key for key in cfg if key not in top and key not in used and not key.startswith('_')]
-    options = {key.split('.')[0] for key in overrides}.difference(top)
+    options = {key.split('.')[0] for key in overrides}
     misspelt = [key for key in spare if key in options or difflib.get_close_matches(key, top, n=1, cutoff=0.85)]
     faults = [f'{key}: {closest(key, top) or "no such key"}' for key in misspelt]
     faults += [
         f'--cfg-options {key}: nothing reads it any more once the file is read; set what the file makes of it, such as '
-        f'train_dataloader.dataset.{key}'
-        for key in sorted(options - {*misspelt})
+        f'train_dataloader.dataset.{"pipeline" if key.endswith("pipeline") else key}'
+        for key in sorted(options.difference(top, misspelt) | options.intersection(FILE_VARIABLES))
     ]
-    for section in _sections(cfg):
-        faults += _faults(section)
-    if cfg.get('model') is not None and _is_ours(cfg.model):
-        with named(cfg.filename or 'config'):
-            check_settings(
-                cfg.model.get('pseudo_label'), cfg.model.get('train_cfg'), cfg.model.get('test_cfg'), Phases._fields
-            )
-    if faults:
-        raise ValueError(f'{cfg.filename or "config"}: nothing reads these keys:\n  ' + '\n  '.join(faults))
+    doubts: list[str] = []
+    for section in sections_of(cfg):
+        (faults if section.sure else doubts).extend(_faults(section))
+    _refuse(name, 'nothing reads these keys', faults)
+    _refuse(name, 'these values cannot be', [text for section in sections_of(cfg) for text in _type_faults(section)])
+    if _is_ours(cfg.model):
+        with named(name):
+            check_settings(cfg.model.get('pseudo_label'), cfg.model.get('train_cfg'), cfg.model.get('test_cfg'), Phases)
     unused = [key for key in spare if key not in misspelt]
     if unused and used:  # a file that training wrote has all variables of those that it was made from, and uses none
-        print_log(f'config: nothing reads {", ".join(unused)}', logger='current', level=logging.WARNING)
+        doubts.append(', '.join(unused))
+    for doubt in doubts:
+        print_log(f'config: nothing reads {doubt}', logger='current', level=logging.WARNING)
 
 
-def keys_read(kind: Any) -> Optional[set[str]]:
-    """List the arguments of a class, those that it hands on to its bases included; None if any will do.
-
-    Example:
-        >>> sorted(keys_read(logging.Formatter))
-        ['datefmt', 'defaults', 'fmt', 'style', 'validate']
-    """
-    names: set[str] = set()
-    for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
-        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
-        if base in (object, nn.Module) or function is None:
-            continue
-        parameters = inspect.signature(function).parameters.values()
-        names |= {p.name for p in parameters if p.name != 'self' and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            return names
-    methods = [method for base, method in HANDED_ON.items() if inspect.isclass(kind) and issubclass(kind, base)]
-    return names | {*inspect.signature(methods[0]).parameters} if methods else None
+def _refuse(name: str, what: str, faults: list[str]) -> None:
+    if faults:
+        raise ValueError(f'{name}: {what}:\n  ' + '\n  '.join(faults))
 
 
 def _faults(section: Section) -> Iterator[str]:
-    known: Optional[Collection[str]] = section.more
-    if section.registry is not None:
-        kind = section.node.get('type')
-        kind = section.registry.get(kind) if isinstance(kind, str) else kind
-        known = keys_read(kind) if callable(kind) else None  # an unknown type is for the Registry to refuse
-        known = None if known is None else (*sorted(known), *section.more, *TAKEN)
-    if known is None:
+    read = set() if section.registry is None else keys_of(section.node, section.registry)
+    if read is None:
         return
+    names = (*sorted(read), *section.more)
+    taken = TAKEN if section.registry is not None else TAKEN_ANYWHERE
     for key in section.node:
-        if key not in known:
-            names = [name for name in known if name not in TAKEN]
+        if key not in (*names, *taken):
             yield f'{section.path}.{key}: {closest(key, names) or "known are " + ", ".join(names)}'
 
 
-def _sections(cfg: Config) -> Iterator[Section]:
-    """Go through all parts of a config that are read by something known."""
-    registries = mmseg_registry
-    for name in ('model', 'tta_model', 'data_preprocessor'):
-        yield from _modules(name, cfg.get(name), registries.MODELS)
-    for stage in ('train', 'val', 'test'):
-        yield from _each(f'{stage}_evaluator', cfg.get(f'{stage}_evaluator'), registries.METRICS)
-        yield from _each(f'{stage}_cfg', cfg.get(f'{stage}_cfg'), registries.LOOPS)
-        yield from _loader(f'{stage}_dataloader', cfg.get(f'{stage}_dataloader'))
-    yield from _each('param_scheduler', cfg.get('param_scheduler'), registries.PARAM_SCHEDULERS)
-    yield from _each('custom_hooks', cfg.get('custom_hooks'), registries.HOOKS)
-    for name, hook in (cfg.get('default_hooks') or {}).items():
-        yield from _each(f'default_hooks.{name}', hook, registries.HOOKS)
-    wrapper = cfg.get('optim_wrapper')
-    yield from _each('optim_wrapper', wrapper, registries.OPTIM_WRAPPERS, WRAPPER_KEYS)
-    if isinstance(wrapper, Mapping):
-        yield from _each('optim_wrapper.optimizer', wrapper.get('optimizer'), registries.OPTIMIZERS)
-    yield from _each('visualizer', cfg.get('visualizer'), registries.VISUALIZERS)
-    for name, keys in PLAIN.items():
-        if isinstance(cfg.get(name), Mapping):
-            yield Section(name, cfg[name], None, keys)
+def _type_faults(section: Section) -> Iterator[str]:
+    """Name the values of a section that are not what its class declares, if that is one of `ANNOTATED`."""
+    if section.path == 'randomness':
+        yield from type_faults(_randomness, section.node, section.path)
+    kind = None if section.registry is None else kind_of(section.node, section.registry)
+    for base in kind.__mro__ if inspect.isclass(kind) else ():
+        if base.__module__.startswith(ANNOTATED) and '__init__' in vars(base):
+            yield from type_faults(vars(base)['__init__'], section.node, section.path)
 
 
-def _each(path: str, node: Any, registry: Registry, more: tuple[str, ...] = ()) -> Iterator[Section]:
-    """Give a section, or each of a list of them, if it says its type."""
-    if isinstance(node, (list, tuple)):
-        for index, item in enumerate(node):
-            yield from _each(f'{path}[{index}]', item, registry, more)
-    elif isinstance(node, Mapping) and 'type' in node:
-        yield Section(path, node, registry, more)
-
-
-def _modules(path: str, node: Any, registry: Registry) -> Iterator[Section]:
-    """Give a section and those inside it; settings called `*_cfg` are no modules of their own."""
-    yield from _each(path, node, registry)
-    for key, child in node.items() if isinstance(node, Mapping) else ():
-        if not key.endswith('_cfg'):
-            yield from _modules(f'{path}.{key}', child, registry)
-
-
-def _loader(path: str, loader: Any) -> Iterator[Section]:
-    if not isinstance(loader, Mapping):
-        return
-    yield Section(path, loader, None, LOADER_KEYS)
-    yield from _each(f'{path}.sampler', loader.get('sampler'), mmseg_registry.DATA_SAMPLERS)
-    yield from _dataset(f'{path}.dataset', loader.get('dataset'))
-
-
-def _dataset(path: str, dataset: Any) -> Iterator[Section]:
-    """Give a data set, its transforms, and the data sets that it wraps."""
-    yield from _each(path, dataset, mmseg_registry.DATASETS)
-    if isinstance(dataset, Mapping):
-        yield from _each(f'{path}.pipeline', dataset.get('pipeline'), mmseg_registry.TRANSFORMS)
-        yield from _dataset(f'{path}.dataset', dataset.get('dataset'))
-        for index, child in enumerate(dataset.get('datasets') or ()):
-            yield from _dataset(f'{path}.datasets[{index}]', child)
+def _randomness(seed: Optional[int], diff_rank_seed: bool, deterministic: bool) -> None:
+    """Declare what `randomness` may hold."""
 
 
 def _is_ours(model: Any) -> bool:
-    kind = model.get('type')
-    kind = mmseg_registry.MODELS.get(kind) if isinstance(kind, str) else kind
+    kind = kind_of(model, mmseg_registry.MODELS)
     return inspect.isclass(kind) and issubclass(kind, WeaklySupervisedSegmentor)
 
 
@@ -202,11 +119,12 @@ def _names_used(filename: Optional[str]) -> set[str]:
     if filename is None or not str(filename).endswith('.py') or not Path(filename).is_file():
         return set()
     tree = ast.parse(Path(filename).read_text(encoding='utf-8'))
+    try:
+        bases = Config._get_base_files(filename)  # computed ones too
+    except TypeError:  # {{'$VARIABLE:...'}} is no expression before mmengine fills it in
+        return set()
     names = {x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)} - {*dir(builtins)}
     names |= {x.attr for x in ast.walk(tree) if isinstance(x, ast.Attribute) and ast.unparse(x.value) == '_base_'}
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == '_base_':
-            bases = ast.literal_eval(statement.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                names |= _names_used(str(Path(filename).parent / base))
+    for base in bases:
+        names |= _names_used(Config._get_cfg_path(base, filename)[0])
     return names

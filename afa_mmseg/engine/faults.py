@@ -17,8 +17,10 @@ from mmengine.hooks import Hook
 from ..datasets.broken_pictures import BrokenPictureError
 from ..tooling.command import USER_ERRORS
 from .broken_pictures import BrokenPictureHook
+from .building import BUILD_ERRORS, describe_build_error, shows_traceback
+from .class_count import WholeCheckpointHook
 from .interrupt import SIGNALS, Interrupted, InterruptHook
-from .peers import PeerHook
+from .peers import FAILED, STOPPED, PeerHook
 from .resume import find_checkpoint
 
 #: Exit code of a run that a scheduler stopped: start it again, with `--resume` (EX_TEMPFAIL of sysexits.h).
@@ -49,6 +51,7 @@ def run_training(runner: Any) -> int:
     peers = _ensure_hook(runner, PeerHook)
     _ensure_hook(runner, BrokenPictureHook)
     begun = _ensure_hook(runner, _BegunHook)
+    peers.on_stop, peers.is_stopping = interrupt.request, lambda: interrupt.stopping
     try:
         runner.train()
         return 0
@@ -59,15 +62,40 @@ def run_training(runner: Any) -> int:
         if gone:
             _say(f'error: {"; ".join(gone)}\n{_what_remains(runner)}')
             _end_at_once(peers)
-        if isinstance(error, RuntimeError) and interrupt.requested:  # others had left already
-            return _end_interrupted(runner, peers, Interrupted(interrupt.number))
-        peers.leave(failure=explain(error).splitlines()[0])
-        if not _is_users(error, begun.value):
+        if isinstance(error, RuntimeError) and peers.find_stop():  # the connection to one that stopped
+            return _end_interrupted(runner, peers, Interrupted(peers.find_stop()))
+        peers.leave(FAILED + explain(error).splitlines()[0])
+        message = _message_for_user(error, begun.value, runner)
+        if message is None:
             raise
-        _say(f'error: {explain(error)}' + (f'\n{_what_remains(runner)}' if begun.value else ''))
+        _say(f'error: {message}' + (f'\n{_what_remains(runner)}' if begun.value else ''))
         return 1
     finally:
         interrupt.release()
+        end_workers()
+
+
+def run_test(runner: Any) -> int:
+    """Test, and give the exit code: 0, or 1 after an error of files or config, told in one message.
+
+    Args:
+        runner: mmengine's; a `WholeCheckpointHook` is added. Errors of the program itself are raised.
+    """
+    begun = _ensure_hook(runner, _BegunHook)
+    _ensure_hook(runner, WholeCheckpointHook)
+    try:
+        runner.test()
+        return 0
+    except Exception as error:
+        message = _message_for_user(error, begun.value, runner)
+        if message is None:
+            raise
+        _say(f'error: {message}')
+        return 1
+    except KeyboardInterrupt:
+        _say('interrupted')
+        return 128 + signal.SIGINT
+    finally:
         end_workers()
 
 
@@ -104,13 +132,22 @@ def end_workers() -> None:
 
 
 class _BegunHook(Hook):
-    """Knows whether training has begun: what fails before that is the user's, in files and config."""
+    """Knows whether training or testing has begun: what fails before that is the user's, in files and config."""
 
     def __init__(self) -> None:
         self.value = False
 
     def before_train(self, runner: Any) -> None:
         self.value = True
+
+    before_test = before_train
+
+
+def _message_for_user(error: Exception, begun: bool, runner: Any) -> Optional[str]:
+    """Give what to tell of an error that is of data, config, disk or machine; None: it is the program's own."""
+    if isinstance(error, BUILD_ERRORS) and not begun and not shows_traceback():
+        return describe_build_error(error, runner.cfg.filename or 'the config')
+    return explain(error) if _is_users(error, begun) else None
 
 
 def _is_users(error: Exception, begun: bool) -> bool:
@@ -128,8 +165,8 @@ def _is_disk_error(error: Optional[BaseException]) -> bool:
 
 
 def _end_interrupted(runner: Any, peers: PeerHook, error: KeyboardInterrupt) -> int:
-    peers.leave()
     number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+    peers.leave(f'{STOPPED}{int(number)}')
     if not is_main_process():
         return 0 if isinstance(error, Interrupted) else 128 + number
     _say(f'interrupted; --resume goes on from the last checkpoint in {runner.work_dir}{_named_checkpoint(runner)}')
@@ -168,4 +205,6 @@ def _ensure_hook(runner: Any, kind: type[SomeHook]) -> SomeHook:
 def _say(message: str) -> None:
     rank, world = get_dist_info()
     place = f' (rank {rank})' if world > 1 and not is_main_process() else ''
-    print(f'{os.path.basename(sys.argv[0])}: {message}'.replace('\n', f'{place}\n', 1), file=sys.stderr, flush=True)
+    text = f'{os.path.basename(sys.argv[0])}: {message}'.replace('\n', f'{place}\n', 1)
+    with suppress(OSError):  # the terminal may be gone
+        print(text, file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any, Callable, NoReturn, Optional
 
 import torch
@@ -38,7 +39,8 @@ class InterruptHook(Hook):
     """Finish the iteration and write a checkpoint when a signal asks the run to stop.
 
     Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP do, in whichever process they arrive: all processes stop before the same
-    iteration. A validation is left at its next picture; a resumed run begins with it. A second Ctrl-C stops at once.
+    iteration. A validation is left at its next picture, by one process and then by the others, which `PeerHook` tells;
+    a resumed run begins with it. A second Ctrl-C stops at once.
     The processes that load pictures wait for the end of the run.
 
     Raises:
@@ -49,6 +51,7 @@ class InterruptHook(Hook):
 
     def __init__(self) -> None:
         self.number = 0
+        self.stopping = False
         self._since = 0.0
         self._previous: dict[int, Any] = {}
         self._group: Any = None
@@ -57,6 +60,11 @@ class InterruptHook(Hook):
     def requested(self) -> bool:
         """Whether the run has been asked to stop."""
         return self.number != 0
+
+    def request(self, number: int) -> None:
+        """Ask the run to stop, as the signal does."""
+        if not self.requested:
+            self.number, self._since = number, time.monotonic()
 
     def before_train(self, runner: Any) -> None:
         """Listen to the signals from here on."""
@@ -101,6 +109,7 @@ class InterruptHook(Hook):
         return agreed
 
     def _stop(self, runner: Any) -> NoReturn:
+        self.stopping = True
         for hook in runner.hooks if runner is not None else ():
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and runner.iter > 0:
                 saved = os.path.basename(hook.last_ckpt or '')
@@ -110,9 +119,11 @@ class InterruptHook(Hook):
 
     def _request(self, number: int, frame: Any) -> None:
         if not self.requested:
-            self.number, self._since = number, time.monotonic()
-            if is_main_process():  # no logging: a handler may run in the middle of it
-                os.write(2, b'stopping before the next iteration, with a checkpoint; Ctrl-C again: at once\n')
+            self.request(number)
+            # No logging: a handler may run in the middle of it. The terminal may be what is gone.
+            with suppress(OSError):
+                if is_main_process():
+                    os.write(2, b'stopping before the next iteration, with a checkpoint; Ctrl-C again: at once\n')
         elif number == signal.SIGINT and time.monotonic() - self._since > REPEAT_SECONDS:
             raise KeyboardInterrupt
 

@@ -54,6 +54,14 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     dataloader_iterator: Any
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.val_interval < 1:
+            raise ValueError(
+                f'train_cfg.val_interval={self.val_interval} must be 1 or more; without validation, set val_cfg, '
+                'val_dataloader and val_evaluator to None'
+            )
+
     def run(self) -> Any:
         """Train; the iterations of a resumed run are updates too."""
         wrapper = self.runner.optim_wrapper
@@ -66,6 +74,8 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         if self._iter > 0:
             self._go_on()
+        elif is_main_process():
+            self._validation_record.unlink(missing_ok=True)  # of an earlier run
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(self._next_update())

@@ -67,10 +67,10 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
     set_randomness(cfg, getattr(args, 'seed', None), getattr(args, 'deterministic', False))
     if getattr(args, 'amp', False):
         enable_amp(cfg)
+    set_trust(getattr(args, 'trust', False))  # before checkpoints are looked at
     if getattr(args, 'resume', False):
         set_resume(cfg, explicit='load_from' in overrides)
     check_config(cfg, overrides)
-    set_trust(getattr(args, 'trust', False))
     if cfg.get('load_from') is not None:
         require_file(cfg.load_from, 'load_from')
         if '://' not in cfg.load_from and not getattr(args, 'trust', False):

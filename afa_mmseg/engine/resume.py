@@ -1,6 +1,7 @@
 """Going on where a run was stopped, as if it had not been."""
 
 import re
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +23,10 @@ from .resume_settings import compare_settings, describe_changes, settings_of
 
 #: What a checkpoint must hold to go on from.
 NEEDED = ('meta', 'state_dict', 'optimizer', 'message_hub')
+#: What reading a damaged file raises, by the part that is damaged; a checkpoint that PyTorch refuses is a `ValueError`.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, OverflowError, UnicodeError,
+)  # fmt: skip
 
 
 def set_resume(cfg: Config, explicit: bool = False) -> None:
@@ -70,17 +75,22 @@ def find_checkpoint(work_dir: str) -> Optional[str]:
 
 
 def find_damage(path: Union[str, Path]) -> Optional[str]:
-    """Say what is wrong with a checkpoint file, after reading all of it; None: nothing."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            torn = archive.testzip()
-        if torn is not None:
-            return f'its checksum does not match in {torn}'
-        read_checkpoint(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        return f'incomplete or no checkpoint ({error})'
-    except ValueError as error:
-        return str(error)
+    """Say what is wrong with a checkpoint file, after reading all of it; None: nothing.
+
+    Raises:
+        OSError: It cannot be opened, which says nothing about what it holds.
+    """
+    with open(path, 'rb') as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                torn = archive.testzip()
+            if torn is not None:
+                return f'its checksum does not match in {torn}'
+            read_checkpoint(path)
+        except DAMAGE as error:
+            return f'incomplete or no checkpoint ({error})'
+        except ValueError as error:
+            return str(error)
     return None
 
 

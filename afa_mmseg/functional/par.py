@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -66,8 +67,14 @@ def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos
         image (B, 3, H, W); output (B, 8 * len(dilations), H, W).
     """
     scale = 1 / ((local_std(image, dilations) + EPS) * bandwidth)
-    prior = (pos_weight * distance_weights(dilations, bandwidth)).to(image)
+    weights_on = _weights_on.__wrapped__ if torch.compiler.is_compiling() else _weights_on
+    prior = pos_weight * weights_on(image.device, image.dtype, tuple(dilations), bandwidth)
     return softmax_weights(image, dilations, scale**2, Tensor.square_, prior)
+
+
+@lru_cache(maxsize=8)  # copied to a GPU once: each copy would wait for it
+def _weights_on(device: torch.device, dtype: torch.dtype, dilations: tuple[int, ...], bandwidth: float) -> Tensor:
+    return distance_weights(dilations, bandwidth).to(device, dtype)
 
 
 def distance_weights(dilations: Sequence[int], bandwidth: float) -> Tensor:

@@ -1,5 +1,6 @@
 """From CAMs to pseudo-labels: refinement inside the image box, thresholds, fusion."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Callable, Optional
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from .affinity import add_background
 from .cam import resize
+from .neighbours import resize_to_image
 
 #: RGB (B, 3, H, W) in 0..1 and scores (B, C, h, w) -> refined scores (B, C, H, W). Where classes compete for a
 #: pixel it has a true attribute `couples_classes`, and the scores of each background score are refined apart.
@@ -46,7 +48,7 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
         low: Label map of the low background score.
         high: Label map of the high background score.
         boxes: The part of each crop that shows real image, as top, bottom, left, right (bottom and right
-            excluded); may reach beyond the crop. None: all of it.
+            excluded); may reach beyond the crop. None: all of it. Read by the host: on a GPU it would wait for them.
         ignore_index: Label of undecided pixels.
 
     Shape:
@@ -65,9 +67,13 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
             f'and {None if boxes is None else tuple(boxes.shape)}'
         )
     fused = torch.where((high == 0) & (low != 0), ignore_index, high)
-    if boxes is None:
+    if _are_whole(boxes, *low.shape[-2:]):
         return fused
-    return fused.masked_fill(~inside_boxes(boxes.to(low.device), *low.shape[-2:]), ignore_index)
+    result = torch.full_like(fused, ignore_index)
+    for i, box in enumerate(boxes.tolist() if boxes is not None else ()):
+        rows, columns = _window(box, *low.shape[-2:])
+        result[i, rows, columns] = fused[i, rows, columns]
+    return result
 
 
 def likeliest(scores: Tensor) -> Tensor:
@@ -110,10 +116,8 @@ def label_from_cam(
         image (B, 3, H, W); cam (B, C, H, W); gt_label (B, C); boxes (B, 4); output int64 (B, H, W).
     """
     half = halve(image)
-    cam = resize(cam, half.shape[-2:])
-    stack = torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
-    low, high = resize(_refine_pair(refine, half, stack), image.shape[-2:]).chunk(2, dim=1)
-    return fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index)
+    stack = _with_backgrounds(resize(cam, half.shape[-2:]), gt_label, scores)
+    return _label(resize(_refine_pair(refine, half, stack), image.shape[-2:]), boxes, ignore_index)
 
 
 def label_from_propagated_cam(
@@ -138,13 +142,55 @@ def label_from_propagated_cam(
         image (B, 3, H, W); low_cam, high_cam (B, C + 1, H, W); boxes (B, 4); output int64 (B, H, W).
     """
     stack = torch.cat([low_cam, high_cam], dim=1)
-    low, high = refine_in_boxes(partial(_refine_pair, refine), image, stack, boxes).chunk(2, dim=1)
+    return _label(refine_in_boxes(partial(_refine_pair, refine), image, stack, boxes), boxes, ignore_index)
+
+
+def labels_from_both(
+    refine: Refine,
+    image: Tensor,
+    cam: Tensor,
+    low_cam: Tensor,
+    high_cam: Tensor,
+    gt_label: Tensor,
+    boxes: Optional[Tensor] = None,
+    scores: tuple[float, float] = BACKGROUND_SCORES,
+    ignore_index: int = 255,
+) -> tuple[Tensor, Tensor]:
+    """Make the labels of `label_from_propagated_cam` and of `label_from_cam`, in this order.
+
+    Where the boxes are all of their crops, both are refined in one go, so that one kernel serves both.
+
+    Args and shapes are those of the two.
+    """
+    if _couples(refine) or not _are_whole(boxes, *image.shape[-2:]):
+        propagated = label_from_propagated_cam(refine, image, low_cam, high_cam, boxes, ignore_index)
+        return propagated, label_from_cam(refine, image, cam, gt_label, boxes, scores, ignore_index)
+    half = halve(image)
+    plain = _with_backgrounds(resize(cam, half.shape[-2:]), gt_label, scores)
+    _, spread = resize_to_image(half, torch.cat([low_cam, high_cam], dim=1))  # as a refiner does it
+    refined = resize(refine(half, torch.cat([spread, plain], dim=1)), image.shape[-2:])
+    from_spread, from_plain = (_label(scores, boxes, ignore_index) for scores in refined.chunk(2, dim=1))
+    return from_spread, from_plain
+
+
+def _with_backgrounds(cam: Tensor, gt_label: Tensor, scores: Sequence[float]) -> Tensor:
+    """Stack CAMs (B, C, h, w) with each background score along the channels; (B, len(scores) (C + 1), h, w)."""
+    return torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
+
+
+def _label(refined: Tensor, boxes: Optional[Tensor], ignore_index: int) -> Tensor:
+    """Fuse the likeliest classes of a pair of score stacks; (B, 2 (C + 1), H, W) -> (B, H, W)."""
+    low, high = refined.chunk(2, dim=1)
     return fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index)
+
+
+def _couples(refine: Refine) -> bool:
+    return getattr(refine, 'couples_classes', False)
 
 
 def _refine_pair(refine: Refine, image: Tensor, stack: Tensor) -> Tensor:
     """Refine the scores of two background scores, stacked along the channels (B, 2 C, h, w), in one go if possible."""
-    if getattr(refine, 'couples_classes', False):
+    if _couples(refine):
         return torch.cat([refine(image, scores) for scores in stack.chunk(2, dim=1)], dim=1)
     return refine(image, stack)
 
@@ -158,8 +204,8 @@ def refine_in_boxes(refine: Refine, image: Tensor, cam: Tensor, boxes: Optional[
         image (B, 3, H, W); cam (B, C, H, W); boxes (B, 4); output (B, C, H, W).
     """
     height, width = image.shape[-2:]
-    if boxes is None:
-        boxes = torch.tensor([[0, height, 0, width]]).expand(len(image), 4)
+    if boxes is None or _are_whole(boxes, height, width):
+        return resize(refine(halve(image), cam), (height, width))
     out = torch.zeros_like(cam)
     for members, windows in _group_by_box_size(boxes, height, width):
         crops = [torch.stack([x[i][:, w[0], w[1]] for i, w in zip(members, windows)]) for x in (image, cam)]
@@ -209,17 +255,29 @@ def halve(image: Tensor) -> Tensor:
     return resize(image, (max(height // 2, 1), max(width // 2, 1)))
 
 
-Windows = list[tuple[slice, slice]]
+Window = tuple[slice, slice]
 
 
-def _group_by_box_size(boxes: Tensor, height: int, width: int) -> list[tuple[list[int], Windows]]:
+def _are_whole(boxes: Optional[Tensor], height: int, width: int) -> bool:
+    """Whether each box holds all of its crop."""
+    whole = (slice(0, height), slice(0, width))
+    return boxes is None or all(_window(box, height, width) == whole for box in boxes.tolist())
+
+
+def _window(box: Sequence[float], height: int, width: int) -> Window:
+    """Give the rows and columns of a box, clamped to the crop; slices of nothing where it is empty."""
+    top, bottom, left, right = (max(int(side), 0) for side in box)
+    return slice(top, min(bottom, height)), slice(left, min(right, width))
+
+
+def _group_by_box_size(boxes: Tensor, height: int, width: int) -> list[tuple[list[int], list[Window]]]:
     """Group the images of a batch by the size of their boxes, clamped to the crop; empty boxes are left out."""
-    groups: dict[tuple[int, int], tuple[list[int], Windows]] = {}
-    for i, (top, bottom, left, right) in enumerate(boxes.tolist()):
-        top, left = max(int(top), 0), max(int(left), 0)
-        bottom, right = min(int(bottom), height), min(int(right), width)
-        if bottom > top and right > left:
-            members, windows = groups.setdefault((bottom - top, right - left), ([], []))
+    groups: dict[tuple[int, int], tuple[list[int], list[Window]]] = {}
+    for i, box in enumerate(boxes.tolist()):
+        window = _window(box, height, width)
+        rows, columns = (side.stop - side.start for side in window)
+        if rows > 0 and columns > 0:
+            members, windows = groups.setdefault((rows, columns), ([], []))
             members.append(i)
-            windows.append((slice(top, bottom), slice(left, right)))
+            windows.append(window)
     return list(groups.values())

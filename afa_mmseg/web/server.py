@@ -127,7 +127,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        reason = str(getattr(error, 'strerror', None) or error).split(' (')[0]  # which repeats the address
+        reason = str(getattr(error, 'strerror', None) or error).split(' (')[0].rstrip('.')  # repeats the address
         raise ValueError(f'cannot listen on {host}, port {port}: {reason}. Choose another with --port') from error
 
 

@@ -11,6 +11,8 @@ from torch.testing import assert_close
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.inferencer import CAM_FIELDS
+from afa_mmseg.apis.views import Painter, Prediction
+from afa_mmseg.visualization import overlay_propagated
 from tests.tiny_files import CLASSES, PALETTE, SEEN, UNSEEN, make_picture, write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -106,6 +108,22 @@ def test_work_for_cams_is_done_only_where_they_are_wanted(inferencer, monkeypatc
     assert (len(passes) > 0, len(refinements)) == (True, 0)
 
 
+def test_propagated_cams_are_painted_as_everywhere(inferencer):
+    picture = make_picture(seed=1)
+    prediction = Prediction.of(inferencer(picture, classes=[UNSEEN], return_datasamples=True))
+    painter = Painter(CLASSES, PALETTE)
+    expected = overlay_propagated(picture, prediction.propagated, PALETTE)
+    assert np.array_equal(painter.overlay(picture, prediction, 'propagated'), expected)
+    hidden = (expected == (picture * 0.55).astype(np.uint8)).all(axis=2)
+    assert np.array_equal(hidden, prediction.label('propagated') == 0)
+    assert 0.5 < hidden.mean() < 0.8
+    none = prediction._replace(classes=[])
+    for what in ('cam', 'propagated'):
+        assert np.array_equal(painter.overlay(picture, none, what), (picture * 0.55).astype(np.uint8))
+    with pytest.raises(ValueError, match='lacks propagated: it was not asked for'):
+        painter.overlay(picture, prediction._replace(propagated=None), 'propagated')
+
+
 def test_explain_shows_the_steps_to_the_same_result(inferencer):
     picture = make_picture()
     steps = inferencer.explain(picture, [SEEN, UNSEEN])
@@ -146,7 +164,8 @@ def test_classes_and_colours_come_from_the_checkpoint_or_the_caller(files, infer
 
 def test_a_class_that_is_unknown_is_told_with_what_may_be_meant(inferencer):
     with pytest.raises(
-        ValueError, match=r"unknown class 'Kind2' \(is it 'kind2'\?\); known are kind1, kind2, .*kind20"
+        ValueError,
+        match=r"classes \(--classes\): unknown class 'Kind2' \(is it 'kind2'\?\); known are kind1, .*kind20",
     ):
         inferencer(make_picture(), classes=[SEEN, 'Kind2'])
     with pytest.raises(ValueError, match="unknown class 'zebra'; known are"):
@@ -166,7 +185,7 @@ def test_a_checkpoint_of_another_config_and_other_segmentors_are_refused(files, 
     config, checkpoint = files
     fewer = Config.fromfile(config)
     fewer.model.decode_head.num_classes = 7
-    with pytest.raises(ValueError, match='has 21 classes, background included, the config 7 '):
+    with pytest.raises(ValueError, match='has 21 classes, the config 7 '):
         WeakSegInferencer(fewer, checkpoint, **QUIET)
     assert fewer.model.get('test_cfg') == dict(mode='whole')  # the caller's config is left as it is
     with pytest.raises(ValueError, match='model.type of the config is EncoderDecoder'):

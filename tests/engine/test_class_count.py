@@ -1,12 +1,16 @@
-"""Training and testing stop at once where network and data set have different classes."""
+"""Training and testing stop at once where network and data set have different classes, testing without all weights."""
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
+from torch import nn
 
 from afa_mmseg.datasets.checks import check_class_count
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.engine import build_runner, prepare_runtime
+from afa_mmseg.engine import build_runner, enable_tta, prepare_runtime
+from afa_mmseg.engine.class_count import unwrap
+from afa_mmseg.engine.faults import run_test
 from tests.tools.toolbox import REPO
 
 
@@ -22,6 +26,12 @@ def config(tmp_path):
     cfg.work_dir = str(tmp_path / 'wd')
     prepare_runtime(cfg, 'none')
     return cfg
+
+
+def save_weights(config, path, without=None):
+    """Write weights of the network, all or without some."""
+    state = MODELS.build(config.model).state_dict()
+    torch.save({key: value for key, value in state.items() if not key.startswith(without or '-')}, path)
 
 
 def test_it_names_both_numbers_the_classes_and_the_line_to_change(config, tmp_path):
@@ -58,3 +68,54 @@ def test_the_right_number_trains(config):
 
 def test_equal_numbers_pass():
     check_class_count(3, ['background', 'cat', 'dog'], 'the data set')
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_a_checkpoint_of_another_network_is_not_evaluated(config, tmp_path, capsys, tta):
+    save_weights(config, tmp_path / 'other.pth', without='backbone.layers.0.')
+    if tta:
+        enable_tta(config)
+    config.load_from = str(tmp_path / 'other.pth')
+    runner = build_runner(config)
+    evaluated = []
+    runner.test_loop.run_iter = lambda *_: evaluated.append(1)
+    assert run_test(runner) == 1
+    message = capsys.readouterr().err
+    assert 'other.pth: the checkpoint is not one of this config: it lacks' in message
+    assert "'backbone.layers.0.0.projection.weight'" in message
+    assert evaluated == []
+
+
+def test_the_checkpoint_of_the_config_is_evaluated(config, tmp_path):
+    save_weights(config, tmp_path / 'whole.pth')
+    config.load_from = str(tmp_path / 'whole.pth')
+    assert run_test(build_runner(config)) == 0
+
+
+def test_errors_after_the_first_picture_are_raised(config, tmp_path):
+    save_weights(config, tmp_path / 'whole.pth')
+    config.load_from = str(tmp_path / 'whole.pth')
+    runner = build_runner(config)
+
+    def fail(*_):
+        raise ValueError('of the program')
+
+    runner.test_loop.run_iter = fail
+    with pytest.raises(ValueError, match='of the program'):
+        run_test(runner)
+
+
+def test_training_starts_from_what_fits(config, tmp_path):
+    save_weights(config, tmp_path / 'other.pth', without='decode_head.')
+    config.load_from = str(tmp_path / 'other.pth')
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    config.default_hooks.checkpoint = None
+    runner = build_runner(config)
+    runner.train()
+    assert runner.iter == 1
+
+
+def test_wrappers_are_taken_off():
+    net = nn.Linear(1, 1)
+    assert unwrap(nn.DataParallel(nn.DataParallel(net))) is net
+    assert unwrap(net) is net

@@ -1,5 +1,6 @@
 """The parts that see faults and tell of them; what they do to real runs is in tests/tools/test_faults.py."""
 
+import os
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ import torch
 import torch.distributed as torch_dist
 
 from afa_mmseg.engine import PeerHook, check_work_dir, interrupt, peers
-from afa_mmseg.engine.faults import end_workers, explain
+from afa_mmseg.engine.faults import end_workers, explain, run_training
 from afa_mmseg.engine.interrupt import InterruptHook, shield_workers
 from afa_mmseg.engine.peers import PeerWatch
 from tests.tooling.processes import is_running, wait_for
@@ -25,7 +26,8 @@ def watches(monkeypatch):
     store, heard = torch_dist.HashStore(), []
     made = [PeerWatch(store, rank, NAMES) for rank in range(3)]
     for watch in made:
-        watch.start(timeout=None, on_silence=heard.append)
+        watch.stops = []
+        watch.start(None, heard.append, watch.stops.append, lambda: False)
     yield made
     for watch in made:
         watch.leave(peers.LEFT)
@@ -57,11 +59,46 @@ def test_a_process_that_failed_says_why(watches):
     assert watches[0].find_gone() == ['rank 2 (elsewhere) failed: a.jpg cannot be loaded']
 
 
+def test_a_process_that_was_stopped_has_the_others_stop(watches):
+    watches[2].leave(f'{peers.STOPPED}15')
+    wait_for(lambda: watches[0].stops and watches[1].stops)
+    assert (watches[0].stops[0], watches[1].find_stop(), watches[2].stops) == (15, 15, [])
+    assert watches[0].find_gone() == []
+
+
+def test_a_process_that_was_stopped_and_kept_the_store_is_not_gone(watches):
+    watches[0].leave(f'{peers.STOPPED}15')
+    wait_for(lambda: watches[1].stops)
+
+    def refuse(*_):
+        raise RuntimeError('connection reset')
+
+    watches[1]._store = SimpleNamespace(set=refuse, multi_get=refuse)
+    assert watches[1].find_gone() == []
+    assert watches[1].find_stop() == 15
+
+
+def test_who_has_ended_for_too_long_ends_the_wait(monkeypatch):
+    """As where a GPU waits for one that failed: no connection breaks."""
+    monkeypatch.setattr(peers, 'BEAT_SECONDS', 0.02)
+    store, heard = torch_dist.HashStore(), []
+    failed, listening = PeerWatch(store, 0, NAMES[:2]), PeerWatch(store, 1, NAMES[:2])
+    for watch in (failed, listening):
+        watch.start(0.2, heard.append, heard.append, lambda: False)
+    failed.leave(peers.FAILED + 'a.jpg')
+    wait_for(lambda: heard)
+    assert heard == ['rank 0 (here) failed: a.jpg: no sign of life for 0 s']
+
+
 def test_silence_ends_the_wait(monkeypatch):
     monkeypatch.setattr(peers, 'BEAT_SECONDS', 0.02)
     store, heard = torch_dist.HashStore(), []
     silent, listening = PeerWatch(store, 0, NAMES[:2]), PeerWatch(store, 1, NAMES[:2])
-    listening.start(timeout=0.2, on_silence=heard.append)
+    busy = [True]
+    listening.start(0.2, heard.append, heard.append, lambda: busy[0])
+    wait_for(lambda: listening._missed[0] > 15)
+    assert heard == []  # nobody is hurried who is about to end
+    busy[0] = False
     wait_for(lambda: heard)
     assert heard == ['rank 0 (here) is gone: no sign of life for 0 s']
     assert silent._polls == 0
@@ -96,6 +133,34 @@ def test_a_signal_while_the_processes_agree_counts_for_the_next_iteration(monkey
     with pytest.raises(interrupt.Interrupted) as raised:
         hook.before_train_iter(None, batch_idx=1)
     assert raised.value.number == signal.SIGTERM
+
+
+def test_a_signal_from_a_terminal_that_is_closed_still_counts():
+    hook, ours = InterruptHook(), os.dup(2)
+    leader, terminal = os.openpty()
+    try:
+        os.dup2(terminal, 2)
+        os.close(leader)
+        hook._request(signal.SIGHUP, None)
+    finally:
+        os.dup2(ours, 2)
+        for number in (ours, terminal):
+            os.close(number)
+    with pytest.raises(interrupt.Interrupted) as raised:
+        hook.before_train_iter(None, batch_idx=0)
+    assert raised.value.number == signal.SIGHUP
+
+
+def test_an_error_after_a_signal_is_told_as_what_it_is():
+    def fail():
+        interrupt_hook.request(signal.SIGTERM)
+        raise RuntimeError('out of memory')
+
+    interrupt_hook = InterruptHook()
+    runner = SimpleNamespace(hooks=[interrupt_hook], train=fail)
+    runner.register_hook = runner.hooks.append
+    with pytest.raises(RuntimeError, match='out of memory'):
+        run_training(runner)
 
 
 def test_a_signal_of_another_process_stops_this_one(monkeypatch):

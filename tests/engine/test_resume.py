@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from afa_mmseg.datasets.shapes import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import find_checkpoint
 from afa_mmseg.engine.atomic_checkpoints import AtomicBackend
+from afa_mmseg.engine.options import apply_common_options
 from afa_mmseg.engine.resume import find_damage, make_plain, restore_logs, set_resume
+from afa_mmseg.models.checkpoints import set_trust
 from tests.engine.stopped import finish, read_journal, start_training
-from tests.engine.training import ITERATIONS, train
+from tests.engine.training import CONFIG, ITERATIONS, train
 from tests.tooling.processes import SPAWN, start, wait_for
 
 INTERVAL = 3
@@ -285,6 +288,39 @@ def test_a_broken_checkpoint_is_found_out_and_the_one_before_it_used(tmp_path, d
     assert find_checkpoint(tmp_path) == str(before)
 
 
+def test_a_flipped_bit_is_found_out_or_changes_nothing(tmp_path):
+    path = tmp_path / 'iter_2.pth'
+    torch.save(dict(meta=dict(iter=2), state_dict=dict(weight=torch.rand(9))), path)
+    data, whole = path.read_bytes(), plain(path)
+    wrong = []
+    for place, byte in enumerate(data):
+        for bit in (1, 128):
+            path.write_bytes(data[:place] + bytes([byte ^ bit]) + data[place + 1 :])
+            if find_damage(path) is None and plain(path) != whole:
+                wrong.append((place, bit))
+    assert wrong == []
+
+
+def plain(path):
+    """What a checkpoint holds, to be compared."""
+    content = torch.load(path, weights_only=True)
+    return {**content, 'state_dict': {name: value.tolist() for name, value in content['state_dict'].items()}}
+
+
+def test_a_part_that_seems_encrypted_is_damage(tmp_path):
+    before, newest = save(tmp_path / 'iter_2.pth'), save(tmp_path / 'iter_4.pth')
+    data = bytearray(newest.read_bytes())
+    data[data.index(b'PK\1\2') + 8] |= 1  # in the directory of the file
+    newest.write_bytes(data)
+    assert 'is encrypted' in find_damage(newest)
+    assert find_checkpoint(tmp_path) == str(before)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gone.pth'):
+        find_damage(tmp_path / 'gone.pth')
+
+
 def test_what_would_run_code_is_no_checkpoint(tmp_path):
     save(tmp_path / 'iter_2.pth')
     torch.save(dict(meta=Anything()), tmp_path / 'iter_4.pth')
@@ -294,6 +330,29 @@ def test_what_would_run_code_is_no_checkpoint(tmp_path):
 
 class Anything:
     """Any class."""
+
+
+@pytest.fixture
+def trust():
+    """Options of `--resume --trust`; the trust ends with the test."""
+    yield dict(cfg_options=None, work_dir=None, resume=True, trust=True)
+    set_trust(False)
+
+
+@pytest.mark.parametrize('named', [False, True], ids=['newest', 'load_from'])
+def test_a_trusted_checkpoint_that_would_run_code_is_resumed_from(data, short, tmp_path, trust, named):
+    content = torch.load(short[0] / 'iter_4.pth', weights_only=True)
+    content['meta']['by'] = Anything()
+    path = str(tmp_path / 'iter_4.pth')
+    torch.save(content, path)
+    trust.update(config='shapes.py', work_dir=str(tmp_path), cfg_options=dict(load_from=path) if named else None)
+    cfg = Config.fromfile(CONFIG)
+    with pytest.raises(ValueError, match='(?s)--resume: .*iter_4.pth is refused.* read it with --trust'):
+        apply_common_options(cfg, Namespace(**{**trust, 'trust': False}))
+    apply_common_options(cfg, Namespace(**trust))
+    assert (cfg.resume, cfg.load_from) == (True, path)
+    train(data, tmp_path, {**SHORT, **checkpoints(2), 'load_from': cfg.load_from, 'resume': cfg.resume})
+    assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
 
 
 def test_all_broken_is_not_the_beginning(tmp_path):

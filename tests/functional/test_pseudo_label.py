@@ -9,6 +9,7 @@ from afa_mmseg.functional.pseudo_label import (
     denormalize,
     label_from_cam,
     label_from_propagated_cam,
+    labels_from_both,
     refine_in_boxes,
 )
 
@@ -59,6 +60,37 @@ def test_images_refined_together_equal_images_refined_alone():
     alone = torch.cat([refine_in_boxes(par, image[i, None], cam[i, None], boxes[i, None]) for i in range(3)])
     assert_close(together, alone, rtol=0, atol=1e-6)
     assert together[0, :, 30:].abs().max() == 0
+
+
+@pytest.mark.parametrize('boxes', [None, [[0, 40, 0, 40], [-3, 50, 0, 40]], [[0, 40, 0, 40], [4, 40, 0, 31]]])
+@pytest.mark.parametrize('couples', [False, True])
+def test_labels_made_together_are_those_made_apart(boxes, couples):
+    torch.manual_seed(0)
+    calls = []
+
+    def refine(image, cam):
+        calls.append(cam.shape)
+        return par(image, cam, num_iters=3)
+
+    refine.couples_classes = couples
+    image, cam, low, high = (torch.rand(2, n, 40, 40) for n in (3, 2, 3, 3))
+    gt_label, boxes = torch.tensor([[1, 1], [0, 1]]), None if boxes is None else torch.tensor(boxes)
+    together = labels_from_both(refine, image, cam, low, high, gt_label, boxes)
+    if not couples and (boxes is None or boxes[1, 3] == 40):
+        assert calls == [(2, 12, 20, 20)]
+    else:
+        assert len(calls) > 1
+    assert torch.equal(together[0], label_from_propagated_cam(refine, image, low, high, boxes))
+    assert torch.equal(together[1], label_from_cam(refine, image, cam, gt_label, boxes))
+    assert not torch.equal(*together)
+
+
+@pytest.mark.parametrize('box', [[4, 4, 0, 4], [3, 1, 0, 4], [-3, -1, 0, 4], [5, 9, 0, 4], [0, 4, 9, 12]])
+def test_nothing_is_inside_an_empty_reversed_or_outside_box(box):
+    label = torch.ones(1, 4, 4, dtype=torch.long)
+    assert (fuse_labels(label, label, torch.tensor([box])) == 255).all()
+    image, cam = torch.rand(1, 3, 4, 4), torch.rand(1, 2, 4, 4)
+    assert refine_in_boxes(par, image, cam, torch.tensor([box])).abs().max() == 0
 
 
 def test_boxes_beyond_the_crop_are_clamped_and_empty_ones_ignored():

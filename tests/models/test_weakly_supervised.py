@@ -1,4 +1,5 @@
 import importlib
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from afa_mmseg.functional import dense_crf, dense_energy_loss
 from afa_mmseg.functional.pseudo_label import ClassPacking
 from afa_mmseg.models.segmentors import pseudo_labeler
 from tests.reference_network import tiny_config
+
+#: A box that is all of a crop.
+WHOLE = (0, 64, 0, 64)
 
 
 def make_samples(labels, boxes=None, **meta):
@@ -116,36 +120,52 @@ def test_cams_of_the_present_classes_only_are_the_same_cams(tiny_segmentor, inpu
     assert_close(packed.affinity.dense(), whole.affinity.dense(), rtol=0, atol=0)
 
 
-#: What makes a GPU's host wait: reading a number, and shapes that depend on data.
-HOST_WAITS = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique', 'equal', 'is_nonzero')
-
-
-class HostWaits(TorchDispatchMode):
-    """Notes the calls for which the host of a GPU would have to wait."""
+class Copies(TorchDispatchMode):
+    """Notes the copies from and to another device than the CPU, for which the host of a GPU would wait."""
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.found = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        indices = args[1] if name in ('index', 'index_put_') else ()
-        if name in HOST_WAITS or any(i is not None and i.dtype == torch.bool for i in indices):
-            self.calls.append(name)
-        return function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket.__name__ in ('_to_copy', 'copy_'):
+            devices = {x.device.type for x in (result, *args) if isinstance(x, torch.Tensor)}
+            if len(devices) > 1:
+                self.found.append(f'{function} {tuple(result.shape)}')
+        return result
 
 
+@pytest.fixture
+def on_meta(segmentor, inputs, monkeypatch):
+    """A device that has no data, so that reading a number, or a shape that depends on data, is an error there."""
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # knows no such device
+    segmentor.to('meta')
+
+    batch = inputs.to('meta')
+
+    def prepare(box, **meta):
+        samples = [sample.to('meta') for sample in make_samples([[1], [2, 3]], boxes=[WHOLE, box], **meta)]
+        return lambda: segmentor.parse_losses(segmentor.loss(batch, samples))[0].backward()
+
+    return prepare
+
+
+@pytest.mark.parametrize('box', [WHOLE, (3, 60, 0, 64)])
 @pytest.mark.parametrize('iteration', [0, 3, 7])
-def test_a_step_never_waits_for_the_device(segmentor, inputs, iteration):
+def test_a_step_never_waits_for_the_device(on_meta, iteration, box):
     at_iteration(iteration)
-    samples = make_samples([[1], [2, 3]], boxes=[(0, 64, 0, 64), (3, 60, 0, 64)], num_labels=2)
-    with HostWaits() as waits:
-        total, _ = segmentor.parse_losses(segmentor.loss(inputs, samples))
-        total.backward()
-    assert waits.calls == []
-    with HostWaits() as waits:  # counted on the device where the samples do not tell
-        segmentor.loss(inputs, make_samples([[1], [2, 3]]))
-    assert waits.calls == ([] if iteration == 0 else ['_local_scalar_dense'])
+    step = on_meta(box, num_labels=2)
+    step()  # makes what is kept for all further steps
+    with Copies() as copies:
+        step()
+    assert copies.found == []
+
+
+def test_classes_are_counted_on_the_device_where_samples_do_not_tell(on_meta):
+    at_iteration(3)
+    with pytest.raises(RuntimeError, match='meta'):
+        on_meta(WHOLE)()
 
 
 def test_counts_of_pairs_are_those_of_the_labels(segmentor, inputs):
@@ -348,10 +368,34 @@ def test_labels_come_from_bands_of_pairs_or_from_all_of_them(segmentor, inputs, 
     assert (bands.count, whole.count) == (by_bands, not by_bands)
 
 
-@pytest.mark.parametrize(('iteration', 'kernels'), [(0, 0), (6, 1), (7, 2)])
-def test_one_kernel_serves_low_and_high_background(segmentor, inputs, monkeypatch, iteration, kernels):
+@pytest.mark.parametrize(
+    ('iteration', 'box', 'kernels'),
+    [
+        (0, WHOLE, 0),
+        (6, WHOLE, 1),
+        (6, (0, 64, 10, 50), 1),
+        (7, WHOLE, 1),
+        (7, (0, 64, 10, 50), 3),  # plain CAMs are refined on whole crops, propagated ones in the boxes of either size
+    ],
+)
+def test_an_image_s_kernel_is_computed_once(segmentor, inputs, monkeypatch, iteration, box, kernels):
     module = importlib.import_module('afa_mmseg.functional.par')  # the package's attribute is the function
     computed = CountedCalls(monkeypatch, module, 'par_kernel')
     at_iteration(iteration)
-    segmentor.loss(inputs, make_samples([[1], [2, 3]]))
-    assert computed.count == kernels  # propagated CAMs are refined inside the box, plain ones on the whole crop
+    segmentor.loss(inputs, make_samples([[1], [2, 3]], boxes=[WHOLE, box]))
+    assert computed.count == kernels
+
+
+def test_prediction_does_no_work_for_cams(segmentor, inputs, monkeypatch):
+    segmentor.eval()
+    counted = [
+        CountedCalls(monkeypatch, segmentor, 'extract_cam'),
+        *(CountedCalls(monkeypatch, segmentor.decode_head, name) for name in ('cam_logits', 'image_logits')),
+        *(CountedCalls(monkeypatch, segmentor.decode_head, name) for name in ('affinity', 'affinity_factors')),
+    ]
+    batch = dict(inputs=list(inputs), data_samples=make_samples([[1], [2]], ori_shape=(64, 64), img_shape=(64, 64)))
+    segmentor.test_step(batch)
+    assert [calls.count for calls in counted] == [0] * len(counted)
+    with segmentor.predicting_cams():
+        segmentor.test_step(batch)
+    assert min(calls.count for calls in counted) > 0

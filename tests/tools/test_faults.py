@@ -22,12 +22,12 @@ PORT = 20000 + os.getpid() % 20000
 class Run:
     """Processes of `tools/train.py` that work together, started without a launcher that would end them all."""
 
-    def __init__(self, config, work_dir, world=1, options=(), hooks=()):
+    def __init__(self, config, work_dir, world=1, options=(), hooks=(), lines=''):
         self.work_dir = work_dir
         self.log = work_dir.with_suffix('.log')
         (work_dir.parent / 'toy_probe.py').write_text('')
         own = work_dir.parent / 'config.py'
-        own.write_text(f'_base_ = {str(config)!r}\ncustom_hooks = {list(hooks)}\n')
+        own.write_text(f'_base_ = {str(config)!r}\ncustom_hooks = {list(hooks)}\n{lines}')
         common = dict(PYTHONPATH=f'{work_dir.parent}', OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
         self.processes = [
             subprocess.Popen(
@@ -108,6 +108,34 @@ def test_sigterm_in_one_process_stops_all_at_the_same_iteration_with_a_checkpoin
     told = re.search(r'interrupted; --resume goes on from the last checkpoint in \S+: iter_(\d+)\.pth', run.output)
     assert int(told[1]) == last_iteration(run.work_dir)
     assert 'Traceback' not in run.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rank', [0, 1])
+def test_sigterm_in_one_process_during_a_validation_stops_all(toy_config, tmp_path, rank):
+    (tmp_path / 'slow_metric.py').write_text(
+        'import time\n'
+        'from mmengine.evaluator import BaseMetric\n'
+        'from mmseg.registry import METRICS\n'
+        '@METRICS.register_module()\n'
+        'class SlowMetric(BaseMetric):\n'
+        '    def process(self, batch, samples):\n'
+        '        print("validating", flush=True)\n'
+        '        time.sleep(1.5)\n'
+        '    def compute_metrics(self, results):\n'
+        '        return {}\n'
+    )
+    lines = "custom_imports = dict(imports=['afa_mmseg', 'slow_metric'])\nval_evaluator = [dict(type='SlowMetric')]\n"
+    run = Run(toy_config, tmp_path / 'run', world=2, options=['train_cfg.val_interval=5'], lines=lines)
+    try:
+        run.wait_until(lambda: 'validating' in run.output)
+        os.kill(run.processes[rank].pid, signal.SIGTERM)
+        assert run.codes(0, 1) == [75, 0]
+    finally:
+        run.__exit__()
+    assert 'interrupted; --resume goes on from the last checkpoint in' in run.output
+    assert 'Traceback' not in run.output
+    assert last_iteration(run.work_dir) == 5
 
 
 @pytest.mark.slow
@@ -198,15 +226,16 @@ def slurm_train(folder, code, state='RUNNING', answer=0, arguments=(), **environ
     return process, (folder / 'calls').read_text().splitlines()
 
 
-def test_a_batch_job_that_was_stopped_with_a_checkpoint_goes_back_into_the_queue(tmp_path):
-    process, calls = slurm_train(tmp_path, 75, SLURM_JOB_ID='17')
-    assert process.returncode == 75
+@pytest.mark.parametrize('code', [75, 143])  # with a checkpoint; before there was one, or beside a process with 75
+def test_a_batch_job_that_was_stopped_goes_back_into_the_queue(tmp_path, code):
+    process, calls = slurm_train(tmp_path, code, SLURM_JOB_ID='17')
+    assert process.returncode == code
     assert calls[1:] == ['scontrol show job 17', 'scontrol requeue 17']
     assert '--resume' not in calls[0]
-    assert 'job 17 was stopped with a checkpoint and waits in the queue again' in process.stdout
+    assert 'job 17 was stopped and waits in the queue again' in process.stdout
 
 
-@pytest.mark.parametrize('code', [0, 1, 130, 143])
+@pytest.mark.parametrize('code', [0, 1, 130, 137])
 def test_other_ends_are_not_requeued(code, tmp_path):
     process, calls = slurm_train(tmp_path, code, SLURM_JOB_ID='17')
     assert process.returncode == code

@@ -183,12 +183,15 @@ def interrupted_inferencer(inferencer, call):
 @pytest.mark.parametrize(
     ('source', 'message'),
     [
-        ('empty', 'no frames in .*empty: none of its files is a picture$'),
+        ('empty', 'no frames in .*empty: none of its files is a picture; name another folder$'),
         ('DAVIS/JPEGImages/480p', 'no frames in .*480p: .*; it has the folders bear: name one of them'),
-        ('notes.mp4', 'video cannot be read: .*notes.mp4: no video file, or of a kind that OpenCV cannot decode'),
-        ('no_frames.mp4', '(no frames in|video cannot be read: ).*no_frames.mp4'),
+        (
+            'notes.mp4',
+            'video cannot be read: .*notes.mp4: no video file, or of a kind that OpenCV cannot decode; make an mp4',
+        ),
+        ('no_frames.mp4', '(no frames in|video cannot be read: ).*no_frames.mp4: .*; (name|make) an'),
         ('nowhere.mp4', 'video, folder of frames or number of a camera not found: nowhere.mp4'),
-        ('99', 'no camera has the number 99'),
+        ('99', 'no camera has the number 99: the first one is 0; or name a video'),
     ],
 )
 def test_what_holds_no_frames_is_told(inferencer, frames, tmp_path, monkeypatch, source, message):
@@ -206,7 +209,7 @@ def test_what_holds_no_frames_is_told(inferencer, frames, tmp_path, monkeypatch,
     [
         (dict(out='out.avi'), r'out.avi: the name of this file must end in \.mp4'),
         (dict(gif='out.mp4'), r'out.mp4: the name of this file must end in \.gif'),
-        (dict(classes=['cat']), "unknown class 'cat'; known are kind1"),
+        (dict(classes=['cat']), r"classes \(--classes\): unknown class 'cat'; known are kind1"),
         (dict(fps=0.0), 'side=512 and fps=0.0 must be positive'),
         (dict(side=0), 'side=0 and fps=None must be positive'),
         (dict(every=0), 'every=0 and max_frames=None must be positive'),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.tools.toolbox import REPO, run_tool, tool_environment
@@ -232,6 +233,24 @@ def test_mistakes_give_one_clear_line(command, message, tmp_path):
     assert process.returncode != 0
     assert process.stdout.splitlines()[-1] == message
     assert 'Traceback' not in process.stdout
+
+
+def test_a_checkpoint_of_another_network_of_mmseg_is_not_evaluated(toy_config, tmp_path):
+    layer = 'decode_head.conv_seg'
+    torch.save({f'{layer}.weight': torch.zeros(3, 8, 1, 1), f'{layer}.bias': torch.zeros(3)}, tmp_path / 'three.pth')
+    process = run_tool(
+        *('test.py', toy_config, 'three.pth', '--work-dir', 'run', '--tta'),
+        cwd=tmp_path,
+        check=False,
+        PYTHONPATH=str(toy_config.parent),
+    )
+    assert process.returncode == 1
+    assert process.stdout.splitlines()[-1] == (
+        'test.py: error: three.pth: the checkpoint has 3 classes, the config 2 (model.decode_head.num_classes): '
+        'give the config that it was trained with'
+    )
+    assert 'Traceback' not in process.stdout
+    assert 'Iter(test)' not in process.stdout
 
 
 # What the launchers pass on

@@ -77,11 +77,21 @@ def test_a_port_in_use_is_one_line(fails, tiny_files):
     )
 
 
+def test_a_port_that_is_none_is_one_line(fails, tiny_files):
+    line = fails(*tiny_files, '--port', 99999)
+    assert re.search(r'port 99999: .*0-65535\. Choose another with --port$', line), line
+
+
+def test_a_device_that_is_not_here_is_one_line(fails, tiny_files):
+    line = fails(*tiny_files, '--port', 0, '--device', 'gpu')
+    assert re.fullmatch(r"web_demo.py: error: device 'gpu' \(--device\): PyTorch finds .* here; use cpu.*", line), line
+
+
 def test_a_checkpoint_of_another_class_count_is_one_line(fails, tiny_files, tmp_path):
     config, checkpoint = tiny_files
     (tmp_path / 'other.py').write_text(Path(config).read_text().replace('num_classes=21', 'num_classes=7'))
     line = fails(tmp_path / 'other.py', checkpoint, '--port', 0)
-    assert 'the checkpoint has 21 classes, background included, the config 7' in line
+    assert 'the checkpoint has 21 classes, the config 7' in line
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(fails, tiny_files, tmp_path):

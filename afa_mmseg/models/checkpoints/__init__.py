@@ -2,8 +2,9 @@
 
 from .conversion import Converted, check_shapes, convert, recognise, to_afa
 from .files import Report, convert_file, convert_file_to_afa
+from .fitting import load_state
 from .layouts import LAYOUTS, Layout
-from .mmengine_loading import guard_mmengine
+from .mmengine_loading import fetch_state, guard_mmengine
 from .pretrained import check_pretrained
 from .publishing import Published, publish
 from .reading import read_checkpoint, read_state
@@ -21,7 +22,9 @@ __all__ = [
     'convert',
     'convert_file',
     'convert_file_to_afa',
+    'fetch_state',
     'guard_mmengine',
+    'load_state',
     'publish',
     'read_checkpoint',
     'read_state',

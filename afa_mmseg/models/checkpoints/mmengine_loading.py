@@ -9,8 +9,9 @@ import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import Tensor
 
-from .reading import Ignored, read_checkpoint, read_torch
+from .reading import Ignored, named, read_checkpoint, read_torch, state_of
 
 
 def guard_mmengine() -> None:
@@ -24,6 +25,14 @@ def guard_mmengine() -> None:
     mmengine_checkpoint.load_from_http = _load_from_http
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):  # OpenMMLab's mmengine has none
         mmengine_checkpoint._safe_torch_load = _load
+
+
+def fetch_state(source: str) -> dict[str, Tensor]:
+    """Read the state dict of a checkpoint, from a file or a URL that mmengine knows; see `state_of`."""
+    guard_mmengine()
+    checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu', logger='silent')
+    with named(source):
+        return state_of(checkpoint)
 
 
 def _load_from_local(filename: str, map_location: Any = None) -> Any:

@@ -4,12 +4,10 @@ import os.path as osp
 import shlex
 from typing import Optional
 
-from mmengine.runner import CheckpointLoader
-
 from ...datasets.checks import first_few
 from .conversion import Recognised, State, check_shapes, recognise
-from .mmengine_loading import guard_mmengine
-from .reading import named, read_state, state_of
+from .mmengine_loading import fetch_state
+from .reading import read_state
 
 CONVERT = 'python tools/model_converters/convert_mit.py'
 FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
@@ -43,9 +41,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
 
 def _read(file: str, own: State) -> State:
     if '://' in file:
-        guard_mmengine()
-        with named(file):
-            return state_of(CheckpointLoader.load_checkpoint(file, map_location='cpu', logger='silent'))
+        return fetch_state(file)
     path = osp.expanduser(file)
     if not osp.isfile(path):
         raise FileNotFoundError(

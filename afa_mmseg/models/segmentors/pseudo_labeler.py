@@ -15,12 +15,15 @@ from ...functional.pseudo_label import (
     BACKGROUND_SCORES,
     label_from_cam,
     label_from_propagated_cam,
+    labels_from_both,
     refine_in_boxes,
 )
 from ..refiners import NoRefinement
 
 #: Of all pairs of cells, or the factors it is made from.
 Affinity = Union[Tensor, AffinityFactors]
+#: A training step has two grids: that of the crop, and that of the largest CAM scale.
+MASKS_KEPT = 2
 
 
 class PseudoLabeler(nn.Module):
@@ -61,10 +64,13 @@ class PseudoLabeler(nn.Module):
         self._masks: dict[tuple, Tensor] = {}
 
     def radius_mask(self, grid: tuple[int, int], device: torch.device) -> Tensor:
-        """Mark the pairs of grid cells within the radius, bool (hw, hw); the last one made is kept."""
-        if (grid, device) not in self._masks:
-            self._masks = {(grid, device): radius_mask(*grid, self.radius).to(device)}
-        return self._masks[grid, device]
+        """Mark the pairs of grid cells within the radius, bool (hw, hw); the last `MASKS_KEPT` are kept."""
+        key = grid, self.radius, device
+        if key not in self._masks:
+            kept = list(self._masks.items())[1 - MASKS_KEPT :]
+            with device:  # made there, not copied
+                self._masks = {**dict(kept), key: radius_mask(*grid, self.radius)}
+        return self._masks[key]
 
     def from_cam(self, image: Tensor, cam: Tensor, gt_label: Tensor, boxes: Tensor) -> Tensor:
         """Label from plain CAMs.
@@ -85,6 +91,19 @@ class PseudoLabeler(nn.Module):
         """
         low, high = self.propagate(cam, affinity, grid, gt_label, self.bkg_scores)
         return label_from_propagated_cam(self.refiner, image, low, high, boxes, self.ignore_index)
+
+    def from_both(
+        self, image: Tensor, cam: Tensor, affinity: Affinity, grid: tuple[int, int], gt_label: Tensor, boxes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Label from CAMs spread along the affinity of a grid, and from plain ones.
+
+        Shape:
+            inputs as those of `from_propagated_cam`; outputs (B, H, W).
+        """
+        low, high = self.propagate(cam, affinity, grid, gt_label, self.bkg_scores)
+        return labels_from_both(
+            self.refiner, image, cam, low, high, gt_label, boxes, self.bkg_scores, self.ignore_index
+        )
 
     @torch.no_grad()
     def propagate(

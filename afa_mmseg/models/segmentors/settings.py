@@ -1,40 +1,55 @@
 """The settings of a segmentor that stand in plain dicts of a config, and which of them are read."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ...datasets.checks import check_keys
+from ...tooling.value_types import type_faults
 from ..refiners import DenseCRF
 from .pseudo_labeler import PseudoLabeler
 
 Settings = Optional[Mapping[str, Any]]
 
-#: Of `model.test_cfg`: mmseg's, then ours.
-TEST_KEYS = ('mode', 'crop_size', 'stride', 'crf', 'with_cam', 'with_pseudo_label', 'bkg_score', 'affinity_scale')
 
-
-def check_settings(pseudo_label: Settings, train_cfg: Settings, test_cfg: Settings, phases: tuple[str, ...]) -> None:
-    """Raise a `ValueError` for a setting of a `WeaklySupervisedSegmentor` that nothing reads, or that is no dict.
+def check_settings(pseudo_label: Settings, train_cfg: Settings, test_cfg: Settings, phases: type) -> None:
+    """Raise a `ValueError` for a setting of a `WeaklySupervisedSegmentor` that nothing reads or that cannot be.
 
     Args:
         pseudo_label: Settings of `PseudoLabeler` without its refiner, which stands beside them.
         train_cfg: Settings of `Phases`.
-        test_cfg: See `TEST_KEYS`; its `crf` holds settings of `DenseCRF`.
-        phases: Fields of `Phases`.
+        test_cfg: See `_test_cfg`; its `crf` holds settings of `DenseCRF`.
+        phases: The class `Phases`.
     """
-    labels = tuple(name for name in _arguments(PseudoLabeler) if name != 'refiner')
     crf = test_cfg.get('crf') if isinstance(test_cfg, Mapping) else None
-    for where, given, known in (
-        ('pseudo_label', pseudo_label, labels),
-        ('train_cfg', train_cfg, phases),
-        ('test_cfg', test_cfg, TEST_KEYS),
-        ('test_cfg.crf', crf, _arguments(DenseCRF)),
-    ):
-        if given is not None and not isinstance(given, Mapping):
-            raise ValueError(f'model.{where} is {given!r}; write a dict of settings: {", ".join(known)}')
-        check_keys(given or (), known, f'model.{where}')
+    _check('model.pseudo_label', pseudo_label, PseudoLabeler.__init__, without=('self', 'refiner'))
+    _check('model.train_cfg', train_cfg, phases)
+    _check('model.test_cfg', test_cfg, _test_cfg)
+    _check('model.test_cfg.crf', crf, DenseCRF.__init__, without=('self',))
+    score = (test_cfg or {}).get('bkg_score', 0)
+    if not 0 <= score <= 1:
+        raise ValueError(f'model.test_cfg.bkg_score is {score!r}; write a score from 0 to 1, as CAMs have')
 
 
-def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
+def _check(path: str, given: Settings, function: Callable[..., Any], without: tuple[str, ...] = ()) -> None:
+    """Check the settings that are arguments of a function, by name and by type."""
+    known = [name for name in inspect.signature(function).parameters if name not in without]
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f'{path} is {given!r}; write a dict of settings: {", ".join(known)}')
+    check_keys(given or (), known, path)
+    faults = list(type_faults(function, given or {}, path))
+    if faults:
+        raise ValueError('; '.join(faults))
+
+
+def _test_cfg(
+    mode: str,
+    crop_size: Sequence[int],
+    stride: Sequence[int],
+    crf: Optional[dict],
+    with_cam: bool,
+    with_pseudo_label: bool,
+    bkg_score: float,
+    affinity_scale: str,
+) -> None:
+    """Declare what `model.test_cfg` may hold: mmseg's settings, then ours."""

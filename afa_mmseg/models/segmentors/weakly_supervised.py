@@ -83,7 +83,7 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         test_cfg: Optional[dict] = None,
         **kwargs: Any,
     ) -> None:
-        check_settings(pseudo_label, train_cfg, test_cfg, Phases._fields)
+        check_settings(pseudo_label, train_cfg, test_cfg, Phases)
         super().__init__(
             backbone=backbone,
             decode_head=decode_head,
@@ -178,14 +178,13 @@ class WeaklySupervisedSegmentor(EncoderDecoder):
         labeler, gt_label = self.pseudo_labeler, classes.gt_label
         with torch.autocast(inputs.device.type, enabled=False):
             if iteration <= self.phases.cam_label_until:
-                label = classes.unpack(labeler.from_cam(image, output.cam, gt_label, boxes), labeler.ignore_index)
-                return label, label
-            label = labeler.from_propagated_cam(image, *output, gt_label, boxes)
-            label = classes.unpack(label, labeler.ignore_index)
-            if self.phases.affinity_from_propagated:
-                return label, label
-            plain = labeler.from_cam(image, output.cam, gt_label, boxes)
-            return label, classes.unpack(plain, labeler.ignore_index)
+                labels = [labeler.from_cam(image, output.cam, gt_label, boxes)]
+            elif self.phases.affinity_from_propagated:
+                labels = [labeler.from_propagated_cam(image, *output, gt_label, boxes)]
+            else:
+                labels = [*labeler.from_both(image, *output, gt_label, boxes)]
+            named = [classes.unpack(label, labeler.ignore_index) for label in labels]
+            return named[0], named[-1]
 
     # CAMs
 
