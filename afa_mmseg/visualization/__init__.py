@@ -3,7 +3,7 @@
 from .explanation_panel import image_of, panel_of_explanation, row_of_explanation, salient_points
 from .hook import WeakSegVisualizationHook
 from .legend import draw_legend, with_legend
-from .overlays import mark_point, overlay_heat, overlay_label, overlay_scores
+from .overlays import mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
 from .panel import draw_grid, draw_panel, stack_panels
 from .samples import FixedSample, draw_sample, draw_summary, take_samples
 from .text import draw_text, legible, text_size
@@ -22,6 +22,7 @@ __all__ = [
     'mark_point',
     'overlay_heat',
     'overlay_label',
+    'overlay_propagated',
     'overlay_scores',
     'panel_of_explanation',
     'row_of_explanation',

@@ -11,7 +11,16 @@ from torch import Tensor
 from ..functional.cam import resize
 from ..functional.pseudo_label import likeliest, refine_in_boxes
 from .legend import with_legend
-from .overlays import IGNORED, Image, draw_box, mark_point, overlay_heat, overlay_label, overlay_scores
+from .overlays import (
+    IGNORED,
+    Image,
+    draw_box,
+    mark_point,
+    overlay_heat,
+    overlay_label,
+    overlay_propagated,
+    overlay_scores,
+)
 from .panel import Tile, draw_grid, draw_panel
 from .text import legible
 
@@ -42,7 +51,8 @@ def panel_of_explanation(
     """Draw what training makes of an image: CAMs, propagated CAMs, pseudo-labels, affinity and attention.
 
     Heat maps go from black to yellow: CAMs and affinity over 0..1, propagated CAMs between their own smallest and
-    largest value, attention from 0 to its largest value. Ignored pixels are hatched.
+    largest value, attention from 0 to its largest value. Ignored pixels are hatched. Propagated CAMs are along the
+    affinity of the largest scale, as in training, whatever `test_cfg.affinity_scale` says.
 
     Args:
         image: The picture, in the size of its file.
@@ -83,13 +93,11 @@ def row_of_explanation(
     Shape:
         image (H, W, 3), in the size of its file; prediction, ground_truth (H, W); output (H', W', 3).
     """
-    # Propagated scores differ little after a softmax over few classes: stretch each class's to [0, 1].
-    spread = _in_file(explanation, explanation.propagated(explanation.labeler.bkg_scores[0]))[1:]
-    low, high = (reduce(spread, axis=(1, 2), keepdims=True) for reduce in (np.min, np.max))
+    spread = _in_file(explanation, explanation.propagated(explanation.labeler.bkg_scores[0]))
     pseudo_label = _in_file(explanation, explanation.pseudo_label())
     tiles = [
         ('CAM', overlay_scores(image, _in_file(explanation, explanation.cam()), palette)),
-        ('propagated CAM', overlay_scores(image, (spread - low) / (high - low + 1e-5), palette)),
+        ('propagated CAM', overlay_propagated(image, spread, palette)),
         ('pseudo-label', overlay_label(image, pseudo_label, palette)),
         ('prediction', overlay_label(image, prediction, palette)),
     ]
@@ -153,7 +161,7 @@ class _Artist(NamedTuple):
         cam, spread = self.explanation.cam(), self.explanation.propagated(self.explanation.labeler.bkg_scores[0])[1:]
         return [
             [
-                (self._caption('CAM', i, with_score=True), self._heat(cam[i], high=1.0)),
+                (self._caption(f'CAM {float(self.explanation.score[i]):.0%}', i), self._heat(cam[i], high=1.0)),
                 (self._caption('propagated', i), self._heat(spread[i], low=float(spread[i].min()))),
             ]
             for i in _by_score(self.explanation)[:MAX_CLASSES]
@@ -172,9 +180,8 @@ class _Artist(NamedTuple):
         on_input = resize(heat[None, None].float(), self.explanation.image.shape[-2:])[0]
         return overlay_heat(self.image, _in_file(self.explanation, on_input[0]), low=low, high=high)
 
-    def _caption(self, kind: str, index: int, *, with_score: bool = False) -> str:
-        name = legible(self.names[index + 1], index + 1)
-        return f'{kind} {name}, score {float(self.explanation.score[index]):.2f}' if with_score else f'{kind} {name}'
+    def _caption(self, kind: str, index: int) -> str:
+        return f'{kind} {legible(self.names[index + 1], index + 1)}'
 
     def _scale(self) -> tuple[float, float]:
         """Pixels of the tile per pixel of the file, downwards and to the right."""

@@ -37,9 +37,22 @@ def overlay_scores(image: Image, scores: np.ndarray, palette: Sequence) -> Image
     Shape:
         image (H, W, 3); scores (C, H, W) in [0, 1]; output (H, W, 3).
     """
-    winner, strength = scores.argmax(0), scores.max(0)[..., None].clip(0, 1)
-    colours = np.asarray(palette, np.float32)[1:][winner]
-    return (image * DIMMED * (1 - strength) + colours * strength).astype(np.uint8)
+    return _blend(image, scores.argmax(0) + 1, scores.max(0).clip(0, 1), palette)
+
+
+def overlay_propagated(image: Image, scores: np.ndarray, palette: Sequence) -> Image:
+    """Paint propagated CAMs over an image: the likeliest class's colour, none where that is the background.
+
+    After a softmax over few classes scores differ little: a colour is as opaque as its class's score is high between
+    the smallest and the largest one of that class.
+
+    Shape:
+        image (H, W, 3); scores (C + 1, H, W), background first; output (H, W, 3).
+    """
+    winner = scores.argmax(0)
+    low, high = scores.min(axis=(1, 2)), scores.max(axis=(1, 2))
+    strength = (scores.max(0) - low[winner]) / (high - low + 1e-5)[winner]
+    return _blend(image, winner, np.where(winner > 0, strength, 0), palette)
 
 
 def overlay_heat(
@@ -97,6 +110,12 @@ def hatch(height: int, width: int) -> np.ndarray:
     """Diagonal stripes in two greys, (H, W, 1): pixels of label 255."""
     diagonal = np.add.outer(np.arange(height), np.arange(width))
     return np.where((diagonal // HATCH_WIDTH % 2)[..., None], HATCH_GREYS[1], HATCH_GREYS[0])
+
+
+def _blend(image: Image, label: np.ndarray, strength: np.ndarray, palette: Sequence) -> Image:
+    """Paint the colours of a label map over a dimmed image, each pixel as opaque as `strength` (H, W) says."""
+    opacity = strength[..., None]
+    return (image * DIMMED * (1 - opacity) + np.asarray(palette, np.float32)[label] * opacity).astype(np.uint8)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from .overlays import Image
-from .text import draw_text, text_size
+from .text import break_text, draw_text, text_size
 
 Tile = tuple[str, Image]  #: A caption and a picture.
 
@@ -36,11 +36,13 @@ def draw_panel(image: Image, tiles: Sequence[Tile], *, max_width: Optional[int] 
 def draw_grid(rows: Sequence[Sequence[Tile]], *, max_width: Optional[int] = None) -> Image:
     """Put captioned tiles in rows; a row that is wider than `max_width` pixels goes on below.
 
+    Captions that are wider than their tile have a second line.
+
     Shape:
         tiles (H, W, 3); output (H', W', 3).
     """
-    captioned = [[_caption(text, tile) for text, tile in row] for row in rows]
-    return stack_panels([_beside(tiles) for row in captioned for tiles in _wrap(row, max_width)])
+    widened = [[(text, _widen(tile)) for text, tile in row] for row in rows]
+    return stack_panels([_beside(_caption(part)) for row in widened for part in _wrap(row, max_width)])
 
 
 def stack_panels(panels: Sequence[Image]) -> Image:
@@ -56,9 +58,9 @@ def enlarge(image: Image) -> Image:
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
 
 
-def _wrap(tiles: Sequence[Image], max_width: Optional[int]) -> list[list[Image]]:
+def _wrap(tiles: Sequence[Tile], max_width: Optional[int]) -> list[list[Tile]]:
     """Cut a row into several of about the same number of tiles."""
-    widest = max(tile.shape[1] for tile in tiles) + GAP
+    widest = max(tile.shape[1] for _, tile in tiles) + GAP
     fitting = len(tiles) if max_width is None else max(1, (max_width + GAP) // widest)
     each = -(-len(tiles) // -(-len(tiles) // fitting))
     return [list(tiles[i : i + each]) for i in range(0, len(tiles), each)]
@@ -74,10 +76,22 @@ def _pad(image: Image, height: int, width: int, value: int) -> Image:
     return np.pad(image, below_and_beside, constant_values=value)
 
 
-def _caption(text: str, tile: Image) -> Image:
+def _widen(tile: Image) -> Image:
     beside = max(MIN_TILE - tile.shape[1], 0)
-    tile = np.pad(tile, ((0, 0), (beside // 2, beside - beside // 2), (0, 0)), constant_values=PAPER)
-    height = text_size(text)[1] + 2 * CAPTION_MARGIN
-    bar = np.full((height, tile.shape[1], 3), CAPTION_COLOUR, np.uint8)
-    inside = tile.shape[1] - 4 * CAPTION_MARGIN
-    return np.concatenate([draw_text(bar, text, (2 * CAPTION_MARGIN, CAPTION_MARGIN), max_width=inside), tile])
+    return np.pad(tile, ((0, 0), (beside // 2, beside - beside // 2), (0, 0)), constant_values=PAPER)
+
+
+def _caption(row: Sequence[Tile]) -> list[Image]:
+    """Put captions above tiles, in bars of one height."""
+    captions = [break_text(text, tile.shape[1] - 4 * CAPTION_MARGIN) for text, tile in row]
+    line = max(text_size(text)[1] for lines in captions for text in lines)
+    height = max(map(len, captions)) * line + 2 * CAPTION_MARGIN
+    return [np.concatenate([_bar(lines, height, line, tile.shape[1]), tile]) for lines, (_, tile) in zip(captions, row)]
+
+
+def _bar(lines: Sequence[str], height: int, line: int, width: int) -> Image:
+    bar = np.full((height, width, 3), CAPTION_COLOUR, np.uint8)
+    for number, text in enumerate(lines):
+        place = (2 * CAPTION_MARGIN, CAPTION_MARGIN + number * line)
+        bar = draw_text(bar, text, place, max_width=width - 4 * CAPTION_MARGIN)
+    return bar

@@ -82,6 +82,20 @@ def fit_text(text: str, max_width: int, size: int = TEXT_SIZE) -> str:
     return next((cut for cut in cuts if text_size(cut, size)[0] <= max_width), '')
 
 
+def break_text(text: str, max_width: int, size: int = TEXT_SIZE) -> list[str]:
+    """Break text that is wider than `max_width` pixels into two lines, at the space that makes them most alike.
+
+    Example:
+        >>> break_text('CAM 97% dining table', 100)
+        ['CAM 97%', 'dining table']
+    """
+    words = text.split(' ')
+    if len(words) == 1 or text_size(text, size)[0] <= max_width:
+        return [text]
+    breaks = ([' '.join(words[:i]), ' '.join(words[i:])] for i in range(1, len(words)))
+    return min(breaks, key=lambda lines: max(text_size(line, size)[0] for line in lines))
+
+
 def legible(text: str, index: Optional[int] = None) -> str:
     """Keep what some font of this machine can draw, and put a question mark for the rest.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..apis.inferencer import WeakSegInferencer
 from ..functional.cam import resize
 from ..models.segmentors.explanation import Explanation
-from ..visualization.overlays import Image, mark_point, overlay_heat, overlay_label, overlay_scores
+from ..visualization.overlays import Image, mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
 
 #: Small pictures are enlarged, by a whole number, until their longer side has at least so many pixels.
 MIN_SIDE = 512
@@ -88,14 +88,15 @@ class Visit:
 
     def stages(self, bkg_score: float) -> Stages:
         """Draw the steps for a background score; costs no pass through the network."""
-        cam = self._paint_scores(self.explanation.cam())
+        cam = self._paint_scores(overlay_scores, self.explanation.cam()[[i - 1 for i in self._shown[1:]]])
         return Stages(cam, *self.spread(bkg_score), self._paint_label(self.prediction))
 
     def spread(self, bkg_score: float) -> tuple[Image, Image]:
         """Draw the two steps that a background score changes: propagated CAM and refined label."""
         explanation = self.explanation
+        spread = self._paint_scores(overlay_propagated, explanation.propagated(bkg_score)[self._shown])
         label = explanation.to_original(explanation.refined_label(bkg_score)).cpu().numpy()
-        return self._paint_scores(foreground(explanation.propagated(bkg_score))), self._paint_label(label)
+        return spread, self._paint_label(label)
 
     def ties(self, row: int, column: int) -> Ties:
         """Look up what a pixel of the picture is tied to."""
@@ -118,12 +119,14 @@ class Visit:
         present = {*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)}
         return sorted(present - {0})
 
-    def _paint_scores(self, scores: Tensor) -> Image:
-        classes = self.explanation.classes or [0]  # absent ones are 0
-        enlarged = resize(self.explanation.to_original(scores[classes])[None], self.canvas.shape[:2])[0]
-        return overlay_scores(
-            self.canvas, enlarged.cpu().numpy(), [self.palette[i] for i in (0, *(c + 1 for c in classes))]
-        )
+    @property
+    def _shown(self) -> list[int]:
+        """The background and the ticked classes, or one that is absent: its scores are 0."""
+        return [0, *(i + 1 for i in self.explanation.classes or [0])]
+
+    def _paint_scores(self, paint: Callable[..., Image], scores: Tensor) -> Image:
+        enlarged = resize(self.explanation.to_original(scores)[None], self.canvas.shape[:2])[0]
+        return paint(self.canvas, enlarged.cpu().numpy(), [self.palette[i] for i in self._shown])
 
     def _paint_label(self, label: np.ndarray) -> Image:
         k = self.enlargement
@@ -148,15 +151,3 @@ def look_at(inferencer: WeakSegInferencer, picture: Image, file_size: tuple[int,
     explanation = inferencer.explain(bgr)
     prediction = inferencer(bgr, with_cam=False, with_pseudo_label=False)['predictions']
     return Visit(picture, file_size, explanation, explanation.classes, prediction, inferencer.palette)
-
-
-def foreground(scores: Tensor) -> Tensor:
-    """Stretch propagated scores to [0, 1], and take away what the background is ahead of.
-
-    After a softmax over few classes scores differ little.
-
-    Shape:
-        scores (C + 1, H, W), background first; output (C, H, W).
-    """
-    low, high = scores[1:].amin(dim=(1, 2), keepdim=True), scores[1:].amax(dim=(1, 2), keepdim=True)
-    return (scores[1:] - low) / (high - low + 1e-5) * (scores[1:] > scores[:1])

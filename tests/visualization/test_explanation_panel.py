@@ -15,6 +15,7 @@ from afa_mmseg.visualization import (
     image_of,
     overlay_heat,
     overlay_label,
+    overlay_propagated,
     panel_of_explanation,
     row_of_explanation,
     salient_points,
@@ -161,3 +162,22 @@ def test_the_row_of_essentials(explain):
     assert with_truth.shape[1] == 6 * 192 + 5 * GAP
     truth = overlay_label(image_of(explanation), prediction + 3, PALETTE)
     assert np.array_equal(with_truth[BAR::3, 192 + GAP : 2 * 192 + GAP : 3], truth)
+    spread = explanation.propagated(explanation.labeler.bkg_scores[0]).detach().numpy()
+    expected = overlay_propagated(image_of(explanation), spread, PALETTE)
+    assert np.array_equal(row[BAR::3, 2 * (192 + GAP) : 3 * 192 + 2 * GAP : 3], expected)
+    assert 0 < (spread.argmax(0) == 0).mean() < 1
+
+
+def test_captions_of_a_portrait_picture_keep_score_and_name(explain, monkeypatch):
+    written = []
+
+    def note(bar, text, place, max_width):
+        written.append((text, max_width))
+        return bar
+
+    monkeypatch.setattr('afa_mmseg.visualization.panel.draw_text', note)
+    explanation = replace(explain([2], size=(96, 64)), score=torch.full((20,), 0.971))
+    names = [*NAMES[:3], 'baseball glove', *NAMES[4:]]
+    panel_of_explanation(image_of(explanation), explanation, PALETTE, names)
+    assert [text for text, _ in written[1:5]] == ['CAM 97%', 'baseball glove', 'propagated', 'baseball glove']
+    assert all(text_size(text)[0] <= width for text, width in written)

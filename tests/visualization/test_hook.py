@@ -1,5 +1,10 @@
 """What a run draws, and that it is the same run with and without pictures."""
 
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +131,37 @@ def test_tensorboard_gets_the_pictures_and_the_figures(run):
     (event,) = board.Images('val_val_000001')
     assert (event.step, event.height, event.width) == (4, *picture.shape[:2])
     assert {'loss_cls', 'mIoU', 'cam/mIoU'} <= set(board.Tags()['scalars'])
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A stand-in for the package, which notes what it is told; a picture is its pixels."""
+    module = module_from_spec(ModuleSpec('wandb', None))
+    for name in ('init', 'log', 'join', 'config', 'run'):
+        setattr(module, name, Mock())
+    module.Image = np.copy
+    monkeypatch.setitem(sys.modules, 'wandb', module)
+    return module
+
+
+def test_wandb_gets_the_pictures_and_the_figures(build, wandb):
+    backends = [dict(type='LocalVisBackend'), dict(type='WandbVisBackend', init_kwargs=dict(project='afa'))]
+    runner, work_dir = build(
+        [dict(type='WeakSegVisualizationHook', interval=2)],
+        **{'train_cfg.max_iters': 2, 'default_hooks.logger.interval': 1, 'visualizer.vis_backends': backends},
+    )
+    runner.train()
+    assert wandb.init.call_args.kwargs['project'] == 'afa'
+    logged = [call.args[0] for call in wandb.log.call_args_list]
+    pictures = {f'{name}_2': value for line in logged for name, value in line.items() if isinstance(value, np.ndarray)}
+    expected = pictures_of(work_dir)
+    assert sorted(pictures) == sorted(expected)
+    assert len(pictures) == 4
+    for name, pixels in pictures.items():
+        assert np.array_equal(pixels, expected[name]), name
+    figures = set().union(*logged)
+    assert {'loss_cls', 'iter', 'mIoU', 'cam/mIoU', 'val_val_000001'} <= figures
+    wandb.join.assert_called_once_with()
 
 
 def test_pictures_are_chosen_by_id_in_both_data_sets(build):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from afa_mmseg.visualization import mark_point, overlay_heat, overlay_label, overlay_scores
+from afa_mmseg.visualization import mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
 from afa_mmseg.visualization.overlays import draw_box
 
 PALETTE = [[0, 0, 0], [250, 0, 0], [0, 250, 0]]
@@ -36,6 +36,19 @@ def test_scores_are_as_opaque_as_they_are_high(image):
     assert out[0, 0].tolist() == [0, 250, 0]
     assert out[0, 1, 0] > out[0, 1, 1] > 0
     assert out[5, 5].tolist() == [55, 55, 55]
+
+
+def test_propagated_scores_by_hand():
+    scores = np.array([[[0.5, 0.2, 0.1, 0.2]], [[0.3, 0.41, 0.7, 0.39]], [[0.2, 0.39, 0.2, 0.41]]], np.float32)
+    out = overlay_propagated(np.full((1, 4, 3), 100, np.uint8), scores, PALETTE)
+    # Background; class 1, though the other is nearer to its own highest score; class 1 at its highest; class 2 at its.
+    assert out[0].tolist() == [[55, 55, 55], pytest.approx([108, 40, 40], abs=1), [249, 0, 0], [0, 249, 0]]
+
+
+def test_the_order_of_classes_does_not_change_propagated_scores(image):
+    scores = np.random.default_rng(0).random((3, 60, 80)).astype(np.float32)
+    swapped = overlay_propagated(image, scores[[0, 2, 1]], [PALETTE[i] for i in (0, 2, 1)])
+    assert np.array_equal(overlay_propagated(image, scores, PALETTE), swapped)
 
 
 def brightness(picture):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from afa_mmseg.visualization import draw_grid, draw_panel, stack_panels, text_size
-from afa_mmseg.visualization.panel import CAPTION_COLOUR, CAPTION_MARGIN
+from afa_mmseg.visualization.panel import CAPTION_COLOUR, CAPTION_MARGIN, GAP, MIN_TILE
 
 BAR = text_size('image')[1] + 2 * CAPTION_MARGIN
 
@@ -38,6 +38,18 @@ def test_no_caption_is_wider_than_its_tile(image, caption):
     assert (bar[:, :5] == CAPTION_COLOUR).all()
     assert (bar[:, -5:] == CAPTION_COLOUR).all()
     assert (bar[:, 5:-5] > 128).any() == bool(caption)
+
+
+def test_a_long_caption_has_a_second_line_and_the_row_stays_level(image):
+    line = text_size('image')[1]
+    grid = draw_grid([[('short', image), ('a caption too long for one line', image)], [('below', image)]])
+    bar = BAR + line
+    assert grid.shape[:2] == (bar + 60 + GAP + BAR + 60, 2 * MIN_TILE + GAP)
+    assert (grid[bar : bar + 60, 40:120] == 100).all()
+    written = (grid[:bar] > 128).any(axis=2)
+    upper, lower = written[: CAPTION_MARGIN + line], written[CAPTION_MARGIN + line :]
+    assert (upper[:, :MIN_TILE].any(), lower[:, :MIN_TILE].any()) == (True, False)
+    assert (upper[:, MIN_TILE + GAP :].any(), lower[:, MIN_TILE + GAP :].any()) == (True, True)
 
 
 def test_a_narrow_tile_has_room_for_its_caption():

@@ -6,6 +6,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from afa_mmseg.visualization import draw_text, legible, text, text_size
+from afa_mmseg.visualization.text import break_text
 
 
 @pytest.fixture
@@ -122,3 +123,18 @@ def test_the_picture_that_is_written_on_stays_as_it_is():
     assert not image.any()
     assert out[..., 0].max() == 255
     assert not out[..., 1:].any()
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('CAM 97% cat', ['CAM 97% cat']),
+        ('CAM 97% baseball glove', ['CAM 97%', 'baseball glove']),
+        ('propagated dining table', ['propagated', 'dining table']),
+        ('propagated CAM: no class seen', ['propagated CAM:', 'no class seen']),
+        ('one-word-that-is-too-long-for-it', ['one-word-that-is-too-long-for-it']),
+        ('', ['']),
+    ],
+)
+def test_a_wide_text_is_broken_into_two_lines(line, expected):
+    assert break_text(line, 148) == expected

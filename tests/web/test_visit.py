@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from afa_mmseg.web.handlers import Handlers, show_ties
 from afa_mmseg.web.uploads import Limits
-from afa_mmseg.web.visit import MIN_SIDE, foreground, look_at
+from afa_mmseg.web.visit import MIN_SIDE, look_at
 from tests.tiny_files import PALETTE, make_picture
 
 
@@ -60,9 +60,13 @@ def test_a_higher_background_score_leaves_less(visit):
     assert shown[0] > shown[1]
 
 
-def test_foreground_by_hand():
-    scores = torch.tensor([[[0.5, 0.2, 0.1]], [[0.3, 0.4, 0.7]], [[0.2, 0.4, 0.2]]])
-    assert_close(foreground(scores), torch.tensor([[[0, 0.25, 1.0]], [[0, 1.0, 0]]]), rtol=0, atol=1e-4)
+def test_propagated_cams_are_hidden_where_the_background_wins(visit):
+    visit = visit.with_classes([4, 7])
+    likeliest = visit.explanation.propagated(0.5).argmax(0).numpy()
+    shown = visit.spread(0.5)[0][2::5, 2::5]  # the middle of each pixel
+    hidden = (shown == (visit.canvas[2::5, 2::5] * 0.55).astype(np.uint8)).all(axis=2)
+    assert 0.1 < (likeliest == 0).mean() < 0.9
+    assert ((likeliest == 0) == hidden).mean() > 0.98
 
 
 def test_the_point_is_marked_where_it_is(visit):
