@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,37 @@ def test_files_that_pages_name_are_there(path):
     assert [name for name in named if not (REPO / name).exists()] == []
     configs = re.findall(r'\b(?:afa|segformer)_mit-[\w-]+\.py', text)
     assert [name for name in configs if not (CONFIGS / name).exists()] == []
+
+
+def keepers(page):
+    """What the last column of a page's tables names: files and their tests, '' where the whole file is named."""
+    for table in tables(page):
+        file = ''
+        for *_, cell in table:
+            for name in re.findall(r'`([^`]+)`', cell.replace('the same file', '`...`')) or [cell]:
+                place, _, test = name.partition('::')
+                file = file if place == '...' else place
+                yield file, test
+
+
+def has_test(file, name):
+    """Whether a file has a test of this name, whose end may be left out: `test_a...`."""
+    tests = re.findall(r'^ *def (test_\w+)', (REPO / file).read_text(encoding='utf-8'), re.MULTILINE)
+    return any(fnmatchcase(test, name.replace('...', '*')) for test in tests)
+
+
+@pytest.mark.parametrize(('file', 'test'), keepers(DOCS / 'reliability.md'))
+def test_what_keeps_a_promise_is_there(file, test):
+    assert file.startswith('tests/')
+    assert has_test(file, test) if test else (REPO / file).exists()
+
+
+def test_what_keeps_promises_is_found():
+    found = set(keepers(DOCS / 'reliability.md'))
+    assert ('tests/engine/test_resume.py', 'test_killed_while_a_checkpoint_is_written') in found  # `...::`
+    assert len(found) > 25
+    assert has_test('tests/test_docs.py', 'test_what_keeps...')
+    assert not has_test('tests/test_docs.py', 'test_what_keeps')
 
 
 class TestConfigTables:
