@@ -17,7 +17,6 @@ each round; what is shown is its median.
 import argparse
 import gc
 import json
-import shlex
 import statistics
 import sys
 import time
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import torch
-from _environment import describe, keep_memory
+from _environment import command_line, describe, keep_memory
 from _memory import peak_in_child, peak_of_process, peak_on_gpu
 
 
@@ -77,6 +76,12 @@ def make_parser(description: Optional[str], *, repeats: int = 10, warmup: int = 
     return parser
 
 
+def add_compile(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the argument that has something run through `torch.compile`."""
+    text = f'{what} through torch.compile (inductor); the other backends only trace'
+    parser.add_argument('--compile', nargs='?', const='inductor', choices=('inductor', 'aot_eager', 'eager'), help=text)
+
+
 def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse the command line, restart with the allocator's settings if need be, and set the threads."""
     args = parser.parse_args()
@@ -84,13 +89,25 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(f'--repeats must be positive and --warmup not negative, got {args.repeats} and {args.warmup}')
     if args.threads is not None and args.threads < 1:
         parser.error(f'--threads must be positive, got {args.threads}')
+    args.device = _find_device(parser, args.device)
     keep_memory()
-    args.device = torch.device(args.device)
-    if args.device.type == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda: torch finds no GPU')
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     return args
+
+
+def _find_device(parser: argparse.ArgumentParser, name: str) -> torch.device:
+    """Look a device up, and end with a message if there is none of this name."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ('cpu', 'cuda'):
+        parser.error(f"--device must be cpu or cuda, got '{name}'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == 'cuda' and (device.index or 0) >= count:
+        parser.error(f'--device {name}: torch finds {f"GPUs 0 to {count - 1} only" if count else "no GPU"}')
+    return device
 
 
 def time_in_turn(
@@ -177,6 +194,12 @@ class Bench:
         """Add what is worth knowing beside the times."""
         self.facts[name] = value
 
+    def time_compilation(self, group: str, run: Callable[[], object]) -> None:
+        """Tell how long the first call takes of what `torch.compile` has made; a child process has its own."""
+        if not self.is_child:
+            print(f'{self.title}: {group}, compiling ...', file=sys.stderr)
+            self.fact(f'first call, which compiles, {group}, in seconds', _time_once(run, self.args.device))
+
     def finish(self) -> None:
         """Print everything, and write the JSON file if one is wanted.
 
@@ -207,7 +230,7 @@ class Bench:
         settings = {name: value for name, value in vars(self.args).items() if name not in ('json', 'memory_of')}
         return dict(
             title=self.title,
-            command=shlex.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]]),
+            command=command_line(),
             record=self.record,
             settings=settings,
             results=self.results,

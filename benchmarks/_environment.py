@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -32,6 +33,11 @@ def keep_memory() -> None:
         os.execvpe('bash', command, {**os.environ, RESTARTED: '1'})
     except FileNotFoundError:
         print('bash not found: page faults will count, set the MALLOC_* variables of tools/_launch.sh', file=sys.stderr)
+
+
+def command_line() -> str:
+    """Give the command that runs this script, from the root of the project."""
+    return shlex.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])
 
 
 def describe(device: torch.device) -> dict[str, Any]:

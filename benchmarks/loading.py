@@ -96,7 +96,7 @@ def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) ->
     config = Config.fromfile(ROOT / source.config)
     group = f'{name}, {args.pictures} JPEGs of {source.height}x{source.width}'
     with tempfile.TemporaryDirectory() as folder, worker_threads():
-        size = write_pictures(Path(folder), args.pictures, source.height, source.width)
+        size = write_pictures(config, Path(folder), args.pictures, source.height, source.width)
         dataset = build_loader(config, Path(folder)).dataset
         cases = {named(n): worker_case(config, Path(folder), args.pictures, n) for n in args.workers}
         bench.compare(group, {**transform_cases(dataset, args.pictures), **cases}, baseline=WHOLE)

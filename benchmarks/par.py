@@ -1,8 +1,11 @@
 """Pixel-adaptive refinement (PAR) beside its plain formulation, which gathers all neighbours."""
 
+from argparse import Namespace
+from typing import Callable
+
 import torch
 import torch.nn.functional as F
-from _bench import Bench, make_parser, parse_args
+from _bench import Bench, add_compile, make_parser, parse_args
 from _inputs import make_scene, smooth_noise
 from torch import Tensor
 
@@ -10,12 +13,15 @@ from afa_mmseg.functional import par
 from afa_mmseg.functional.neighbours import WINDOW
 from afa_mmseg.functional.par import DILATIONS, EPS, distance_weights
 
+#: Calls that are timed.
+PAR, PLAIN, COMPILED = 'par', 'plain', 'par, compiled'
 
-def gather_neighbours(x: Tensor) -> Tensor:
+
+def gather_neighbours(x: Tensor, dilations: tuple[int, ...]) -> Tensor:
     """Copy each pixel's neighbours; (B, C, H, W) -> (B, C, K, H, W)."""
     height, width = x.shape[-2:]
     shifted = []
-    for d in DILATIONS:
+    for d in dilations:
         padded = F.pad(x, (d, d, d, d), mode='replicate')
         for dy, dx in WINDOW:
             top, left = d + d * dy, d + d * dx
@@ -23,40 +29,57 @@ def gather_neighbours(x: Tensor) -> Tensor:
     return torch.stack(shifted, dim=2)
 
 
-def plain_par(image: Tensor, cam: Tensor, num_iters: int) -> Tensor:
+def plain_par(image: Tensor, cam: Tensor, dilations: tuple[int, ...], num_iters: int) -> Tensor:
     """Refine as the formula reads: weights times neighbours, summed; image and CAM of one size."""
-    near = gather_neighbours(image)
+    near = gather_neighbours(image, dilations)
     deviation = near.std(dim=2, keepdim=True)
     distance = (near - image[:, :, None]).abs() / (deviation + EPS) / 0.3
     colour = (-(distance**2)).mean(dim=1).softmax(dim=1)
-    weights = (colour + 0.01 * distance_weights(DILATIONS, 0.3).to(colour))[:, None]  # (B, 1, K, H, W)
+    weights = (colour + 0.01 * distance_weights(dilations, 0.3).to(colour))[:, None]  # (B, 1, K, H, W)
     for _ in range(num_iters):
-        cam = (gather_neighbours(cam) * weights).sum(dim=2)
+        cam = (gather_neighbours(cam, dilations) * weights).sum(dim=2)
     return cam
 
 
-def main() -> None:
-    """Compare the two for each number of channels."""
+def make_calls(image: Tensor, cam: Tensor, args: Namespace) -> dict[str, Callable[[], Tensor]]:
+    """Make the calls to compare."""
+    settings = (image, cam, tuple(args.dilations), args.iters)
+    calls = {PAR: lambda: par(*settings), PLAIN: lambda: plain_par(*settings)}
+    if args.compile:
+        compiled = torch.compile(par, dynamic=False, backend=args.compile)
+        calls[COMPILED] = lambda: compiled(*settings)
+    return calls
+
+
+def parse() -> Namespace:
+    """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--channels', type=int, nargs='+', default=[2, 3, 6])
+    parser.add_argument('--dilations', type=int, nargs='+', default=DILATIONS)
     parser.add_argument('--iters', type=int, default=10)
-    args = parse_args(parser)
+    add_compile(parser, 'also run it')
+    return parse_args(parser)
+
+
+def main() -> None:
+    """Compare them for each number of channels."""
+    args = parse()
     size = tuple(args.size)
     bench = Bench(f'PAR {args.batch}x3x{size[0]}x{size[1]}, {args.iters} iterations', args)
     image = make_scene(args.batch, size)[0].to(args.device) / 255
     generator = torch.Generator().manual_seed(0)
     for channels in args.channels:
         cam = smooth_noise(args.batch, channels, size, 32, generator).sigmoid().to(args.device)
-        calls = {
-            'par': lambda cam=cam: par(image, cam, num_iters=args.iters),
-            'plain': lambda cam=cam: plain_par(image, cam, args.iters),
-        }
-        group = f'{channels} channels'
-        bench.compare(group, calls, baseline='plain')
+        calls, group = make_calls(image, cam, args), f'{channels} channels'
+        if args.compile:
+            bench.time_compilation(group, calls[COMPILED])
+        bench.compare(group, calls, baseline=PLAIN)
         if not bench.is_child:
-            bench.fact(f'largest difference, {group}', float((calls['par']() - calls['plain']()).abs().max()))
+            plain = calls.pop(PLAIN)()
+            difference = max(float((call() - plain).abs().max()) for call in calls.values())
+            bench.fact(f'largest difference, {group}', difference)
     bench.finish()
 
 

@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=4, help='of all processes together (default: %(default)s)')
     parser.add_argument('--crop', type=int, default=320)
     parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp has it')
-    parser.set_defaults(compile=False, with_cp=False)
+    parser.set_defaults(compile=None, with_cp=False)
     args = parse_args(parser)
     if args.processes < 2 or args.batch % args.processes:
         parser.error(f'--processes {args.processes} must be at least 2 and divide --batch {args.batch}')

@@ -3,9 +3,11 @@
     python benchmarks/soak.py --iterations 3000 --json soak.json
 
 Trains configs/afa/afa_mit-tiny_shapes.py on pictures made for it, validates every `--val-interval` iterations, and
-measures every `--interval` iterations: resident memory of the process that trains and, together, of those that load
-pictures, open files and threads. The first part of the run, in which memory is set up, is left out of the slopes.
-"flat" means that the growth over the whole measured part is less than twice its standard error, or less than 1 %.
+measures every `--interval` iterations: memory of the process that trains and, together, of those that load pictures,
+open files and threads. Memory is what is mapped from no file (`Anonymous`), whole in each process that shares it: the
+parts of shared pages would change when one process copies them, and those of libraries with whatever else the machine
+runs. The first part of the run, in which memory is set up, is left out of the slopes. "flat" means that the growth
+over the whole measured part is less than twice its standard error, or less than `ALLOWANCE`.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
-from _environment import ROOT, describe, keep_memory
+from _environment import ROOT, command_line, describe, keep_memory
 
 sys.path.insert(0, str(ROOT))
 
@@ -37,6 +39,8 @@ PAGE = os.sysconf('SC_PAGE_SIZE')
 MIB = 2**20
 #: Part of the run that is left out of the slopes.
 SETTLING = 0.25
+#: Growth in MiB that is nothing: an allocator's own.
+ALLOWANCE = 2.0
 #: What is measured, and its unit.
 QUANTITIES = dict(trainer_mib='MiB', workers_mib='MiB', files='files', threads='threads', processes='processes')
 
@@ -84,14 +88,12 @@ def measure() -> dict[str, float]:
 
 
 def _resident(pid: int) -> float:
-    """Memory of a process in MiB; pages that it shares count in parts (PSS), where the system tells."""
+    """Memory of a process in MiB: what it has from no file; all of it where the system does not tell that."""
     try:
-        for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines():
-            if line.startswith('Pss:'):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * PAGE / MIB
+        fields = dict(line.split(':', 1) for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()[1:])
+        return int(fields['Anonymous'].split()[0]) / 1024
+    except (OSError, KeyError):
+        return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * PAGE / MIB
 
 
 def slope_of(xs: list[float], ys: list[float]) -> tuple[float, float]:
@@ -122,7 +124,7 @@ def judge(rows: list[dict[str, float]], iterations: int) -> dict[str, dict[str, 
         slope, error = slope_of(xs, ys)
         length = xs[-1] - xs[0]
         growth, noise = slope * length, 2 * error * length
-        flat = growth <= max(noise, 0.01 * statistics.fmean(ys))
+        flat = growth <= max(noise, ALLOWANCE if name.endswith('mib') else 0.0)
         result[name] = dict(first=ys[0], last=ys[-1], per_1000=1000 * slope, error_per_1000=1000 * error, flat=flat)
     return result
 
@@ -141,6 +143,7 @@ def train(args: argparse.Namespace, root: Path, hook: SoakHook) -> int:
             'train_cfg.max_iters': args.iterations,
             'train_cfg.val_interval': args.val_interval,
             'param_scheduler.0.max_iters': args.iterations,
+            'param_scheduler.0.warmup_iters': min(cfg.param_scheduler[0].warmup_iters, args.iterations // 10),
             'default_hooks.checkpoint.interval': args.val_interval,
             'custom_hooks.0.interval': args.val_interval,
         }
@@ -178,8 +181,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write everything that was measured here')
     args = parser.parse_args()
     args.val_interval = args.val_interval or max(args.iterations // 10, 1)
-    if args.iterations < 20 * args.interval:
-        parser.error(f'--iterations must be at least 20 times --interval, got {args.iterations} and {args.interval}')
+    if args.interval < 1 or args.iterations < 20 * args.interval:
+        parser.error(
+            '--interval must be positive, and --iterations at least 20 times that, '
+            f'got {args.interval} and {args.iterations}'
+        )
     return args
 
 
@@ -193,7 +199,7 @@ def main() -> int:
         return code
     document = dict(
         title='memory, files and processes of a long training',
-        command=f'python benchmarks/soak.py --iterations {args.iterations} --workers {args.workers}',
+        command=command_line(),
         record=describe(torch.device('cpu')),
         seconds=round(time.perf_counter() - start),
         growth=judge(hook.rows, args.iterations),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _bench import Bench, make_parser, parse_args
+from _bench import Bench, add_compile, make_parser, parse_args
 from _inputs import ROOT, build_segmentor, make_batch
 from _pictures import build_loader, write_pictures
 from _split import Split
@@ -38,8 +38,11 @@ class Step:
             enable_amp(config)
         self.model = build_segmentor(args.config, args.device, with_cp=args.with_cp)
         if args.compile:
+            torch.compiler.reset()  # each crop is a network of its own, and torch gives up after eight graphs
             backbone = self.model.backbone
-            backbone.forward_with_attention = torch.compile(backbone.forward_with_attention, dynamic=False)
+            backbone.forward_with_attention = torch.compile(
+                backbone.forward_with_attention, dynamic=False, backend=args.compile
+            )
         self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
         self.batch = make_batch(self.model, args.batch, crop)
         self.device = args.device
@@ -129,7 +132,7 @@ def _with_crop(config: Config, crop: int) -> Config:
 def batches_of(step: Step, count: int) -> Iterator[Iterator[Any]]:
     """Load batches of JPEGs of VOC's size through two worker processes."""
     with TemporaryDirectory() as folder:
-        write_pictures(Path(folder), count, 375, 500)
+        write_pictures(step.loader_config, Path(folder), count, 375, 500)
         loader = build_loader(step.loader_config, Path(folder), workers=2)
         yield iter(loader)
 
@@ -153,7 +156,7 @@ def split_of(step: Step, warmup: int, repeats: int) -> dict[str, str]:
     medians = {name: statistics.median(round_.get(name, 0.0) for round_ in rounds) for name in rounds[0]}
     total = sum(medians.values())
     return {
-        name: f'{value:.3f} s, {100 * value / total:.1f} %' for name, value in sorted(medians.items(), key=_by_time)
+        name: f'{value:.3g} s, {100 * value / total:.1f} %' for name, value in sorted(medians.items(), key=_by_time)
     }
 
 
@@ -168,7 +171,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
     parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp has it')
-    parser.add_argument('--compile', action='store_true', help="run the backbone's passes through torch.compile")
+    add_compile(parser, "run the backbone's passes")
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
     return parse_args(parser)
 
@@ -180,6 +183,8 @@ def main() -> None:
     bench = Bench(f'Training step of {args.config}, batch {args.batch}', args)
     for crop in args.crops:
         step = Step(args, crop)
+        if args.compile:
+            bench.time_compilation(f'crop {crop}', step.run)
         cases: dict[str, Any] = {'step': step.run, 'floor': step.run_floor}
         bench.compare(f'crop {crop}', cases, baseline='floor')
         warmup = {'warm-up step': step.run_in_warmup, 'plain step': step.run_warmup_floor}

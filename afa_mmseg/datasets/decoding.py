@@ -3,7 +3,10 @@
 import io
 import os
 import warnings
-from typing import Optional
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional, Union
 
 import cv2
 import mmcv
@@ -18,6 +21,12 @@ MAX_PIXELS = 200_000_000
 LIMIT_VARIABLE = 'AFA_MAX_PIXELS'
 #: Formats whose headers Pillow reads (MPO is one of JPEG's); it knows others that start programs.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'JPEG2000', 'PPM')
+#: How JPEG and PNG files begin and end.
+WHOLE = ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND\xaeB`\x82'))
+#: Cameras and editors put a few bytes after the end of a picture.
+PADDING = b'\0\r\n\t '
+#: Bytes read from the end of a file.
+TAIL = 64
 
 
 def decode_picture(data: bytes, name: str, flag: str = 'color', backend: Optional[str] = None) -> np.ndarray:
@@ -37,19 +46,49 @@ def decode_picture(data: bytes, name: str, flag: str = 'color', backend: Optiona
     """
     if not data:
         raise BrokenPictureError(f'cannot be read as a picture: {name}: the file is empty')
+    check_size(data, name)
+    try:
+        with _no_limit_of_pillow():
+            image = mmcv.imfrombytes(data, flag=flag, backend=backend)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise BrokenPictureError(f'cannot be read as a picture: {name}: it cannot be decoded; 8 and 16 bits are read')
+    return image
+
+
+def check_whole(path: Union[str, Path]) -> None:
+    """Raise an `OSError` for a file that is empty or a JPEG or PNG file that breaks off.
+
+    OpenCV up to version 4 decodes the first part of such a JPEG file and leaves the rest grey. First and last bytes
+    tell; where they leave a doubt, because something follows the picture, Pillow decodes it as a whole.
+
+    Raises:
+        BrokenPictureError: It is to be decoded, and too large for that.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(4)
+        size = file.seek(0, 2)
+        file.seek(max(size - TAIL, 0))
+        tail = file.read()
+    if not head:
+        raise OSError('the file is empty')
+    ends = [end for start, end in WHOLE if head.startswith(start)]
+    if ends and not tail.rstrip(PADDING).endswith(ends[0]):
+        data = Path(path).read_bytes()
+        check_size(data, str(path))
+        with _no_limit_of_pillow(), Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            picture.load()
+
+
+def check_size(data: bytes, name: str) -> None:
+    """Raise a `BrokenPictureError` if a picture's header says that it has more pixels than `max_pixels`."""
     pixels = count_pixels(data)
     if pixels is not None and pixels > max_pixels():
         raise BrokenPictureError(
             f'picture too large: {name}: {pixels:,} pixels, more than {max_pixels():,}; such files can fill the memory.'
             f'\n  Make it smaller, or raise the limit: {LIMIT_VARIABLE}={pixels}'
         )
-    try:
-        image = mmcv.imfrombytes(data, flag=flag, backend=backend)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise BrokenPictureError(f'cannot be read as a picture: {name}: it cannot be decoded; 8 and 16 bits are read')
-    return image
 
 
 def check_array(image: np.ndarray) -> None:
@@ -76,13 +115,20 @@ def max_pixels() -> int:
 
 def count_pixels(data: bytes) -> Optional[int]:
     """Read from its header how many pixels a picture has; None if Pillow does not know the format."""
+    try:
+        with _no_limit_of_pillow(), Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            return picture.width * picture.height
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, OverflowError):
+        return None
+
+
+@contextmanager
+def _no_limit_of_pillow() -> Iterator[None]:
+    """Let no limit of pixels hold but ours, `max_pixels`."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of odd metadata
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                return picture.width * picture.height
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, OverflowError):
-        return None
+            yield
     finally:
         Image.MAX_IMAGE_PIXELS = before

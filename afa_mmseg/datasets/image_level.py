@@ -1,17 +1,22 @@
 """Data set whose training signal is a list of the classes in each picture."""
 
+import os
 import os.path as osp
-from typing import Any, Optional
+from collections.abc import Mapping
+from typing import Any, Optional, Union
 
 import numpy as np
 from mmengine import fileio
+from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
-from .broken_pictures import BrokenPictureError, check_policy, check_whole, naming_pictures
+from .broken_pictures import BrokenPictureError, WrongMaskError, check_policy, naming_pictures
 from .checks import first_few, require_dir, require_file, require_files
+from .decoding import check_whole
+from .fields import METAINFO_REMEDY, check_class_list, check_paths, check_prefix, check_suffixes
 from .label_files import LabelDict, read_classes, read_label_file
 from .palette import voc_palette
 from .picture_files import PictureFiles, Suffixes, describe_suffixes, find_pictures, match_ids, read_ids
@@ -63,8 +68,11 @@ class ImageLevelDataset(BaseSegDataset):
         FileNotFoundError: Something that a field names is not there.
         ValueError: A split list or a label file holds something that cannot be used.
         BrokenPictureError: A picture cannot be loaded, when a sample is asked for.
+        WrongMaskError: A mask has another size than its picture, or holds what is no class.
     """
 
+    #: Folders that `data_prefix` may name; a subclass that reads others says so.
+    PREFIXES = ('img_path', 'seg_map_path')
     #: What to do when `data_root` is not there.
     DATA_ROOT_REMEDY = (
         'Put the data there, or say where it is: --cfg-options train_dataloader.dataset.data_root=... '
@@ -84,13 +92,20 @@ class ImageLevelDataset(BaseSegDataset):
         broken_pictures: str = 'stop',
         **kwargs: Any,
     ) -> None:
+        owner = type(self).__name__
         check_policy(broken_pictures, self._field('broken_pictures'))
+        check_paths(owner, ann_file=ann_file, label_file=label_file, data_root=kwargs.get('data_root'))
+        check_suffixes(owner, img_suffix, kwargs.get('seg_map_suffix', '.png'))
         self.broken_pictures = broken_pictures
         self.label_file = label_file
-        prefix = dict(data_prefix or dict(img_path=''))
+        prefix = check_prefix(owner, data_prefix, self.PREFIXES) or dict(img_path='')
         if not prefix.get('seg_map_path'):
             prefix.pop('seg_map_path', None)
-        super().__init__(ann_file=ann_file, data_prefix=prefix, img_suffix=img_suffix, **kwargs)
+        if prefix.get('img_path') is None:
+            raise ValueError(
+                f"{self._field('data_prefix')} is {data_prefix}; add the folder of pictures: img_path='...'"
+            )
+        super().__init__(ann_file=os.fspath(ann_file or ''), data_prefix=prefix, img_suffix=img_suffix, **kwargs)
 
     @property
     def label_classes(self) -> tuple[str, ...]:
@@ -111,7 +126,7 @@ class ImageLevelDataset(BaseSegDataset):
             try:
                 sample = self._load(info)
             except BrokenPictureError as error:
-                if self.test_mode or self.broken_pictures == 'stop':
+                if self.test_mode or self.broken_pictures == 'stop' or isinstance(error, WrongMaskError):
                     raise
                 left_out.append((info['img_path'], str(error)))
                 continue
@@ -186,6 +201,18 @@ class ImageLevelDataset(BaseSegDataset):
         labels = read_label_file(self._require_label_file(), self.label_classes)
         meant = match_ids(labels, set(ids), self.img_suffix, f'label file {self.label_file}')
         return {meant[name]: classes for name, classes in labels.items()}
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Union[Mapping, Config, None] = None) -> dict:
+        """Check the classes; mmengine takes a text for the name of a file that lists them."""
+        if not isinstance(metainfo, (Mapping, Config, type(None))):
+            raise ValueError(f'`metainfo` of {cls.__name__} is {metainfo!r}; {METAINFO_REMEDY}')
+        try:
+            loaded = super()._load_metainfo(metainfo)
+        except OSError:  # a text too long for the name of a file
+            loaded = dict(metainfo or {})
+        check_class_list(cls.__name__, loaded.get('classes') or [])
+        return loaded
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
@@ -262,6 +289,8 @@ class ImageLevelDataset(BaseSegDataset):
             gt_label=np.array([name in names for name in foreground], dtype=np.float32),
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
+            num_values=len(self.METAINFO.get('classes') or self._metainfo['classes']),
+            ignore_index=self.ignore_index,
             seg_fields=[],
         )
         if 'seg_map_path' in self.data_prefix:

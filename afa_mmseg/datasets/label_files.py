@@ -1,17 +1,21 @@
 """Image-level labels from files: JSON, CSV and the XML of PASCAL VOC."""
 
+import gc
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from .checks import CONTROL, closest
 from .label_tables import check_unique, read_table, read_utf8
 
 LabelDict = dict[str, list[str]]
-
+#: What one-hot lists hold; 0.0, 1.0, false and true are the same.
+BITS = frozenset((0, 1))
 
 #: What else people keep labels in, and what to do with it.
 OTHER_FORMATS = {
@@ -24,6 +28,19 @@ OTHER_FORMATS = {
 HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage: it goes through all lists that a file becomes, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict:
     """Read which classes each picture shows, from JSON or a table.
 
@@ -58,13 +75,15 @@ def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict
     path = Path(path)
     where = f'label file {path}'
     if _suffix(path) == '.json':
-        return {i: _class_names(labels, classes, f'{where}, id {i!r}') for i, labels in _read_json(path).items()}
+        return _check_labels(_read_json(path), classes, where)
     table = read_table(path)
-    if table.columns is not None:
-        _check_columns(table.columns, classes, where)
-    return {i: _class_names(labels, classes, f'{where}, id {i!r}') for i, labels in table.labels.items()}
+    if table.columns is None:
+        return _check_labels(table.labels, classes, where)
+    _check_columns(table.columns, classes, where)
+    return table.labels
 
 
+@_uncollected()
 def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
     """Read the foreground classes that a label file names: columns in their order, or else all names, sorted.
 
@@ -184,8 +203,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
     text = read_utf8(path, where)
     try:
-        labels = json.loads(text, object_pairs_hook=unique, parse_int=_parse_int)
-        if HALF_CHARACTER.search(text):
+        labels = _load_json(text, unique)
+        if '\\u' in text and HALF_CHARACTER.search(text):
             json.dumps(labels, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f'{where}: holds {error.object[error.start]!r}, half of a character') from error
@@ -196,6 +215,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(labels, dict):
         raise ValueError(f'{where}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}')
     return labels
+
+
+def _load_json(text: str, unique: Callable[[list[tuple[str, Any]]], Any]) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number too long for Python, or what `unique` raises
+        return json.loads(text, object_pairs_hook=unique, parse_int=_parse_int)
 
 
 def _parse_int(digits: str) -> Union[int, float]:
@@ -234,12 +262,18 @@ def _check_new_names(names: Sequence[str], where: str, *, columns: bool) -> None
         plain[key] = name
 
 
-def _class_names(labels: Any, classes: Sequence[str], where: str) -> list[str]:
-    """Turn one entry, names or one-hot, into checked class names without repeats."""
+def _check_labels(entries: dict[str, Any], classes: Sequence[str], where: str) -> LabelDict:
+    known = frozenset(classes)
+    return {i: _class_names(labels, classes, known, f'{where}, id {i!r}') for i, labels in entries.items()}
+
+
+def _class_names(labels: Any, classes: Sequence[str], known: frozenset[str], where: str) -> list[str]:
+    """Turn one entry, names or one-hot, into checked class names without repeats; `known` are the classes as a set."""
+    if isinstance(labels, list) and _all_in(labels, known):
+        return list(dict.fromkeys(labels))
     if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
         check_classes(labels, classes, where)
-        return list(dict.fromkeys(labels))
-    if not isinstance(labels, list) or not all(label in (0, 1) for label in labels):
+    if not isinstance(labels, list) or not _all_in(labels, BITS):
         raise ValueError(
             f'{where}: {labels!r} is neither a list of class names, ["cat", "dog"], '
             f'nor a one-hot list of {len(classes)} zeros and ones'
@@ -249,4 +283,11 @@ def _class_names(labels: Any, classes: Sequence[str], where: str) -> list[str]:
             f'{where}: one-hot label of length {len(labels)}, expected {len(classes)}, '
             f'one per class without background: {", ".join(classes)}'
         )
-    return [name for name, value in zip(classes, labels) if value]
+    return list(compress(classes, labels))
+
+
+def _all_in(labels: list, known: frozenset) -> bool:
+    try:
+        return known.issuperset(labels)
+    except TypeError:  # lists in the list
+        return False

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import compress, islice
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -25,10 +26,28 @@ FORMS_REMEDY = 'Write names under a header id,label,label, or a column for each 
 
 
 class Row(NamedTuple):
-    """The cells of a line, stripped, and its number in the file."""
+    """A line of a table: its number in the file, its first cell, and the others; without blanks around them."""
 
     line: int
+    img_id: str
     cells: list[str]
+
+
+class _Texts(dict[str, str]):
+    """Texts of cells without blanks around them, by the texts as they are: few for many cells."""
+
+    def __init__(self) -> None:
+        self.short: set[str] = set()  # those of one character, which Python has once only
+
+    def __missing__(self, text: str) -> str:
+        bare = self[text] = text.strip()
+        if len(text) < 2 and text == bare:
+            self.short.add(text)
+        return bare
+
+    def share(self, cells: list[str]) -> list[str]:
+        """Give the cells without blanks, and each text once: millions of them would fill the memory."""
+        return cells if self.short.issuperset(cells) else [*map(self.__getitem__, cells)]
 
 
 class LabelTable(NamedTuple):
@@ -49,23 +68,25 @@ def read_table(path: Path) -> LabelTable:
             twice, or a column has no name.
     """
     where = f'label file {path}'
-    rows = _read_rows(path, where)
+    rows, texts = _read_rows(path, where)
     if not rows:
         return LabelTable({}, None)
-    (first, names), body = (rows[0].cells[0].lower(), rows[0].cells[1:]), rows[1:]
-    headed, plain = first in ID_HEADERS, all(map(PLAIN_HEADER.fullmatch, names))
-    marked = _holds_only_marks(body)
+    header, body = rows[0], rows[1:]
+    first = header.img_id.lower()
+    headed, plain = first in ID_HEADERS, all(map(PLAIN_HEADER.fullmatch, header.cells))
+    marked = any(texts) and all(text.lower() in MARKS for text in texts)
     if marked and not headed:
+        cells = ', '.join((header.img_id, *header.cells))
         raise ValueError(
-            f'{where}: all cells are 1 or 0, but line {rows[0].line} ({", ".join(rows[0].cells)}) is no header.\n'
+            f'{where}: all cells are 1 or 0, but line {header.line} ({cells}) is no header.\n'
             '  Start with a line id,cat,dog that names the classes, or with id,label if 1 and 0 are their names.'
         )
     if marked and not plain:
-        return _parse_columns(rows[0], body, where)
-    if headed and not plain:
-        _check_unmixed(rows[0], body, where)
+        return _parse_columns(header, body, texts, where)
+    if headed and not plain and any(text.lower() in MARKS for text in texts if text):
+        _check_unmixed(header, body, where)
     body = body if first == 'id' or (headed and plain) else rows
-    return LabelTable({i: [cell for cell in cells if cell] for i, cells in _by_id(body, where).items()}, None)
+    return LabelTable({i: list(filter(None, cells)) for i, cells in _by_id(body, where).items()}, None)
 
 
 def check_unique(ids: Iterable[str], where: str) -> None:
@@ -91,7 +112,8 @@ def read_utf8(path: Path, where: str, remedy: str = UTF8_REMEDY) -> str:
         raise ValueError(f'{where}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x})\n  {remedy}') from error
 
 
-def _read_rows(path: Path, where: str) -> list[Row]:
+def _read_rows(path: Path, where: str) -> tuple[list[Row], set[str]]:
+    """Read the rows that hold something, and the few texts that the cells below the first row have, ids aside."""
     text = read_utf8(path, where)
     if text.count('"') % 2:
         raise ValueError(f'{where}: a quotation mark is not closed; each cell has two or none')
@@ -102,54 +124,54 @@ def _read_rows(path: Path, where: str) -> list[Row]:
         separator = '\t' if path.suffix.lower() == '.tsv' else _find_separator(text, where)
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True)
     try:
-        rows = [Row(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        lines = ((reader.line_num, cells) for cells in reader if any(map(str.strip, cells)))
+        rows = [Row(line, cells[0].strip(), [*map(str.strip, cells[1:])]) for line, cells in islice(lines, 1)]
+        texts = _Texts()
+        rows += [Row(line, cells[0].strip(), texts.share(cells[1:])) for line, cells in lines]
     except csv.Error as error:
         raise ValueError(f'{where}, line {reader.line_num}: {error}; is this a table?') from error
-    rows = [row for row in rows if any(row.cells)]
-    for row in rows:
-        _check_cells(row, separator, where)
-    return rows
+    _check_rows(rows, separator, where)
+    return rows, set(texts.values())
 
 
 def _find_separator(text: str, where: str) -> str:
     """Take the separator from the first line that has one outside quotation marks."""
-    for number, line in enumerate(re.sub('"[^"]*"', '', text).splitlines(), 1):
-        found = [separator for separator in SEPARATORS if separator in line]
-        if len(found) > 1:
-            names = ' and '.join(SEPARATORS[separator] for separator in found)
-            raise ValueError(
-                f'{where}: line {number} holds {names}; which of them separates cells?\n'
-                '  Put cells that hold one into quotation marks, or save the table with another separator.'
-            )
-        if found:
-            return found[0]
-    return ','
-
-
-def _check_cells(row: Row, separator: str, where: str) -> None:
-    where = f'{where}, line {row.line}'
-    broken = [cell for cell in row.cells if '\n' in cell or '\r' in cell]
-    if broken:
-        raise ValueError(f'{where}: the cell {broken[0]!r} spans lines; write one label in a cell')
-    others = [other for other in SEPARATORS if other != separator and other in row.cells[0]]
-    if others and not any(row.cells[1:]):
+    number = 1
+    found: set[str] = set()
+    for token in re.finditer('"[^"]*"|\r\n|[\n\r,;\t]', text):
+        if token[0] in SEPARATORS:
+            found.add(token[0])
+        elif token[0][0] != '"':
+            if found:
+                break
+            number += 1
+    if len(found) > 1:
+        names = ' and '.join(name for separator, name in SEPARATORS.items() if separator in found)
         raise ValueError(
-            f'{where}: {row.cells[0]!r} is one cell, because lines before it are separated by {SEPARATORS[separator]}; '
-            'use the same separator in all lines'
+            f'{where}: line {number} holds {names}; which of them separates cells?\n'
+            '  Put cells that hold one into quotation marks, or save the table with another separator.'
         )
+    return found.pop() if found else ','
 
 
-def _holds_only_marks(rows: Sequence[Row]) -> bool:
-    cells = [cell for row in rows for cell in row.cells[1:]]
-    return any(cells) and all(cell.lower() in MARKS for cell in cells)
+def _check_rows(rows: Sequence[Row], separator: str, where: str) -> None:
+    line = 0
+    for row in rows:
+        spans, line = row.line > line + 1, row.line  # or blank lines lie before it
+        broken = [cell for cell in (row.img_id, *row.cells) if '\n' in cell or '\r' in cell] if spans else []
+        if broken:
+            raise ValueError(f'{where}, line {line}: the cell {broken[0]!r} spans lines; write one label in a cell')
+        if not any(row.cells) and any(other != separator and other in row.img_id for other in SEPARATORS):
+            raise ValueError(
+                f'{where}, line {line}: {row.img_id!r} is one cell, because lines before it are separated by '
+                f'{SEPARATORS[separator]}; use the same separator in all lines'
+            )
 
 
 def _check_unmixed(header: Row, rows: Sequence[Row], where: str) -> None:
-    """Raise a `ValueError` if some cells under the names of a header are marks and some are not."""
-    cells = [(row.line, i, cell) for row in rows for i, cell in enumerate(row.cells) if i and cell]
+    """Raise a `ValueError`: some cells under the names of a header are marks, and some are not."""
+    cells = [(row.line, i, cell) for row in rows for i, cell in enumerate(row.cells) if cell]
     marks = [item for item in cells if item[2].lower() in MARKS]
-    if not marks:
-        return
     line, i, cell = next(item for item in cells if item[2].lower() not in MARKS)
     column = header.cells[i] if i < len(header.cells) else ''
     raise ValueError(
@@ -158,28 +180,36 @@ def _check_unmixed(header: Row, rows: Sequence[Row], where: str) -> None:
     )
 
 
-def _parse_columns(header: Row, rows: Sequence[Row], where: str) -> LabelTable:
-    columns = {i: name for i, name in enumerate(header.cells) if i and name}
-    for name in columns.values():
-        if list(columns.values()).count(name) > 1:
+def _parse_columns(header: Row, rows: Sequence[Row], texts: Collection[str], where: str) -> LabelTable:
+    columns = [name for name in header.cells if name]
+    for name in columns:
+        if columns.count(name) > 1:
             raise ValueError(f'{where}, line {header.line}: two columns are named {name!r}; keep one, or rename it')
-    for row in rows:
-        nameless = [i for i, cell in enumerate(row.cells) if i and cell and i not in columns]
-        if nameless:
-            raise ValueError(
-                f'{where}, line {row.line}: cell {nameless[0] + 1} is {row.cells[nameless[0]]!r}, in a column without '
-                f'a name; name it in line {header.line}, or empty it'
-            )
+    _check_nameless(header, rows, where)
+    marks = {text: MARKS[text.lower()] for text in texts}
     labels = {
-        img_id: [columns[i] for i, cell in enumerate(cells, 1) if MARKS[cell.lower()]]
+        img_id: list(compress(header.cells, map(marks.__getitem__, cells)))
         for img_id, cells in _by_id(rows, where).items()
     }
-    return LabelTable(labels, list(columns.values()))
+    return LabelTable(labels, columns)
+
+
+def _check_nameless(header: Row, rows: Sequence[Row], where: str) -> None:
+    """Raise a `ValueError` if a cell is filled whose column has no name."""
+    width = len(header.cells)
+    gaps = [i for i, name in enumerate(header.cells) if not name]
+    for row in rows:
+        filled = [i for i in (*gaps, *range(width, len(row.cells))) if any(row.cells[i : i + 1])]
+        if filled:
+            raise ValueError(
+                f'{where}, line {row.line}: cell {filled[0] + 2} is {row.cells[filled[0]]!r}, in a column without '
+                f'a name; name it in line {header.line}, or empty it'
+            )
 
 
 def _by_id(rows: Sequence[Row], where: str) -> dict[str, list[str]]:
     for row in rows:
-        if not row.cells[0]:
+        if not row.img_id:
             raise ValueError(f'{where}, line {row.line}: no id in the first cell; write it, or delete the line')
-    check_unique([row.cells[0] for row in rows], where)
-    return {row.cells[0]: row.cells[1:] for row in rows}
+    check_unique([row.img_id for row in rows], where)
+    return {row.img_id: row.cells for row in rows}

@@ -7,6 +7,7 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from .checks import require_files
+from .fields import check_paths, check_prefix
 from .image_level import ImageLevelDataset
 from .label_files import LabelDict, check_classes, read_voc_xml
 
@@ -53,9 +54,11 @@ class VOCImageLevelDataset(ImageLevelDataset):
         data_prefix: Optional[dict] = None,
         **kwargs: Any,
     ) -> None:
+        owner = type(self).__name__
+        check_paths(owner, xml_dir=xml_dir)
         self.xml_dir = xml_dir
-        prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')
-        prefix.update(data_prefix or {})
+        prefix: dict = dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')
+        prefix.update(check_prefix(owner, data_prefix, self.PREFIXES))
         super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
 
     def load_labels(self, ids: list[str]) -> LabelDict:

@@ -51,7 +51,7 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
             `model`.
     """
     name = cfg.filename or 'config'
-    if not isinstance(cfg.get('model'), Mapping):
+    if cfg.filename and not isinstance(cfg.get('model'), Mapping):
         raise ValueError(f'{name}: `model` is {cfg.get("model")!r}; give a config of mmseg, with a dict of the network')
     top = (*inspect.signature(Runner).parameters, *OTHER_KEYS)
     used = _names_used(cfg.filename)
@@ -69,7 +69,7 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
         (faults if section.sure else doubts).extend(_faults(section))
     _refuse(name, 'nothing reads these keys', faults)
     _refuse(name, 'these values cannot be', [text for section in sections_of(cfg) for text in _type_faults(section)])
-    if _is_ours(cfg.model):
+    if cfg.get('model') is not None and _is_ours(cfg.model):
         with named(name):
             check_settings(cfg.model.get('pseudo_label'), cfg.model.get('train_cfg'), cfg.model.get('test_cfg'), Phases)
     unused = [key for key in spare if key not in misspelt]

@@ -13,7 +13,8 @@ from mmengine.registry import HOOKS
 from PIL import Image
 
 from afa_mmseg.datasets import ImageLevelDataset
-from afa_mmseg.datasets.broken_pictures import BrokenPictureError, check_whole
+from afa_mmseg.datasets.broken_pictures import BrokenPictureError
+from afa_mmseg.datasets.decoding import LIMIT_VARIABLE, check_whole
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime, run_training
 from tests.engine.training import CONFIG, OPTIONS
@@ -76,6 +77,20 @@ def test_whole_pictures_are_taken(folder, name):
     sample = dataset(folder)[1]
     assert sample['inputs'].shape == (3, 64, 96)
     assert sample['inputs'].float().std() > 10
+
+
+@pytest.mark.parametrize('settings', [{}, dict(imdecode_backend='pillow')])
+def test_our_limit_of_pixels_holds_and_not_that_of_pillow(folder, monkeypatch, settings):
+    (folder / '1.jpg').write_bytes(WHOLE["a camera's notes at the end"])
+    data = dataset(folder)
+    data.pipeline.transforms[0].__dict__.update(settings)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    monkeypatch.setenv(LIMIT_VARIABLE, str(96 * 64))
+    assert data[1]['inputs'].shape == (3, 64, 96)
+    monkeypatch.setenv(LIMIT_VARIABLE, str(96 * 64 - 1))
+    with pytest.raises(BrokenPictureError, match=rf'too large: .*1\.jpg: 6,144 pixels, .*\n.* {LIMIT_VARIABLE}=6144'):
+        data[1]
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_a_cut_off_jpeg_is_found_without_the_decoder(tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def test_classes_without_colours_get_those_of_voc():
     assert dataset.metainfo['palette'] == PascalVOCDataset.METAINFO['palette']
     many = ImageLevelDataset(metainfo=dict(classes=[str(i) for i in range(256)]), lazy_init=True).metainfo['palette']
     assert len({tuple(colour) for colour in many}) == 256
+
+
+def test_classes_come_from_a_text_file(folder):
+    (folder / 'classes.txt').write_text('\n'.join(CLASSES))
+    assert build(folder, metainfo=dict(classes=str(folder / 'classes.txt'))).metainfo['classes'] == CLASSES
+
+
+def test_paths_need_not_be_texts(folder):
+    fields = dict(ann_file=Path('train.txt'), label_file=Path('labels.json'), data_prefix=dict(img_path=Path('img')))
+    assert labels_by_id(build(folder, **fields)) == {'b': [1, 1], 'a': [1, 0]}
 
 
 def test_given_colours_stay(folder):

@@ -1,7 +1,9 @@
 """Reading of image-level labels."""
 
+import gc
 import json
 import pickle
+from contextlib import suppress
 
 import pytest
 
@@ -173,6 +175,27 @@ def test_bad_label_file_is_named_with_value_and_remedy(tmp_path, name, text, wor
     with pytest.raises(ValueError) as error:
         read_label_file(tmp_path / name, CLASSES)
     assert [word for word in words if word not in str(error.value)] == []
+
+
+def test_numbers_of_any_length_are_no_labels(tmp_path):
+    (tmp_path / 'a.json').write_text(f'{{"x": [{"9" * 5000}, 0, 0]}}')
+    with pytest.raises(ValueError, match=r"'x'.*: \[inf, 0, 0\] is neither"):
+        read_label_file(tmp_path / 'a.json', CLASSES)
+
+
+def test_blanks_around_cells_do_not_count(tmp_path):
+    (tmp_path / 'a.csv').write_text(
+        'id , cat ,dog,dining table\n x , 1 ,0 , true  \n y,\u00a01,, \n , \n', encoding='utf-8'
+    )
+    assert read_label_file(tmp_path / 'a.csv', CLASSES) == {'x': ['cat', 'dining table'], 'y': ['cat']}
+
+
+@pytest.mark.parametrize('text', ['id,cat,dog,dining table\na,1,0,0\n', 'a,cot\n'])
+def test_garbage_is_collected_again_afterwards(tmp_path, text):
+    (tmp_path / 'a.csv').write_text(text)
+    with suppress(ValueError):
+        read_label_file(tmp_path / 'a.csv', CLASSES)
+    assert gc.isenabled()
 
 
 def test_a_pickle_under_another_name_is_not_loaded(tmp_path):

@@ -3,6 +3,7 @@
 from .crop import RandomCropWithBox
 from .formatting import PackImageLevelInputs
 from .loading import LoadPicture
+from .masks import LoadMask
 from .scale import RandomScale
 
-__all__ = ['LoadPicture', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']
+__all__ = ['LoadMask', 'LoadPicture', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']
