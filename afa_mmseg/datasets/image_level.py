@@ -61,7 +61,7 @@ class ImageLevelDataset(BaseSegDataset):
         img_suffix: What follows the id in the name of a picture, as it is; or several, then in either case.
         broken_pictures: What to do in training about a picture that is gone or cannot be decoded: `'stop'` and name it,
             or `'skip'`: the next one of the data set takes its place, and `left_out` of the sample's meta information
-            tells. Evaluation always stops, since its figures would be those of other pictures.
+            tells. With `test_mode` it always stops, since figures would be those of other pictures.
         kwargs: What mmseg's `BaseSegDataset` takes: `data_root`, `pipeline`, `metainfo`, ...
 
     Raises:

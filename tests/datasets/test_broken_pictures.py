@@ -101,6 +101,15 @@ def test_a_cut_off_jpeg_is_found_without_the_decoder(tmp_path):
             check_whole(tmp_path / 'a.jpg')
 
 
+def test_a_data_set_finds_it_without_the_decoder_too(folder):
+    (folder / '1.jpg').write_bytes(BROKEN['half'])
+    data = dataset(folder)
+    data.pipeline.transforms.clear()
+    assert data[0]['img_id'] == '0'
+    with pytest.raises(BrokenPictureError, match=r'1\.jpg cannot be loaded'):
+        data[1]
+
+
 def test_the_next_picture_takes_the_place_of_a_broken_one_and_the_sample_tells(folder):
     (folder / '1.jpg').write_bytes(BROKEN['half'])
     data = dataset(folder, broken_pictures='skip')

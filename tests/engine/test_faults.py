@@ -1,6 +1,7 @@
 """The parts that see faults and tell of them; what they do to real runs is in tests/tools/test_faults.py."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -218,3 +219,15 @@ def test_a_work_directory_that_cannot_be_written_is_refused(place, tmp_path):
         check_work_dir(str(tmp_path / place))
     check_work_dir(str(tmp_path / 'new/run'))
     assert list((tmp_path / 'new/run').iterdir()) == []
+
+
+def test_a_work_directory_without_room_is_refused(tmp_path):
+    """A limit on the size of files says 'no' as a full disk does."""
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r'cannot be written \(File too large\)\n  Choose another one: --work-dir'):
+            check_work_dir(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -199,6 +199,12 @@ def test_killed_in_a_validation_the_run_begins_with_it(data, tmp_path):
     assert_equal_weights(weights_of(tmp_path / 'killed'), weights_of(tmp_path / 'whole'))
 
 
+def test_a_fresh_run_forgets_the_validations_of_an_earlier_one(data, tmp_path):
+    (tmp_path / 'last_validation').write_text('4')
+    train(data, tmp_path, {**SHORT, 'train_cfg.max_iters': 2})
+    assert not (tmp_path / 'last_validation').exists()
+
+
 # Files
 
 
