@@ -1,5 +1,6 @@
 """Golden numbers of the public reference implementation, and the network that they were taken from."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from mmengine.registry import init_default_scope
 import afa_mmseg  # noqa: F401
 from tests.reference_network import build_tiny_segmentor, map_reference_keys
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and everything that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Some tests fork processes that compute, and the threads of OpenMP do not survive a fork.
 torch.set_num_threads(1)
 

@@ -77,6 +77,8 @@ LISTS = [
 
 @pytest.mark.parametrize(('data', 'words'), LISTS)
 def test_lists(folder, data, words):
+    for outside in (folder.parent / 'x', folder.parent.parent / 'x', folder / 'x'):
+        write_picture(outside.with_suffix('.jpg'))  # to be had, if it were asked for
     (folder / 'train.txt').write_bytes(data)
     refused(build, folder, words=words)
 

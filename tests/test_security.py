@@ -6,6 +6,7 @@ import re
 import runpy
 import signal
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -306,17 +307,40 @@ def test_a_checkpoint_that_would_run_code_is_refused(line, run, tiny, evil, tmp_
     assert not (tmp_path / 'sprung').exists()
 
 
-@pytest.mark.parametrize('scheme', ['', 'file backend', 'http'])
+@pytest.mark.parametrize('scheme', ['', 'without its own guard', 'file backend', 'http', 'behind other schemes'])
 def test_mmengine_itself_loads_no_code(scheme, evil, tmp_path, monkeypatch):
     guard_mmengine()
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setattr(
-        torch.hub, 'download_url_to_file', lambda url, path, **_: Path(path).write_bytes(evil.read_bytes())
+        torch.hub, 'download_url_to_file', lambda url, path, *_, **__: Path(path).write_bytes(evil.read_bytes())
     )
-    names = {'': str(evil), 'http': 'https://example.org/evil.pth'}
-    load = mmengine_checkpoint._safe_torch_load if scheme == 'file backend' else CheckpointLoader.load_checkpoint
+    if scheme == 'without its own guard':  # as OpenMMLab's, which has no `_safe_torch_load`
+        unsafe = lambda file, *_, **__: torch.load(file, weights_only=False)  # noqa: E731
+        monkeypatch.setattr(mmengine_checkpoint, '_safe_torch_load', unsafe)
+    names = {'http': 'https://example.org/evil.pth', 'behind other schemes': 'https://example.org/evil.pth'}
+    names['file backend'] = io.BytesIO(evil.read_bytes())
+    loaders = {'file backend': mmengine_checkpoint._safe_torch_load}
+    loaders['behind other schemes'] = mmengine_checkpoint.load_from_http
     with pytest.raises(ValueError, match='could run any code'):
-        load(names.get(scheme) or io.BytesIO(evil.read_bytes()), 'cpu')
+        loaders.get(scheme, CheckpointLoader.load_checkpoint)(names.get(scheme, str(evil)), 'cpu')
+    assert not (tmp_path / 'sprung').exists()
+
+
+def test_whatever_builds_a_runner_loads_no_code(evil, tmp_path):
+    code = f"""
+import sys
+from mmengine.config import Config
+from afa_mmseg.engine import build_runner, prepare_runtime
+cfg = Config.fromfile({str(REPO / 'configs/afa/afa_mit-tiny_shapes.py')!r})
+for part in ('train', 'val', 'test'):
+    cfg[f'{{part}}_cfg'] = cfg[f'{{part}}_dataloader'] = None
+cfg.update(work_dir={str(tmp_path / 'run')!r}, load_from={str(evil)!r}, optim_wrapper=None, param_scheduler=None)
+cfg.val_evaluator = cfg.test_evaluator = None
+prepare_runtime(cfg, 'none')
+build_runner(cfg).load_or_resume()
+"""
+    process = subprocess.run([sys.executable, '-c', code], cwd=REPO, capture_output=True, text=True)
+    assert 'could run any code' in process.stderr
     assert not (tmp_path / 'sprung').exists()
 
 

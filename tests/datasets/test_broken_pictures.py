@@ -90,6 +90,8 @@ def test_our_limit_of_pixels_holds_and_not_that_of_pillow(folder, monkeypatch, s
     monkeypatch.setenv(LIMIT_VARIABLE, str(96 * 64 - 1))
     with pytest.raises(BrokenPictureError, match=rf'too large: .*1\.jpg: 6,144 pixels, .*\n.* {LIMIT_VARIABLE}=6144'):
         data[1]
+    with pytest.raises(BrokenPictureError, match='too large'):
+        check_whole(folder / '1.jpg')
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.engine import FiniteLossHook, read_dump, shut_down
+from afa_mmseg.engine import FiniteLossHook, finite, read_dump, shut_down
 from tests.engine.training import train
 from tests.tooling.processes import SPAWN, start
 from tests.tools.toolbox import REPO
@@ -157,13 +158,19 @@ def test_infinite_gradients_are_the_scalers_business_and_infinite_losses_are_not
 
 
 def train_as_rank(rank, port, pictures, work_dir):
-    """A process of a training whose rank 1 is given a bad picture; leaves the message behind."""
+    """A process of a training whose rank 1 is given a bad picture, and takes its time to write the dump.
+
+    Leaves the message behind, and the names of the dumps that were there when it ended: a launcher would end the other.
+    """
+    write = finite.write_dump
+    finite.write_dump = lambda *args, **kwargs: (time.sleep(1), write(*args, **kwargs))
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     hooks = [dict(type='Sabotage', what='picture', at=2, rank=1)]
     try:
         train(pictures, work_dir, {**SAVE_ALWAYS, 'custom_hooks': hooks}, launcher='pytorch')
     except FloatingPointError as error:
         (work_dir / f'message_{rank}').write_text(str(error))
+        (work_dir / f'dumps_{rank}').write_text(' '.join(path.name for path in work_dir.glob('not_finite*')))
     shut_down()
 
 
@@ -181,6 +188,7 @@ def test_all_ranks_stop_and_the_one_to_blame_says_so(pictures, tmp_path):
     assert 'iteration 3, rank 0 of 2: a loss is not finite on rank 1 of 2, whose message names it' in good
     assert 'iteration 3, rank 1 of 2: loss_cls is not finite' in bad
     assert saved(tmp_path) == {'iter_2.pth', 'not_finite_iter_3_rank_1.pth'}
+    assert [(tmp_path / f'dumps_{rank}').read_text() for rank in range(2)] == ['not_finite_iter_3_rank_1.pth'] * 2
     assert dump_of(bad)[1].endswith('rank_1.pth')
 
 

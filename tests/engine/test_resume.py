@@ -246,6 +246,34 @@ def test_there_is_a_whole_recorded_checkpoint_at_every_moment(data, tmp_path, mo
     assert kept[1] == 'iter_6.pth'
 
 
+def test_a_better_checkpoint_is_there_before_the_best_so_far_is_removed(data, tmp_path, monkeypatch):
+    class Improve(Hook):
+        priority = 'VERY_HIGH'
+
+        def after_val_epoch(self, runner, metrics=None):
+            metrics['mIoU'] = float(runner.iter)
+
+    events = []
+    replace, remove = os.replace, AtomicBackend.remove
+    monkeypatch.setattr(os, 'replace', lambda *args: (events.append(f'write {Path(args[1]).name}'), replace(*args)))
+    monkeypatch.setattr(
+        AtomicBackend, 'remove', lambda self, path: (events.append(f'remove {Path(path).name}'), remove(self, path))
+    )
+    options = {**SHORT, **checkpoints(2, save_best='mIoU'), 'train_cfg.val_interval': 2}
+    train(data, tmp_path, options, validate=True, hooks=[Improve()])
+    order = ['write best_mIoU_iter_2.pth', 'write best_mIoU_iter_4.pth', 'remove best_mIoU_iter_2.pth']
+    assert [event for event in events if event in order] == order
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    events = []
+    replace, fsync = os.replace, os.fsync
+    monkeypatch.setattr(os, 'replace', lambda *args: (events.append('replace'), replace(*args)))
+    monkeypatch.setattr(os, 'fsync', lambda number: (events.append('fsync'), fsync(number)))
+    AtomicBackend().put(b'x', tmp_path / 'a')
+    assert events == ['fsync', 'replace', 'fsync']  # the last one is the folder's
+
+
 def test_a_full_disk_leaves_the_checkpoint_before_untouched(data, tmp_path):
     process = start(train_on_a_small_disk, data, tmp_path, output=tmp_path / 'output', context=SPAWN)
     process.join(120)
