@@ -84,7 +84,7 @@ def note_types(monkeypatch, seen, owner, method):
 def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iteration):
     seen, network = {}, {}
     labeler = segmentor.pseudo_labeler
-    methods = ('from_cam', 'from_propagated_cam', 'propagate') if iteration == 7 else ('from_cam',)
+    methods = ('from_both', 'propagate') if iteration == 7 else ('from_cam',)
     for owner, method in [
         *((labeler, method) for method in methods),
         (labeler.refiner, 'forward'),
