@@ -154,7 +154,14 @@ def test_runner_type_of_the_config_is_built(monkeypatch):
 # Interruption
 
 
-@pytest.mark.parametrize('number', interrupt.SIGNALS)
+@pytest.fixture(params=interrupt.SIGNALS)
+def number(request):
+    """A signal, which these tests may have been told to ignore: `nohup`."""
+    before = signal.signal(request.param, signal.SIG_DFL)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_a_signal_waits_for_the_next_iteration(number):
     hook = HOOKS.build(dict(type='InterruptHook'))
     before = signal.getsignal(number)
