@@ -99,8 +99,8 @@ was_requeued() {
     [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]
 }
 
-# requeue_job CODE: put the batch job back into the queue if CODE says that Slurm stopped it: 75 with a checkpoint written,
-# 143 while it started, or where srun tells of another process that it ended.
+# requeue_job CODE: put the batch job back into the queue if CODE says that Slurm stopped it: 75 with a checkpoint
+# written, 143 while it started, or where srun tells of another process that it ended.
 requeue_job() {
     local what
     [[ $1 == 75 || $1 == 143 ]] || return 0

@@ -7,7 +7,8 @@
 # Also read: CPUS_PER_TASK (5), SRUN_ARGS, MASTER_PORT (a random one), PYTHON (python).
 #
 # Within a batch job (sbatch), a run that Slurm stops by SIGTERM or SIGUSR1 writes a checkpoint (there is none while it
-# starts) and goes back into the queue; when the job starts again, it resumes. Before the time limit too: sbatch --requeue --signal=TERM@120 ...
+# starts) and goes back into the queue; when the job starts again, it resumes. Before the time limit too:
+# sbatch --requeue --signal=TERM@120 ...
 
 set -euo pipefail
 source "$(dirname "$0")/_launch.sh"

@@ -65,10 +65,11 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
         for key in sorted(options.difference(top, misspelt) | options.intersection(FILE_VARIABLES))
     ]
     doubts: list[str] = []
-    for section in sections_of(cfg):
+    sections = list(sections_of(cfg))
+    for section in sections:
         (faults if section.sure else doubts).extend(_faults(section))
     _refuse(name, 'nothing reads these keys', faults)
-    _refuse(name, 'these values cannot be', [text for section in sections_of(cfg) for text in _type_faults(section)])
+    _refuse(name, 'these values cannot be', [text for section in sections for text in _type_faults(section)])
     if cfg.get('model') is not None and _is_ours(cfg.model):
         with named(name):
             check_settings(cfg.model.get('pseudo_label'), cfg.model.get('train_cfg'), cfg.model.get('test_cfg'), Phases)

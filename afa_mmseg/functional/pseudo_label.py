@@ -67,10 +67,10 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
             f'and {None if boxes is None else tuple(boxes.shape)}'
         )
     fused = torch.where((high == 0) & (low != 0), ignore_index, high)
-    if _are_whole(boxes, *low.shape[-2:]):
+    if boxes is None or _are_whole(boxes, *low.shape[-2:]):
         return fused
     result = torch.full_like(fused, ignore_index)
-    for i, box in enumerate(boxes.tolist() if boxes is not None else ()):
+    for i, box in enumerate(boxes.tolist()):
         rows, columns = _window(box, *low.shape[-2:])
         result[i, rows, columns] = fused[i, rows, columns]
     return result
@@ -162,7 +162,7 @@ def labels_from_both(
 
     Args and shapes are those of the two.
     """
-    if _couples(refine) or not _are_whole(boxes, *image.shape[-2:]):
+    if _couples(refine) or not (boxes is None or _are_whole(boxes, *image.shape[-2:])):
         propagated = label_from_propagated_cam(refine, image, low_cam, high_cam, boxes, ignore_index)
         return propagated, label_from_cam(refine, image, cam, gt_label, boxes, scores, ignore_index)
     half = halve(image)
@@ -258,10 +258,10 @@ def halve(image: Tensor) -> Tensor:
 Window = tuple[slice, slice]
 
 
-def _are_whole(boxes: Optional[Tensor], height: int, width: int) -> bool:
+def _are_whole(boxes: Tensor, height: int, width: int) -> bool:
     """Whether each box holds all of its crop."""
     whole = (slice(0, height), slice(0, width))
-    return boxes is None or all(_window(box, height, width) == whole for box in boxes.tolist())
+    return all(_window(box, height, width) == whole for box in boxes.tolist())
 
 
 def _window(box: Sequence[float], height: int, width: int) -> Window:
