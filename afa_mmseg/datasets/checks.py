@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 #: Characters that are not written, and halves of characters.
 CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
-#: File systems take no longer names.
-LONGEST_NAME = 255
+#: Bytes of the name of a file that systems take, without a suffix such as `.jpg`.
+LONGEST_NAME = 255 - 4
 
 
 def first_few(items: Sequence[object], count: int = 3) -> str:
@@ -51,6 +51,10 @@ def check_keys(given: Iterable[str], known: Collection[str], where: str) -> None
         raise ValueError('nothing reads these settings:\n  ' + '\n  '.join(lines))
 
 
+def _longest_part(img_id: str) -> int:
+    return max(len(part.encode(errors='surrogatepass')) for part in re.split(r'[\\/]', img_id))
+
+
 def check_ids(ids: Sequence[str], source: str) -> None:
     """Raise a `ValueError` for picture ids that leave the picture folder, cannot be names, or stand there twice.
 
@@ -58,7 +62,7 @@ def check_ids(ids: Sequence[str], source: str) -> None:
         ids: Picture ids.
         source: Where they come from, for the message.
     """
-    broken = [i[:80] for i in ids if CONTROL.search(i) or max(map(len, re.split(r'[\\/]', i))) > LONGEST_NAME]
+    broken = [i[:80] for i in ids if CONTROL.search(i) or _longest_part(i) > LONGEST_NAME]
     if broken:
         raise ValueError(f'{source}: ids cannot be names of files: {first_few(broken)}.\n  Is this a list of ids?')
     outside = [i for i in ids if osp.isabs(i) or re.match(r'[\\/]|[A-Za-z]:[\\/]', i) or '..' in re.split(r'[\\/]', i)]
