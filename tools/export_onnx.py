@@ -14,7 +14,7 @@ from afa_mmseg.engine.config_check import check_config
 from afa_mmseg.engine.options import load_config, require_file
 from afa_mmseg.models.checkpoints import fetch_state, load_state
 from afa_mmseg.models.checkpoints.reading import named
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 #: Sizes that the file is compared at; none is that of the trace.
 SIZES = ((96, 160), (203, 131))

@@ -12,7 +12,7 @@ from mmengine.config import Config, DictAction
 from afa_mmseg.apis import export_pseudo_labels
 from afa_mmseg.engine.options import load_config
 from afa_mmseg.evaluation.label_quality import format_report, judge_labels
-from afa_mmseg.tooling import run_command, write_text
+from afa_mmseg.utils import run_command, write_text
 
 REPORT_FILE = 'report.json'
 

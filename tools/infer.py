@@ -17,7 +17,7 @@ from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.picture_results import FOLDERS, Outcome, Request, infer_pictures
 from afa_mmseg.apis.pictures import find_pictures
 from afa_mmseg.apis.views import CAPTIONS
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,7 @@ import sys
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.video import infer_video
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 INTERRUPTED = 130
 

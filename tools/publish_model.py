@@ -7,7 +7,7 @@ python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_20000.pth afa_b1.pth
 import argparse
 
 from afa_mmseg.models.checkpoints import add_trust_option, publish, trusting
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

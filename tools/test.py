@@ -26,7 +26,7 @@ from afa_mmseg.engine import (  # noqa: E402
     save_predictions,
     shut_down,
 )
-from afa_mmseg.tooling.command import USER_ERRORS  # noqa: E402
+from afa_mmseg.utils.command import USER_ERRORS  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.engine.options import load_config, require_file
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 from afa_mmseg.web.examples import examples_in, examples_of
 from afa_mmseg.web.uploads import Limits
 

@@ -9,8 +9,8 @@ from typing import Any, Union
 from mmengine.config import Config
 
 from ..datasets import ImageLevelDataset
-from ..datasets.checks import first_few
-from ..tooling import write_text
+from ..utils import write_text
+from ..utils.checks import first_few
 from ..version import __version__
 
 SETTINGS_FILE = 'settings.json'

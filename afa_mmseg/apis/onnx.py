@@ -11,7 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
 from ..functional.cam import resize
-from ..tooling import atomic_path
+from ..utils import atomic_path
 
 #: Side of the picture that the graph is traced with, in pixels; the graph takes any size.
 TRACE_SIZE = 128

@@ -10,7 +10,7 @@ import torch
 from mmseg.structures import SegDataSample
 from PIL import Image as PILImage
 
-from ..tooling import atomic_path, save_mask, show_progress
+from ..utils import atomic_path, save_mask, show_progress
 from ..visualization.overlays import Image
 from .class_names import class_indices
 from .inferencer import WeakSegInferencer, to_array

@@ -17,10 +17,10 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from ..datasets import ImageLevelDataset
-from ..datasets.checks import check_class_count
 from ..models import WeaklySupervisedSegmentor
-from ..tooling import remove_leftovers, run_parallel, save_mask
-from ..tooling.parallel import count_cpus
+from ..utils import remove_leftovers, run_parallel, save_mask
+from ..utils.checks import check_class_count
+from ..utils.parallel import count_cpus
 from .export_settings import check_settings, describe_settings
 from .loading import check_device, load_segmentor, read_config
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Union
 import cv2
 import numpy as np
 
-from ..tooling import atomic_path, show_progress
+from ..utils import atomic_path, show_progress
 from ..visualization import draw_grid, draw_legend
 from ..visualization.overlays import Image
 from ..visualization.panel import PAPER, enlarge

@@ -5,7 +5,7 @@ import os.path as osp
 from mmseg.datasets import COCOStuffDataset
 from mmseg.registry import DATASETS
 
-from .checks import require_file
+from ..utils.checks import require_file
 from .image_level import ImageLevelDataset
 
 NUM_OBJECTS = 80

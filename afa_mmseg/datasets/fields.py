@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .checks import check_keys, first_few
+from ..utils.checks import check_keys, first_few
 
 METAINFO_REMEDY = "write metainfo=dict(classes=['background', 'cat', 'dog'])"
 

@@ -13,8 +13,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
+from ..utils.checks import first_few, require_dir, require_file, require_files
 from .broken_pictures import BrokenPictureError, WrongMaskError, check_policy, naming_pictures
-from .checks import first_few, require_dir, require_file, require_files
 from .decoding import check_whole
 from .fields import METAINFO_REMEDY, check_class_list, check_paths, check_prefix, check_suffixes
 from .label_files import LabelDict, read_classes, read_label_file

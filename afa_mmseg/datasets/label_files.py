@@ -10,7 +10,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from .checks import CONTROL, closest
+from ..utils.checks import CONTROL, closest
 from .label_tables import check_unique, read_table, read_utf8
 
 LabelDict = dict[str, list[str]]

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Union
 
 from mmengine import fileio
 
-from .checks import check_ids
+from ..utils.checks import check_ids
 from .label_tables import read_utf8
 
 #: What OpenCV and Pillow both read.

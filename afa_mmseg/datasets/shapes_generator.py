@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import RandomState
 from PIL import Image
 
-from ..tooling import save_mask
+from ..utils import save_mask
 from .shapes import ShapesVOCDataset
 from .shapes_drawing import Scene, draw_scene
 

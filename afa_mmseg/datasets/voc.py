@@ -6,7 +6,7 @@ from typing import Any, Optional
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from .checks import require_files
+from ..utils.checks import require_files
 from .fields import check_paths, check_prefix
 from .image_level import ImageLevelDataset
 from .label_files import LabelDict, check_classes, read_voc_xml

@@ -10,7 +10,7 @@ from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-from ..tooling import atomic_path, remove_leftovers, write_text
+from ..utils import atomic_path, remove_leftovers, write_text
 
 #: Backend of mmengine's files that writes them whole or not at all.
 ATOMIC = 'atomic'

@@ -8,7 +8,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from ..datasets.checks import first_few
+from ..utils.checks import first_few
 
 
 @HOOKS.register_module()

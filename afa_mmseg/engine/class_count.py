@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from ..datasets.checks import check_class_count
 from ..models.checkpoints import load_state
 from ..models.checkpoints.reading import named, state_of
+from ..utils.checks import check_class_count
 
 
 @HOOKS.register_module()

@@ -14,12 +14,12 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg import registry as mmseg_registry
 
-from ..datasets.checks import closest
 from ..models import WeaklySupervisedSegmentor
 from ..models.checkpoints.reading import named
 from ..models.segmentors.settings import check_settings
 from ..models.segmentors.weakly_supervised import Phases
-from ..tooling.value_types import type_faults
+from ..utils.checks import closest
+from ..utils.value_types import type_faults
 from .config_sections import Section, keys_of, kind_of, sections_of
 
 #: Top-level keys that something else than the Runner's constructor reads: its methods, mmseg, our tools.

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from ..datasets.checks import closest
+from ..utils.checks import closest
 
 LOADER_KEYS = (
     'dataset',

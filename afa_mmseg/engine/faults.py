@@ -15,7 +15,7 @@ from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 
 from ..datasets.broken_pictures import BrokenPictureError
-from ..tooling.command import USER_ERRORS
+from ..utils.command import USER_ERRORS
 from .broken_pictures import BrokenPictureHook
 from .building import BUILD_ERRORS, describe_build_error, shows_traceback
 from .class_count import WholeCheckpointHook

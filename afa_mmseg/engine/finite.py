@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
-from ..datasets.checks import first_few
+from ..utils.checks import first_few
 from .step_dump import TrainingPass, add_up, random_states, write_dump
 
 #: What finds the cause in a dump.

@@ -10,7 +10,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, ValLoop
 
 from ..datasets.seeding import SequenceSampler
-from ..tooling import write_text
+from ..utils import write_text
 
 
 @LOOPS.register_module()

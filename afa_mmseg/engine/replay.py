@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..datasets.checks import first_few
+from ..utils.checks import first_few
 from .step_dump import add_up, restore
 
 #: What gives memory as it happens to be, infinities on purpose, or nothing new.

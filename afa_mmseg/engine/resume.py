@@ -16,9 +16,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
-from ..datasets.checks import first_few
 from ..datasets.seeding import seed_iteration
 from ..models.checkpoints.reading import read_checkpoint
+from ..utils.checks import first_few
 from .resume_settings import compare_settings, describe_changes, settings_of
 
 #: What a checkpoint must hold to go on from.

@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..models.checkpoints.reading import read_checkpoint
-from ..tooling import atomic_path
+from ..utils import atomic_path
 
 #: How a file says that it is a dump.
 FORMAT = 'training step'

@@ -10,7 +10,7 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from prettytable import PrettyTable
 
-from ..tooling import read_mask, run_parallel
+from ..utils import read_mask, run_parallel
 
 IGNORE_INDEX = 255
 

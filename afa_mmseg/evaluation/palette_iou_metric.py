@@ -8,7 +8,7 @@ import numpy as np
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from ..tooling import save_mask
+from ..utils import save_mask
 
 
 @METRICS.register_module()

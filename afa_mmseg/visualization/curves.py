@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from ..tooling import atomic_path
+from ..utils import atomic_path
 from .text import default_font, font_file, legible, text_size
 from .training_log import Curve, Run
 

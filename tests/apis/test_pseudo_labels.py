@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from afa_mmseg.apis import export_pseudo_labels
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.apis.small_run import write_small_run
 
 ODD = 'train_000001'

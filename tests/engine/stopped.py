@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from afa_mmseg.engine import shut_down
 from tests.engine.training import train
-from tests.tooling.processes import SPAWN, start
+from tests.utils.processes import SPAWN, start
 
 
 class Journal(Hook):

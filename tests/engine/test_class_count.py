@@ -6,11 +6,11 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from afa_mmseg.datasets.checks import check_class_count
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, enable_tta, prepare_runtime
 from afa_mmseg.engine.class_count import unwrap
 from afa_mmseg.engine.faults import run_test
+from afa_mmseg.utils.checks import check_class_count
 from tests.tools.toolbox import REPO
 
 

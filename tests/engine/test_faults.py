@@ -15,7 +15,7 @@ from afa_mmseg.engine import PeerHook, check_work_dir, interrupt, peers
 from afa_mmseg.engine.faults import end_workers, explain, run_training
 from afa_mmseg.engine.interrupt import InterruptHook, shield_workers
 from afa_mmseg.engine.peers import PeerWatch
-from tests.tooling.processes import is_running, wait_for
+from tests.utils.processes import is_running, wait_for
 
 NAMES = ['rank 0 (here)', 'rank 1 (there)', 'rank 2 (elsewhere)']
 

@@ -18,8 +18,8 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import FiniteLossHook, finite, read_dump, shut_down
 from tests.engine.training import train
-from tests.tooling.processes import SPAWN, start
 from tests.tools.toolbox import REPO
+from tests.utils.processes import SPAWN, start
 
 SAVE_ALWAYS = {'default_hooks.checkpoint': dict(interval=1, max_keep_ckpts=1)}
 SCRIPT = str(REPO / 'tools/analysis_tools/replay_nonfinite.py')

@@ -25,7 +25,7 @@ from afa_mmseg.models.checkpoints import set_trust
 from tests.engine.stopped import finish, read_journal, start_training
 from tests.engine.test_damage import Anything
 from tests.engine.training import CONFIG, ITERATIONS, train
-from tests.tooling.processes import SPAWN, start, wait_for
+from tests.utils.processes import SPAWN, start, wait_for
 
 INTERVAL = 3
 #: Everything that draws random numbers does so here, unlike in the other tests of training.

@@ -6,7 +6,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 
 from afa_mmseg.evaluation.label_quality import format_report, judge_labels
-from afa_mmseg.tooling import save_mask
+from afa_mmseg.utils import save_mask
 
 CLASSES = ('background', 'cat', 'dog')
 PALETTE = [[0, 0, 0], [1, 1, 1], [2, 2, 2]]

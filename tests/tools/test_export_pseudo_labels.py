@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from afa_mmseg.apis import export_pseudo_labels
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.apis.small_run import write_small_run
-from tests.tooling.processes import is_running, wait_for
 from tests.tools.toolbox import REPO, run_tool, tool_environment
+from tests.utils.processes import is_running, wait_for
 
 SCRIPT = 'export_pseudo_labels.py'
 NUM_PICTURES = 120

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from afa_mmseg.engine import find_checkpoint
-from tests.tooling.processes import wait_for
 from tests.tools.test_scripts import in_path, write_program
 from tests.tools.toolbox import REPO, run_tool, tool_environment
+from tests.utils.processes import wait_for
 
 #: A run that does not end by itself, with a checkpoint at iteration 5.
 ENDLESS = ('train_cfg.max_iters=1000000', 'train_cfg.val_interval=1000000', 'default_hooks.checkpoint.interval=5')

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.tiny_files import CLASSES, PALETTE, SEEN, make_picture, write_tiny_files
 from tests.tools.toolbox import REPO, run_tool
 

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.datasets.preparation.voc_files import LABELS, PICTURES, draw_mask, multiply, write_sbd, write_voc
-from tests.tooling.processes import is_running, wait_for
 from tests.tools.toolbox import REPO, run_tool, tool_environment
+from tests.utils.processes import is_running, wait_for
 
 SCRIPT = 'dataset_converters/prepare_voc.py'
 NUM_PICTURES = 3000

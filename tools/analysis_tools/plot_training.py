@@ -7,7 +7,7 @@ python tools/analysis_tools/plot_training.py work_dirs/afa_* --out docs/comparis
 import argparse
 from pathlib import Path
 
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 from afa_mmseg.visualization.curves import SUFFIXES, draw_curves, save_curves
 from afa_mmseg.visualization.training_log import read_runs
 

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 
 from afa_mmseg.engine import load_config, read_dump, replay
 from afa_mmseg.engine.cpu import revert_sync_bn
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -22,7 +22,7 @@ from afa_mmseg.datasets.inspection import (
     write_split_lists,
 )
 from afa_mmseg.engine import load_config
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

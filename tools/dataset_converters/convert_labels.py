@@ -18,7 +18,7 @@ from afa_mmseg.datasets.preparation.foreign_labels import (
     find_classes,
     read_foreign_labels,
 )
-from afa_mmseg.tooling import run_command, write_text
+from afa_mmseg.utils import run_command, write_text
 
 
 def parse_args() -> argparse.Namespace:

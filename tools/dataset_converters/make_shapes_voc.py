@@ -3,7 +3,7 @@
 import argparse
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

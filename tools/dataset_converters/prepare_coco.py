@@ -10,7 +10,7 @@ What is there already is kept, so the same command goes on after an interruption
 import argparse
 
 from afa_mmseg.datasets.preparation.coco import CROWD_RULES, SPLITS, UNANNOTATED_RULES, prepare_coco
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

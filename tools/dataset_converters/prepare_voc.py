@@ -11,7 +11,7 @@ where XML and masks disagree. What is there is kept: after an interruption the s
 import argparse
 
 from afa_mmseg.datasets.preparation.voc import LABEL_SOURCES, prepare_voc
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
 
 
 def parse_args() -> argparse.Namespace:

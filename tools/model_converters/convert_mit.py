@@ -9,7 +9,6 @@ python tools/model_converters/convert_mit.py afa_voc.pth wetr_voc.pth --to afa  
 import argparse
 from pathlib import Path
 
-from afa_mmseg.datasets.checks import first_few
 from afa_mmseg.models.checkpoints import (
     LAYOUTS,
     Report,
@@ -18,7 +17,8 @@ from afa_mmseg.models.checkpoints import (
     convert_file_to_afa,
     trusting,
 )
-from afa_mmseg.tooling import run_command
+from afa_mmseg.utils import run_command
+from afa_mmseg.utils.checks import first_few
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
-from ...tooling import atomic_path
+from ...utils import atomic_path
 
 #: Inches: height of a class, what title and axis take, and the width.
 ROW, MARGIN, WIDTH = 0.2, 1.0, 7.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, Optional
 
-from ...tooling import run_parallel
+from ...utils import run_parallel
 from .findings import ERROR, Finding, where_any
 from .pictures import Job, look_at
 from .rules import Facts, check_duplicates, check_labels, check_masks, check_pictures

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from ...tooling import read_mask
+from ...utils import read_mask
 
 #: EXIF tag 'Orientation'; 1 is upright.
 ORIENTATION = 0x0112

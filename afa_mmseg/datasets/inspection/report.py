@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from prettytable import PrettyTable
 
-from ...tooling import remove_leftovers, write_text
+from ...utils import remove_leftovers, write_text
 from .findings import ERROR
 from .histogram import draw_histogram
 from .inspect import Inspection

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import Resize as SegResize
 from mmseg.registry import DATASETS, MODELS
 
-from ..checks import check_class_count
+from ...utils.checks import check_class_count
 from ..image_level import ImageLevelDataset
 from ..picture_files import PICTURE_SUFFIXES, describe_suffixes, strip_suffix
 from ..transforms import RandomCropWithBox

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Union
 
-from ...tooling import write_text
+from ...utils import write_text
 from .inspect import Inspection
 
 TRAIN_LIST, VAL_LIST = 'train.txt', 'val.txt'

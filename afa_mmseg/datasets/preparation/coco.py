@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from ...tooling import remove_leftovers, save_mask, write_text
-from ..checks import first_few, require_dir, require_file, require_files
+from ...utils import remove_leftovers, save_mask, write_text
+from ...utils.checks import first_few, require_dir, require_file, require_files
 from ..coco import COCOImageLevelDataset
 from ..label_files import label_text
 from .coco_annotations import Instances, Picture, read_instances

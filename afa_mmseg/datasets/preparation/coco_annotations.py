@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
-from ..checks import first_few
+from ...utils.checks import first_few
 from .coco_shapes import Shape, compact_polygons, drop_short_polygons, read_shape
 
 #: A picture's name is a file of its folder; ids in lists are names without `.jpg`.

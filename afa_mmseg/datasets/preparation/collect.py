@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Callable, Optional, TypeVar
 
-from ...tooling import run_parallel
+from ...utils import run_parallel
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')

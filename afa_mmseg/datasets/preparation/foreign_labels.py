@@ -8,7 +8,7 @@ from typing import Optional, Union
 
 import numpy as np
 
-from ..checks import check_ids, first_few, require_file
+from ...utils.checks import check_ids, first_few, require_file
 from ..coco import COCOImageLevelDataset
 from ..label_files import LabelDict, check_classes, read_classes, read_label_file
 from ..voc import VOCImageLevelDataset

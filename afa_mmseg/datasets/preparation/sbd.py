@@ -10,8 +10,8 @@ from typing import Callable, Union
 
 import numpy as np
 
-from ...tooling import save_mask
-from ..checks import require_dir, require_file, require_files
+from ...utils import save_mask
+from ...utils.checks import require_dir, require_file, require_files
 from ..voc import VOCImageLevelDataset
 from .voc_masks import MaskSource, check_size, check_values
 from .voc_tree import SBD_SOURCE, VOCTree, read_ids

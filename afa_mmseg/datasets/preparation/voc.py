@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ...tooling import write_text
-from ..checks import first_few
+from ...utils import write_text
+from ...utils.checks import first_few
 from ..label_files import label_text
 from .collect import run_collecting
 from .sbd import open_sbd

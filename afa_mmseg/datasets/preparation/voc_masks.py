@@ -9,8 +9,8 @@ from typing import BinaryIO, Callable, Optional, Union
 
 import numpy as np
 
-from ...tooling import atomic_path, read_mask
-from ..checks import first_few
+from ...utils import atomic_path, read_mask
+from ...utils.checks import first_few
 from ..voc import VOCImageLevelDataset
 from .collect import run_collecting
 from .voc_tree import SBD_SOURCE, SCRIPT, VOCTree, picture_size

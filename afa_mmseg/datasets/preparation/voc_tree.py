@@ -7,9 +7,9 @@ from typing import BinaryIO, Union
 
 from PIL import Image
 
-from ...tooling import remove_leftovers, write_text
+from ...utils import remove_leftovers, write_text
+from ...utils.checks import first_few, require_files
 from .. import picture_files
-from ..checks import first_few, require_files
 
 SCRIPT = 'python tools/dataset_converters/prepare_voc.py'
 VOC_SOURCE = 'VOC 2012 (VOCtrainval_11-May-2012.tar), http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'

@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Union
 
-from ...tooling import atomic_path
-from ..checks import first_few, require_file
+from ...utils import atomic_path
+from ...utils.checks import first_few, require_file
 from .voc_masks import MaskSource, load_mask
 from .voc_tree import VOCTree
 

@@ -8,8 +8,8 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
+from ...utils.checks import first_few
 from ..broken_pictures import BrokenPictureError, WrongMaskError
-from ..checks import first_few
 from ..decoding import decode_picture
 
 REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'

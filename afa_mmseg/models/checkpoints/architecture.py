@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ...datasets.checks import first_few
+from ...utils.checks import first_few
 from ..backbones.presets import ARCHITECTURES
 from .layouts import Layout
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...datasets.checks import first_few
+from ...utils.checks import first_few
 from .architecture import Architecture, Shapes, backbone_shapes, find_architecture, segmentor_shapes
 from .layouts import AFA, LAYOUTS, Layout
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...datasets import COCOImageLevelDataset, VOCImageLevelDataset
-from ...tooling import atomic_path, remove_leftovers
+from ...utils import atomic_path, remove_leftovers
 from ...version import __version__
 from .architecture import Architecture
 from .conversion import State, convert, recognise, to_afa

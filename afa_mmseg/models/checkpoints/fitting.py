@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ...datasets.checks import first_few
+from ...utils.checks import first_few
 
 #: Layer of mmseg's heads with an output for each class.
 CLASS_LAYER = 'decode_head.conv_seg.weight'

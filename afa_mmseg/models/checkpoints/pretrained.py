@@ -4,7 +4,7 @@ import os.path as osp
 import shlex
 from typing import Optional
 
-from ...datasets.checks import first_few
+from ...utils.checks import first_few
 from .conversion import Recognised, State, check_shapes, recognise
 from .mmengine_loading import fetch_state
 from .reading import read_state

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Union
 
 import torch
 
-from ...datasets.checks import first_few
-from ...tooling import atomic_path, remove_leftovers
+from ...utils import atomic_path, remove_leftovers
+from ...utils.checks import first_few
 from ...version import __version__
 from .reading import named, read_checkpoint, state_of
 

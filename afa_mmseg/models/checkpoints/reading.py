@@ -10,7 +10,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
-from ...datasets.checks import first_few
+from ...utils.checks import first_few
 from .trust import TRUSTING_TOOLS, is_trusting, run_and_read
 
 #: Files that hold the weights in a folder of Hugging Face's hub, the first that is there.

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ...datasets.checks import check_keys
-from ...tooling.value_types import type_faults
+from ...utils.checks import check_keys
+from ...utils.value_types import type_faults
 from ..refiners import DenseCRF
 from .pseudo_labeler import PseudoLabeler
 

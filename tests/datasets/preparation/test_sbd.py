@@ -10,7 +10,7 @@ from scipy.io import savemat
 from afa_mmseg.datasets import VOCImageLevelDataset
 from afa_mmseg.datasets.preparation.sbd import read_sbd_mask
 from afa_mmseg.datasets.preparation.voc import prepare_voc
-from afa_mmseg.tooling import mask_palette, read_mask
+from afa_mmseg.utils import mask_palette, read_mask
 from tests.datasets.preparation.voc_files import HEIGHT, PICTURES, WIDTH, multiply, write_mat, write_sbd, write_voc
 
 MASK = np.arange(21, dtype=np.uint8)[:, None].repeat(7, axis=1)

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets.preparation.voc import prepare_voc
 from afa_mmseg.datasets.preparation.voc_labels import explain_mask_only, explain_xml_only, read_objects
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.datasets.preparation.voc_files import (
     CLASSES,
     HEIGHT,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from afa_mmseg.datasets.preparation.voc import prepare_voc
-from afa_mmseg.tooling import read_mask
+from afa_mmseg.utils import read_mask
 from tests.datasets.preparation.voc_files import (
     HEIGHT,
     PICTURES,

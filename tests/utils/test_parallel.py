@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from afa_mmseg.tooling import run_command, run_parallel
-from tests.tooling.processes import is_running, start, wait_for
+from afa_mmseg.utils import run_command, run_parallel
+from tests.utils.processes import is_running, start, wait_for
 
 
 def square(number):

@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional, Union
 import pytest
 import torch
 
-from afa_mmseg.tooling.value_types import fits, type_faults
+from afa_mmseg.utils.value_types import fits, type_faults
 
 FITS = [
     (3, int),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from afa_mmseg.tooling import atomic_path, run_command
-from tests.tooling.processes import start, wait_for
+from afa_mmseg.utils import atomic_path, run_command
+from tests.utils.processes import start, wait_for
 
 
 def run(main, tmp_path):

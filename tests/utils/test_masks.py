@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from afa_mmseg.datasets import VOCImageLevelDataset
-from afa_mmseg.tooling import mask_palette, read_mask, save_mask
+from afa_mmseg.utils import mask_palette, read_mask, save_mask
 
 PALETTE = VOCImageLevelDataset.METAINFO['palette']
 MASK = np.arange(256, dtype=np.uint8).reshape(8, 32)

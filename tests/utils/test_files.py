@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from afa_mmseg.tooling import atomic_path, remove_leftovers, write_text
-from tests.tooling.processes import start, wait_for
+from afa_mmseg.utils import atomic_path, remove_leftovers, write_text
+from tests.utils.processes import start, wait_for
 
 
 def names(folder):
