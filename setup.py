@@ -38,6 +38,7 @@ EXTRAS = {
     'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1.0,<2'],
     'test': [
         'pytest>=8,<10',
+        'pytest-xdist>=3.6',
         'hypothesis>=6',
         'playwright>=1.60',  # drives the Chromium that is installed
         'ruff>=0.17.6,<0.18',  # another minor release formats differently

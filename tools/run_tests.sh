@@ -56,6 +56,8 @@ check codespell codespell
 check mypy mypy
 check docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
 echo "so far:$(join)"
+# One process for each core; a file's tests stay together, since they share what they train.
+[[ " $* " == *" -n"* ]] || set -- -n auto --dist loadfile "$@"
 check pytest python -m pytest "$@"
 
 [[ $failed == 0 ]] || echo "run_tests.sh:$(join)" >&2

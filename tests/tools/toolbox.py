@@ -11,9 +11,9 @@ REPO = Path(__file__).resolve().parents[2]
 def tool_environment(**extra):
     """The environment of a user without GPUs; what an outer torchrun or the CI set does not leak in."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(('SLURM_', 'OMPI_', 'MASTER_'))}
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'PORT', 'NNODES', 'NODE_RANK', 'PYTHONPATH'):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'PORT', 'NNODES', 'NODE_RANK'):
         kept.pop(name, None)
-    return {**kept, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '-1', **extra}
+    return {**kept, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '-1', 'PYTHONPATH': str(REPO), **extra}
 
 
 def run_tool(script, *arguments, cwd, check=True, timeout=180, **environment):
