@@ -21,7 +21,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from afa_mmseg.engine.options import enable_amp
-from afa_mmseg.models.segmentors import weakly_supervised
+from afa_mmseg.models.segmentors import afa
 
 
 class Step:
@@ -107,7 +107,7 @@ class Step:
         split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
         for loss in (head.loss_cls, head.loss_affinity, head.loss_decode):
             split.watch(loss, 'forward', 'losses')
-        split.watch(weakly_supervised, 'resize', 'losses')  # segmentation logits to the size of the labels
+        split.watch(afa, 'resize', 'losses')  # segmentation logits to the size of the labels
         split.watch(model.pseudo_labeler, 'affinity_target', 'losses')
         split.watch(self.optimizer, 'backward', 'backward')
         split.watch(self.optimizer, 'step', 'optimiser')

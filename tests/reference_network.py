@@ -13,7 +13,7 @@ def map_reference_keys(state):
 def tiny_config(**overrides):
     """Give the config of the segmentor that the tiny goldens were taken from."""
     return dict(
-        type='WeaklySupervisedSegmentor',
+        type='AFA',
         data_preprocessor=dict(
             type='SegDataPreProcessor',
             mean=[123.675, 116.28, 103.53],
@@ -33,7 +33,7 @@ def tiny_config(**overrides):
             norm_cfg=dict(type='BN'),
         ),
         refiner=dict(type='PAR', num_iters=10),
-        pseudo_label=dict(radius=2),
+        pseudo_labeler=dict(type='AffinityPseudoLabeler', radius=2),
         train_cfg=dict(cls_only_until=2, cam_label_until=6),
         test_cfg=dict(mode='whole'),
         **overrides,

@@ -16,12 +16,7 @@ DATASET = 'train_dataloader.dataset'
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
 MISSPELT = [
     ({'train_dataloder': dict(batch_size=2)}, ['train_dataloder', "did you mean 'train_dataloader'"]),
-    ({'model.test_cfg.crf': dict(num_iter=3)}, ['model.test_cfg.crf.num_iter', "did you mean 'num_iters'"]),
-    ({'model.test_cfg.crf': 3}, ['model.test_cfg.crf=3 must be Optional[dict]']),
-    ({'model.test_cfg.bkg_scores': 0.5}, ['model.test_cfg.bkg_scores', "did you mean 'bkg_score'"]),
-    ({'model.test_cfg.bkg_score': 7}, ['model.test_cfg.bkg_score is 7', 'from 0 to 1']),
-    ({'model.pseudo_label.cam_scale': (1.0,)}, ['model.pseudo_label.cam_scale', "'cam_scales'"]),
-    ({'model.train_cfg.cls_only_unti': 1}, ['model.train_cfg.cls_only_unti', "'cls_only_until'"]),
+    ({'model.pseudo_labeler.cam_scale': (1.0,)}, ['model.pseudo_labeler.cam_scale', "'cam_scales'"]),
     ({'model.refiner.num_iter': 3}, ['model.refiner.num_iter', "'num_iters'"]),
     ({'model.decode_head.loss_cls.weight': 3}, ['model.decode_head.loss_cls.weight', "'loss_weight'"]),
     ({'model.decode_head.num_class': 3}, ['model.decode_head.num_class', "'num_classes'"]),
@@ -56,11 +51,8 @@ MISSPELT = [
     ({'train_pipeline.1.ratio_range': 1}, ['--cfg-options train_pipeline', 'train_dataloader.dataset.pipeline']),
 ]
 WRONG_TYPES = [
-    ({'model.pseudo_label.cam_scales': 'half'}, "model.pseudo_label.cam_scales='half' must be Sequence[float]"),
-    ({'model.pseudo_label.radius': 2.5}, 'model.pseudo_label.radius=2.5 must be int'),
-    ({'model.train_cfg.cls_only_until': 'many'}, "model.train_cfg.cls_only_until='many' must be int"),
-    ({'model.test_cfg.crf': dict(num_iters='3')}, "model.test_cfg.crf.num_iters='3' must be int"),
-    ({'model.test_cfg.bkg_score': '0.5'}, "model.test_cfg.bkg_score='0.5' must be float"),
+    ({'model.pseudo_labeler.cam_scales': 'half'}, "model.pseudo_labeler.cam_scales='half' must be Sequence[float]"),
+    ({'model.pseudo_labeler.radius': 2.5}, 'model.pseudo_labeler.radius=2.5 must be int'),
     ({'model.refiner.dilations': 3}, 'model.refiner.dilations=3 must be Sequence[int]'),
     ({'model.decode_head.num_classes': 'seven'}, "model.decode_head.num_classes='seven' must be int"),
     ({'model.decode_head.loss_affinity.loss_weight': None}, 'loss_affinity.loss_weight=None must be float'),

@@ -111,7 +111,9 @@ def test_published_settings_of_voc():
     assert config.train_dataloader.batch_size == 2
     assert config.train_pipeline[-2].crop_size == (512, 512)
     assert config.model.train_cfg == dict(cls_only_until=2000, cam_label_until=6000)
-    assert config.model.pseudo_label == dict(cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55))
+    assert config.model.pseudo_labeler == dict(
+        type='AffinityPseudoLabeler', cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55)
+    )
     weights = [config.model.decode_head[f'loss_{name}'].loss_weight for name in ('cls', 'affinity', 'decode')]
     assert weights == [1.0, 0.1, 0.1]
 

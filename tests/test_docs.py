@@ -20,7 +20,7 @@ from PIL import Image
 
 from afa_mmseg.datasets import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.models.segmentors.weakly_supervised import Phases
+from afa_mmseg.models.segmentors import Phases
 from tests.tools.toolbox import REPO, tool_environment
 
 DOCS = REPO / 'docs'

@@ -12,7 +12,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 GOOD = dict(mmengine='0.10.4', mmcv='2.1.0', mmseg='1.2.2')
 REGISTERED = dict(
-    MODELS=['AttnMixVisionTransformer', 'AFAHead', 'WeaklySupervisedSegmentor', 'PAR', 'PAMR'],
+    MODELS=['AttnMixVisionTransformer', 'AFAHead', 'AFA', 'AffinityPseudoLabeler', 'PAR', 'PAMR'],
     DATASETS=['ImageLevelDataset', 'VOCImageLevelDataset'],
     HOOKS=['AverageNormStatsHook', 'InterruptHook'],
     OPTIM_WRAPPERS=['CPUAmpOptimWrapper'],

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..datasets.decoding import check_array
 from ..datasets.palette import voc_palette
-from ..models import MaxScaleTTAModel, WeaklySupervisedSegmentor
+from ..models import ImageLevelSegmentor, MaxScaleTTAModel
 from ..models.segmentors.explanation import Explanation
 from .class_names import class_indices
 from .loading import load_segmentor, read_config
@@ -163,7 +163,7 @@ class WeakSegInferencer(MMSegInferencer):
             return [str(path) for path, _ in find_pictures([inputs])] if Path(inputs).is_dir() else [str(inputs)]
         return [str(item) if isinstance(item, Path) else item for item in super()._inputs_to_list(inputs)]
 
-    def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> WeaklySupervisedSegmentor:
+    def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> ImageLevelSegmentor:
         return load_segmentor(cfg, weights, device)
 
     def _init_collate(self, cfg: Config) -> Callable:
@@ -206,7 +206,7 @@ def to_array(data: Any) -> np.ndarray:
     return array[0] if array.ndim == 3 and array.dtype.kind != 'f' else array
 
 
-def _build_tta(cfg: Config, model: WeaklySupervisedSegmentor) -> MaxScaleTTAModel:
+def _build_tta(cfg: Config, model: ImageLevelSegmentor) -> MaxScaleTTAModel:
     settings = cfg.get('tta_model')
     tta_model = None if settings is None else MODELS.build(dict(settings, module=model))
     if not isinstance(tta_model, MaxScaleTTAModel):

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS, MODELS
 from ..datasets.palette import voc_palette
 from ..engine.config_check import check_config
 from ..engine.options import load_config
-from ..models import WeaklySupervisedSegmentor
+from ..models import ImageLevelSegmentor
 from ..models.checkpoints import load_state
 from ..models.checkpoints.reading import named, read_checkpoint, state_of
 from ..utils.checks import check_class_count
@@ -29,7 +29,7 @@ def read_config(config: Union[str, Path, Config, dict]) -> Config:
     return Config(config.to_dict() if isinstance(config, Config) else dict(config))
 
 
-def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = 'cpu') -> WeaklySupervisedSegmentor:
+def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = 'cpu') -> ImageLevelSegmentor:
     """Build the network of a config with the weights of a checkpoint, in evaluation mode; no file may run code.
 
     As mmseg's `init_model` has it, the model's `cfg` is the config, and its `dataset_meta` says classes and palette:
@@ -52,10 +52,10 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
     check_config(config)
     content = read_checkpoint(checkpoint)
     model = MODELS.build(_without_pretrained(config.model))
-    if not isinstance(model, WeaklySupervisedSegmentor):
+    if not isinstance(model, ImageLevelSegmentor):
         raise ValueError(
             f'model.type of the config is {type(model).__name__}, which makes no CAMs: '
-            'give the config of a WeaklySupervisedSegmentor'
+            'give the config of a ImageLevelSegmentor'
         )
     with named(checkpoint):
         load_state(model, state_of(content))

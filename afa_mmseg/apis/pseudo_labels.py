@@ -17,7 +17,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from ..datasets import ImageLevelDataset
-from ..models import WeaklySupervisedSegmentor
+from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask
 from ..utils.checks import check_class_count
 from ..utils.parallel import count_cpus
@@ -155,7 +155,7 @@ def prediction_pipeline(config: Config) -> list[dict]:
 
 
 @torch.no_grad()
-def pseudo_label(model: WeaklySupervisedSegmentor, sample: dict) -> np.ndarray:
+def pseudo_label(model: ImageLevelSegmentor, sample: dict) -> np.ndarray:
     """Make the pseudo-label of one picture, as its `pred_pseudo_label` is made in prediction.
 
     Args:
@@ -188,7 +188,7 @@ def write_label(recipe: Recipe, job: Job) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load(recipe: Recipe) -> tuple[WeaklySupervisedSegmentor, Compose]:
+def _load(recipe: Recipe) -> tuple[ImageLevelSegmentor, Compose]:
     """Make this process ready: network and pipeline, the latter without masks, which there need not be."""
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(recipe.num_threads)

@@ -7,17 +7,12 @@ import inspect
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from mmseg import registry as mmseg_registry
 
-from ..models import WeaklySupervisedSegmentor
-from ..models.checkpoints.reading import named
-from ..models.segmentors.settings import check_settings
-from ..models.segmentors.weakly_supervised import Phases
 from ..utils.checks import closest
 from ..utils.value_types import type_faults
 from .config_sections import Section, keys_of, kind_of, sections_of
@@ -70,9 +65,6 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
         (faults if section.sure else doubts).extend(_faults(section))
     _refuse(name, 'nothing reads these keys', faults)
     _refuse(name, 'these values cannot be', [text for section in sections for text in _type_faults(section)])
-    if cfg.get('model') is not None and _is_ours(cfg.model):
-        with named(name):
-            check_settings(cfg.model.get('pseudo_label'), cfg.model.get('train_cfg'), cfg.model.get('test_cfg'), Phases)
     unused = [key for key in spare if key not in misspelt]
     if unused and used:  # a file that training wrote has all variables of those that it was made from, and uses none
         doubts.append(', '.join(unused))
@@ -108,11 +100,6 @@ def _type_faults(section: Section) -> Iterator[str]:
 
 def _randomness(seed: Optional[int], diff_rank_seed: bool, deterministic: bool) -> None:
     """Declare what `randomness` may hold."""
-
-
-def _is_ours(model: Any) -> bool:
-    kind = kind_of(model, mmseg_registry.MODELS)
-    return inspect.isclass(kind) and issubclass(kind, WeaklySupervisedSegmentor)
 
 
 def _names_used(filename: Optional[str]) -> set[str]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 #: Images (B, 3, H, W) and a number n -> CAM logits (B, C, h, w), and the affinity (n, hw, hw) of the first n images
-#: on the same grid, which for n = 0 is not looked at.
+#: on the same grid, which for n = 0 is not used, or None where there is no affinity.
 Extract = Callable[[Tensor, int], tuple[Tensor, Any]]
 
 EPS = 1e-5
@@ -34,21 +34,21 @@ def multi_scale_cam(
     extract: Extract,
     image: Tensor,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
-    base: Optional[tuple[Tensor, Tensor]] = None,
-) -> tuple[Tensor, Tensor]:
+    base: Optional[tuple[Tensor, Any]] = None,
+) -> tuple[Tensor, Any]:
     """Sum CAMs over scales, each the maximum of the image's own and its mirror's (Ru et al., CVPR 2022).
 
-    An image and its mirror go through `extract` in one batch; only what is returned is asked of it.
+    An image and its mirror image go through `extract` in one batch; affinity is requested of the largest scale only.
 
     Args:
-        extract: Gives CAM logits and affinity for images of any size.
+        extract: Computes CAM logits and, or None for, affinity of images of any size.
         image: Whatever `extract` takes, normally normalised RGB.
         scales: Factors on height and width; 1 must be among them.
-        base: `extract(image, B)`, if at hand: saves that pass.
+        base: `extract(image, B)`, if computed already: saves that pass.
 
     Shape:
         image (B, 3, H, W); output CAM (B, C, H, W) in [0, 1] and the affinity (B, hw, hw) of the largest
-        scale, unmirrored.
+        scale, unmirrored, or None.
 
     Raises:
         ValueError: `scales` lacks 1.0 or holds a number that is not positive.
@@ -66,21 +66,20 @@ def multi_scale_cam(
         if wanted:
             affinity = scale_affinity
     assert total is not None
-    assert affinity is not None
     return normalize_cam(total), affinity
 
 
 def check_scales(scales: Sequence[float]) -> None:
-    """Raise ValueError where `scales` cannot serve as CAM scales."""
+    """Raise ValueError unless `scales` are valid CAM scales."""
     if 1.0 not in scales or min(scales) <= 0:
         raise ValueError(
-            f'cam_scales must be positive and hold 1.0, whose features the training pass shares; got {tuple(scales)}. '
+            f'cam_scales={tuple(scales)} must be positive and include 1.0, whose features training shares. '
             'Add 1.0, for example cam_scales=(1.0, 0.5, 1.5); for a single scale use (1.0,).'
         )
 
 
 def _extract_with_mirror(
-    extract: Extract, image: Tensor, wanted: int, base: Optional[tuple[Tensor, Tensor]]
+    extract: Extract, image: Tensor, wanted: int, base: Optional[tuple[Tensor, Any]]
 ) -> tuple[Tensor, Tensor, Any]:
     """Return the CAM logits of the image, those of its mirror, and the affinity of the image, if wanted."""
     if base is not None:

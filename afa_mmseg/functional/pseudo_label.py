@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -21,19 +21,19 @@ BACKGROUND_SCORES = (0.35, 0.55)
 
 
 def denormalize(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Undo normalisation, truncate to whole grey values as a cast to uint8 does, and scale to 0..1.
+    """Undo normalisation, truncate to whole pixel values as a cast to uint8 does, and scale to 0..1.
 
     Shape:
-        image (B, 3, H, W); mean and std (3, 1, 1) in grey values; output (B, 3, H, W).
+        image (B, 3, H, W); mean and std (3, 1, 1) in pixel values; output (B, 3, H, W).
     """
-    return grey_values(image, mean, std).clamp(0, 255).floor() / 255
+    return pixel_values(image, mean, std).clamp(0, 255).floor() / 255
 
 
-def grey_values(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Undo normalisation, to 0..255 without truncation.
+def pixel_values(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Undo normalisation, to RGB in 0..255 without truncation.
 
     Shape:
-        image (B, 3, H, W); mean and std (3, 1, 1) in grey values; output (B, 3, H, W).
+        image (B, 3, H, W); mean and std (3, 1, 1) in pixel values; output (B, 3, H, W).
     """
     return image.float() * std + mean
 
@@ -92,96 +92,63 @@ def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     return ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
 
 
-def label_from_cam(
+class ScoreStack(NamedTuple):
+    """Class scores before refinement, one set of channels for each background score.
+
+    Args:
+        scores: Background first in each set, absent classes 0.
+        in_boxes: Refine inside the boxes of the images only; needs scores of the image's size. Else whole images.
+
+    Shape:
+        scores (B, n (C + 1), h, w) for n background scores.
+    """
+
+    scores: Tensor
+    in_boxes: bool = True
+
+
+def cam_scores(cam: Tensor, gt_label: Tensor, bkg_scores: Sequence[float] = BACKGROUND_SCORES) -> ScoreStack:
+    """Compute scores from plain CAMs: half size, then softmax against each background score.
+
+    Shape:
+        cam (B, C, H, W) in [0, 1]; gt_label (B, C); output scores (B, len(bkg_scores) (C + 1), H // 2, W // 2).
+    """
+    half = halve(cam)
+    return ScoreStack(torch.cat([add_background(half, gt_label, score) for score in bkg_scores], dim=1), in_boxes=False)
+
+
+def fused_labels(
     refine: Refine,
     image: Tensor,
-    cam: Tensor,
-    gt_label: Tensor,
+    stacks: Sequence[ScoreStack],
     boxes: Optional[Tensor] = None,
-    scores: tuple[float, float] = BACKGROUND_SCORES,
     ignore_index: int = 255,
-) -> Tensor:
-    """Make pseudo-labels from plain CAMs: background, softmax, refinement at half size, fusion.
+) -> list[Tensor]:
+    """Turn scores of a low and a high background score into pseudo-labels: refinement at half size, fusion.
+
+    Several stacks are refined in one call, so that one kernel serves all, where the boxes are all of their crops
+    and classes do not compete.
 
     Args:
         refine: Smooths scores along image edges.
         image: RGB in 0..1.
-        cam: Foreground scores in [0, 1].
-        gt_label: Which classes the image holds, 1 or 0.
-        boxes: See `fuse_labels`.
-        scores: The low and the high background score.
-        ignore_index: Label of undecided pixels.
-
-    Shape:
-        image (B, 3, H, W); cam (B, C, H, W); gt_label (B, C); boxes (B, 4); output int64 (B, H, W).
-    """
-    half = halve(image)
-    stack = _with_backgrounds(resize(cam, half.shape[-2:]), gt_label, scores)
-    return _label(resize(_refine_pair(refine, half, stack), image.shape[-2:]), boxes, ignore_index)
-
-
-def label_from_propagated_cam(
-    refine: Refine,
-    image: Tensor,
-    low_cam: Tensor,
-    high_cam: Tensor,
-    boxes: Optional[Tensor] = None,
-    ignore_index: int = 255,
-) -> Tensor:
-    """Make pseudo-labels from propagated CAMs: refinement inside the box at half size, fusion.
-
-    Args:
-        refine: Smooths scores along image edges.
-        image: RGB in 0..1.
-        low_cam: CAMs propagated with the low background score, background first, absent classes 0.
-        high_cam: The same with the high background score.
+        stacks: Each holds the scores of the low background score, then those of the high one.
         boxes: See `fuse_labels`.
         ignore_index: Label of undecided pixels.
 
     Shape:
-        image (B, 3, H, W); low_cam, high_cam (B, C + 1, H, W); boxes (B, 4); output int64 (B, H, W).
+        image (B, 3, H, W); stacks (B, 2 (C + 1), h, w); boxes (B, 4); outputs int64 (B, H, W), one for each stack.
     """
-    stack = torch.cat([low_cam, high_cam], dim=1)
-    return _label(refine_in_boxes(partial(_refine_pair, refine), image, stack, boxes), boxes, ignore_index)
-
-
-def labels_from_both(
-    refine: Refine,
-    image: Tensor,
-    cam: Tensor,
-    low_cam: Tensor,
-    high_cam: Tensor,
-    gt_label: Tensor,
-    boxes: Optional[Tensor] = None,
-    scores: tuple[float, float] = BACKGROUND_SCORES,
-    ignore_index: int = 255,
-) -> tuple[Tensor, Tensor]:
-    """Make the labels of `label_from_propagated_cam` and of `label_from_cam`, in this order.
-
-    Where the boxes are all of their crops, both are refined in one go, so that one kernel serves both.
-
-    Args and shapes are those of the two.
-    """
-    if _couples(refine) or not (boxes is None or _are_whole(boxes, *image.shape[-2:])):
-        propagated = label_from_propagated_cam(refine, image, low_cam, high_cam, boxes, ignore_index)
-        return propagated, label_from_cam(refine, image, cam, gt_label, boxes, scores, ignore_index)
-    half = halve(image)
-    plain = _with_backgrounds(resize(cam, half.shape[-2:]), gt_label, scores)
-    _, spread = resize_to_image(half, torch.cat([low_cam, high_cam], dim=1))  # as a refiner does it
-    refined = resize(refine(half, torch.cat([spread, plain], dim=1)), image.shape[-2:])
-    from_spread, from_plain = (_label(scores, boxes, ignore_index) for scores in refined.chunk(2, dim=1))
-    return from_spread, from_plain
-
-
-def _with_backgrounds(cam: Tensor, gt_label: Tensor, scores: Sequence[float]) -> Tensor:
-    """Stack CAMs (B, C, h, w) with each background score along the channels; (B, len(scores) (C + 1), h, w)."""
-    return torch.cat([add_background(cam, gt_label, score) for score in scores], dim=1)
-
-
-def _label(refined: Tensor, boxes: Optional[Tensor], ignore_index: int) -> Tensor:
-    """Fuse the likeliest classes of a pair of score stacks; (B, 2 (C + 1), H, W) -> (B, H, W)."""
-    low, high = refined.chunk(2, dim=1)
-    return fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index)
+    whole = boxes is None or _are_whole(boxes, *image.shape[-2:])
+    if len(stacks) > 1 and whole and not _couples(refine):
+        half = halve(image)
+        scores = [resize_to_image(half, stack.scores)[1] for stack in stacks]  # as a refiner does it
+        refined = resize(refine(half, torch.cat(scores, dim=1)), image.shape[-2:])
+        parts = list(refined.split([x.shape[1] for x in scores], dim=1))
+    else:
+        pairwise = partial(_refine_pair, refine)
+        parts = [refine_in_boxes(pairwise, image, scores, boxes if in_boxes else None) for scores, in_boxes in stacks]
+    return [fuse_labels(*map(likeliest, part.chunk(2, dim=1)), boxes, ignore_index) for part in parts]
 
 
 def _couples(refine: Refine) -> bool:

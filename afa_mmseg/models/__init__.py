@@ -3,20 +3,26 @@
 from .backbones import AttnMixVisionTransformer
 from .decode_heads import AFAHead
 from .losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss, MultiLabelSoftMarginLoss
-from .refiners import PAMR, PAR, DenseCRF, NoRefinement
-from .segmentors import MaxScaleTTAModel, WeaklySupervisedSegmentor
+from .pseudo_labelers import AffinityPseudoLabeler, CamPseudoLabeler, PseudoLabeler
+from .refiners import PAMR, PAR, DenseCRF, NoRefinement, Refiner
+from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel
 
 __all__ = [
+    'AFA',
     'PAMR',
     'PAR',
     'AFAHead',
     'AffinityLoss',
+    'AffinityPseudoLabeler',
     'AttnMixVisionTransformer',
     'BalancedCrossEntropyLoss',
+    'CamPseudoLabeler',
     'DenseCRF',
     'DenseEnergyLoss',
+    'ImageLevelSegmentor',
     'MaxScaleTTAModel',
     'MultiLabelSoftMarginLoss',
     'NoRefinement',
-    'WeaklySupervisedSegmentor',
+    'PseudoLabeler',
+    'Refiner',
 ]

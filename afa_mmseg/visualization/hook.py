@@ -105,7 +105,7 @@ def check_explains(model: Any) -> None:
     if not hasattr(model, 'explain'):
         raise ValueError(
             'WeakSegVisualizationHook needs a segmentor that learns from image-level labels, such as '
-            f'WeaklySupervisedSegmentor, but `model` is {type(model).__name__}: take the hook out of custom_hooks'
+            f'AFA, but `model` is {type(model).__name__}: take the hook out of custom_hooks'
         )
 
 

@@ -1,4 +1,4 @@
 _base_ = './afa_mit-b1_voc.py'
 
 # Ablation: affinity within 12 cells instead of 8.
-model = dict(pseudo_label=dict(radius=12))
+model = dict(pseudo_labeler=dict(radius=12))

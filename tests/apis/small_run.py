@@ -13,7 +13,7 @@ _base_ = '{REPO}/configs/afa/afa_mit-tiny_shapes.py'
 model = dict(
     backbone=dict(num_layers=(1, 1, 1, 2)),
     decode_head=dict(channels=32),
-    pseudo_label=dict(radius=4, bkg_scores=(0.3, 0.6)),
+    pseudo_labeler=dict(radius=4, bkg_scores=(0.3, 0.6)),
 )
 train_dataloader = dict(dataset=dict(data_root={{root!r}}))
 val_dataloader = dict(dataset=dict(data_root={{root!r}}))

@@ -123,7 +123,7 @@ def test_files_that_are_there_are_kept_and_missing_ones_made_again(copy, exporte
 @pytest.mark.parametrize(
     ('options', 'named'),
     [
-        (dict(model__pseudo_label__radius=5), 'model.pseudo_label.radius: 4 then, 5 now'),
+        (dict(model__pseudo_labeler__radius=5), 'model.pseudo_labeler.radius: 4 then, 5 now'),
         (dict(model__refiner=dict(type='PAMR', _delete_=True)), 'model.refiner.type: PAR then, PAMR now'),
         (dict(val_dataloader__dataset__pipeline=[dict(type='LoadImageFromFile')]), 'pipeline: '),
         (dict(train_dataloader__dataset__ann_file='ImageSets/Segmentation/val.txt'), 'pictures_and_labels: '),
@@ -190,7 +190,7 @@ def test_mistakes_are_said_before_anything_is_written(run, tmp_path, options, me
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(options)
     if cfg.model.type == 'EncoderDecoder':
-        for key in ('refiner', 'pseudo_label', 'train_cfg'):
+        for key in ('refiner', 'pseudo_labeler', 'train_cfg'):
             cfg.model.pop(key)
     with pytest.raises(ValueError, match=message):
         export_pseudo_labels(cfg, checkpoint, tmp_path / 'labels', device='cpu', num_workers=0)

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from afa_mmseg.engine import options
 from afa_mmseg.functional import multi_scale_cam
 from afa_mmseg.functional.pseudo_label import ClassPacking
-from afa_mmseg.models.segmentors import weakly_supervised
+from afa_mmseg.models.segmentors import base
 from tests.reference_network import tiny_config
 
 ADAM = dict(type='AdamW', lr=1e-3)
@@ -84,7 +84,7 @@ def note_types(monkeypatch, seen, owner, method):
 def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iteration):
     seen, network = {}, {}
     labeler = segmentor.pseudo_labeler
-    methods = ('from_both', 'propagate') if iteration == 7 else ('from_cam',)
+    methods = ('label_and_cam_label', 'propagate') if iteration == 7 else ('cam_label',)
     for owner, method in [
         *((labeler, method) for method in methods),
         (labeler.refiner, 'forward'),
@@ -93,9 +93,9 @@ def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iterat
     ]:
         note_types(monkeypatch, seen, owner, method)
     note_types(monkeypatch, network, segmentor.decode_head, 'affinity_factors')
-    original = weakly_supervised.multi_scale_cam
+    original = base.multi_scale_cam
     monkeypatch.setattr(
-        weakly_supervised, 'multi_scale_cam', lambda extract, *args: original(noted(seen, 'extract', extract), *args)
+        base, 'multi_scale_cam', lambda extract, *args: original(noted(seen, 'extract', extract), *args)
     )
     losses_at(segmentor, batch, iteration, cpu_amp(segmentor).optim_context(segmentor))
     names = {*methods, 'forward', 'to_rgb', 'extract_cam', 'extract'}

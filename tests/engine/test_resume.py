@@ -413,7 +413,7 @@ def test_other_changes_are_told_and_pictures_go_on_from_where_they_were(data, sh
     options = {
         'train_dataloader.batch_size': 2,
         'optim_wrapper.optimizer.lr': 1.0,
-        'model.pseudo_label.radius': 3,
+        'model.pseudo_labeler.radius': 3,
         'train_cfg.max_iters': 5,
         **workers(1),
     }
@@ -421,7 +421,7 @@ def test_other_changes_are_told_and_pictures_go_on_from_where_they_were(data, sh
     told = capfd.readouterr().out
     for line in (
         'train_dataloader.batch_size: 1 in the checkpoint, 2 now\n',
-        'model.pseudo_label.radius: 2 in the checkpoint, 3 now\n',
+        'model.pseudo_labeler.radius: 2 in the checkpoint, 3 now\n',
         'optim_wrapper.optimizer.lr: 0.0005 in the checkpoint, 1.0 now (without effect: a resumed run keeps the check',
     ):
         assert line in told

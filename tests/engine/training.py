@@ -30,7 +30,7 @@ OPTIONS = {
     'randomness.seed': 0,
     'model.decode_head.dropout_ratio': 0.0,
     'model.decode_head.norm_cfg': dict(type='GN', num_groups=4),
-    'model.pseudo_label.radius': 2,
+    'model.pseudo_labeler.radius': 2,
     'model.train_cfg.cls_only_until': 4,
     'model.train_cfg.cam_label_until': 11,
     'train_dataloader.num_workers': 0,

@@ -73,5 +73,5 @@ def test_normalised_maps_span_zero_to_one_whatever_their_scale():
 
 @pytest.mark.parametrize('scales', [(0.5, 1.5), (), (1.0, 0.0)])
 def test_scales_without_one_are_refused(scales):
-    with pytest.raises(ValueError, match=r'cam_scales must be positive and hold 1\.0.*Add 1\.0'):
+    with pytest.raises(ValueError, match=r'cam_scales=.*Add 1\.0'):
         multi_scale_cam(Extract(), torch.rand(1, 3, 32, 32), scales)

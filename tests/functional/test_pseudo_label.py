@@ -6,15 +6,23 @@ from torch.testing import assert_close
 from afa_mmseg.functional import fuse_labels, par
 from afa_mmseg.functional.pseudo_label import (
     ClassPacking,
+    ScoreStack,
+    cam_scores,
     denormalize,
-    label_from_cam,
-    label_from_propagated_cam,
-    labels_from_both,
+    fused_labels,
     refine_in_boxes,
 )
 
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+
+
+def label_from_cam(refine, image, cam, gt_label, boxes=None):
+    return fused_labels(refine, image, [cam_scores(cam, gt_label)], boxes)[0]
+
+
+def label_from_scores(refine, image, low, high, boxes=None):
+    return fused_labels(refine, image, [ScoreStack(torch.cat([low, high], dim=1))], boxes)[0]
 
 
 def test_denormalize_truncates_as_the_reference(golden):
@@ -75,12 +83,13 @@ def test_labels_made_together_are_those_made_apart(boxes, couples):
     refine.couples_classes = couples
     image, cam, low, high = (torch.rand(2, n, 40, 40) for n in (3, 2, 3, 3))
     gt_label, boxes = torch.tensor([[1, 1], [0, 1]]), None if boxes is None else torch.tensor(boxes)
-    together = labels_from_both(refine, image, cam, low, high, gt_label, boxes)
+    stacks = [ScoreStack(torch.cat([low, high], dim=1)), cam_scores(cam, gt_label)]
+    together = fused_labels(refine, image, stacks, boxes)
     if not couples and (boxes is None or boxes[1, 3] == 40):
         assert calls == [(2, 12, 20, 20)]
     else:
         assert len(calls) > 1
-    assert torch.equal(together[0], label_from_propagated_cam(refine, image, low, high, boxes))
+    assert torch.equal(together[0], label_from_scores(refine, image, low, high, boxes))
     assert torch.equal(together[1], label_from_cam(refine, image, cam, gt_label, boxes))
     assert not torch.equal(*together)
 
@@ -143,8 +152,8 @@ def test_propagated_labels_without_refinement_are_their_argmax():
     def resize(image, cam):
         return F.interpolate(cam, size=image.shape[-2:], mode='bilinear', align_corners=True)
 
-    assert (label_from_propagated_cam(resize, torch.rand(1, 3, 6, 6), low, high) == 255).all()
-    assert (label_from_propagated_cam(resize, torch.rand(1, 3, 6, 6), low, low) == 1).all()
+    assert (label_from_scores(resize, torch.rand(1, 3, 6, 6), low, high) == 255).all()
+    assert (label_from_scores(resize, torch.rand(1, 3, 6, 6), low, low) == 1).all()
 
 
 def test_fusion_names_shapes_that_do_not_fit():

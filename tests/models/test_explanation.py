@@ -5,7 +5,7 @@ import torch
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from afa_mmseg.functional.pseudo_label import ClassPacking
+from afa_mmseg.functional.pseudo_label import ClassPacking, fuse_labels
 from afa_mmseg.models.backbones import Attention
 
 BOX = (4, 60, 0, 50)
@@ -50,6 +50,12 @@ def test_maps_are_those_of_predictions(tiny_segmentor, inputs, samples):
         assert_close(steps.to_original(steps.refined(0.35)), result.pred_refined_cam.data, rtol=0, atol=0)
         assert torch.equal(steps.to_original(steps.pseudo_label()), result.pred_pseudo_label.data[0])
         assert_close(steps.score, result.pred_score, rtol=0, atol=0)
+
+
+def test_the_pseudo_label_fuses_the_labels_of_two_background_scores(tiny_segmentor, inputs, samples):
+    for steps in tiny_segmentor.explain(inputs, samples):
+        low, high = (steps.label_at(score) for score in steps.labeler.bkg_scores)
+        assert torch.equal(fuse_labels(low[None], high[None])[0], steps.pseudo_label())
 
 
 def test_a_higher_background_score_gives_more_background(tiny_segmentor, inputs, samples):

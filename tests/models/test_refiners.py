@@ -4,7 +4,7 @@ from mmseg.registry import MODELS
 from torch.testing import assert_close
 
 from afa_mmseg.functional import dense_crf
-from afa_mmseg.functional.pseudo_label import label_from_cam, label_from_propagated_cam
+from afa_mmseg.functional.pseudo_label import ScoreStack, cam_scores, fused_labels
 from afa_mmseg.models import NoRefinement
 
 
@@ -35,7 +35,7 @@ def test_the_crf_finds_the_edge_exactly(scene):
     assert torch.equal(label, (torch.arange(48) >= 24).long().expand(1, 48, 48))
 
 
-def test_the_crf_refiner_takes_grey_values_and_its_settings(scene):
+def test_the_crf_refiner_receives_pixel_values_and_its_settings(scene):
     image, scores = scene
     refiner = MODELS.build(dict(type='DenseCRF', num_iters=2, bilateral_srgb=13.0, gaussian_weight=1.0))
     expected = dense_crf(image * 255, scores, 2, bilateral_srgb=13.0, gaussian_weight=1.0)
@@ -64,12 +64,8 @@ def test_where_classes_compete_the_two_backgrounds_are_refined_apart(scene, prop
     cam, gt_label = torch.rand(1, 3, 48, 48), torch.tensor([[1.0, 0.0, 1.0]])
     low, high = torch.rand(2, 1, 4, 48, 48)
     together, apart = Recorded(False), Recorded(True)
-    labels = [
-        label_from_propagated_cam(refiner, image, low, high)
-        if propagated
-        else label_from_cam(refiner, image, cam, gt_label)
-        for refiner in (together, apart)
-    ]
+    stack = ScoreStack(torch.cat([low, high], dim=1)) if propagated else cam_scores(cam, gt_label)
+    labels = [fused_labels(refiner, image, [stack])[0] for refiner in (together, apart)]
     assert torch.equal(*labels)
     assert [x.shape[1] for x in together.given] == [8]
     assert [x.shape[1] for x in apart.given] == [4, 4]

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 from torch.utils.data import Dataset
 
-from afa_mmseg.models import WeaklySupervisedSegmentor
+from afa_mmseg.models import AFA
 from tests.reference_network import map_reference_keys, tiny_config
 
 DATA = Path(__file__).parents[1] / 'data/tiny'
@@ -46,7 +46,7 @@ class NormalizedInputs(SegDataPreProcessor):
         return dict(inputs=torch.stack(data['inputs']), data_samples=data['data_samples'])
 
 
-class RecordingSegmentor(WeaklySupervisedSegmentor):
+class RecordingSegmentor(AFA):
     """Keeps the label maps of each iteration."""
 
     def __init__(self, **kwargs):

@@ -240,5 +240,5 @@ def test_a_back_end_whose_package_is_missing_is_named_before_the_run(build, monk
 def test_shipped_configs_draw_where_there_is_something_to_draw(path):
     config = Config.fromfile(path)
     hooks = [hook.type for hook in config.custom_hooks]
-    explains = config.model.type == 'WeaklySupervisedSegmentor'
+    explains = config.model.type == 'AFA'
     assert hooks == (['WeakSegVisualizationHook'] if explains else [])

@@ -251,6 +251,6 @@ def _unwrap(settings: Any) -> list[dict]:
 def _min_side(cfg: Config) -> int:
     """Tell the smallest side that validation can take, in pixels."""
     backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
-    scales = cfg.model.get('pseudo_label', {}).get('cam_scales', (1.0,))
+    scales = cfg.model.get('pseudo_labeler', {}).get('cam_scales', (1.0,))
     smallest = min(1.0, *scales) if 'CAM' in str(cfg.val_cfg.type) else 1.0
     return math.ceil(getattr(backbone, 'min_size', 0) / smallest)

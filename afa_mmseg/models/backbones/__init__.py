@@ -1,5 +1,6 @@
 """Backbones that expose their attention."""
 
-from .attn_mit import Attention, AttnMixVisionTransformer
+from .attention import Attention
+from .attn_mit import AttnMixVisionTransformer
 
 __all__ = ['Attention', 'AttnMixVisionTransformer']

@@ -1,7 +1,7 @@
-"""Mix Transformer that can show what its last blocks attend to."""
+"""SegFormer's Mix Transformer with the queries and keys of its last blocks as a second output."""
 
 import math
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 import torch.nn.functional as F
 from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixVisionTransformer, TransformerEncoderLayer
@@ -11,42 +11,19 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints.pretrained import check_pretrained
+from .attention import Attention
 from .presets import ARCHITECTURES
 
 #: What the weights were trained with where it is not 1e-6: patch embedding and spatial reduction.
 EMBED_EPS = 1e-5
 
 
-class Attention(NamedTuple):
-    """Queries and keys of one block: its attention logits, not yet multiplied out.
-
-    Shape:
-        query, key (B, heads, N, d).
-    """
-
-    query: Tensor
-    key: Tensor
-
-    @property
-    def logits(self) -> Tensor:
-        """Unscaled attention logits, before the softmax; (B, heads, N, N)."""
-        return self.query @ self.key.transpose(-2, -1)
-
-    def first(self, n: int) -> 'Attention':
-        """Keep the first n images of the batch."""
-        return Attention(self.query[:n], self.key[:n])
-
-    def at(self, i: int) -> 'Attention':
-        """Keep one image of the batch."""
-        return Attention(self.query[i : i + 1], self.key[i : i + 1])
-
-
 @MODELS.register_module()
 class AttnMixVisionTransformer(MixVisionTransformer):
-    """SegFormer's Mix Transformer with stage strides 4, 2, 2, 1 and readable attention (Ru et al., CVPR 2022).
+    """SegFormer's Mix Transformer with stage strides 4, 2, 2, 1 and exposed attention (Ru et al., CVPR 2022).
 
     Parameter names are mmseg's, so its converted MiT checkpoints load. `forward` is that of any mmseg
-    backbone; `forward_with_attention` also returns what the last blocks attend to. Every block runs
+    backbone; `forward_with_attention` also returns the attention of the last blocks. Every block runs
     PyTorch's fused attention.
 
     Args:
@@ -54,7 +31,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         num_heads: Attention heads of each stage; they also multiply `embed_dims`.
         strides: Downsampling of each stage. The last stage's grid is that of CAM and affinity.
         drop_path_rate: Stochastic depth of the last block; earlier ones have proportionally less.
-        num_attentions: From how many of the last blocks `forward_with_attention` tells.
+        num_attentions: Number of last blocks whose attention `forward_with_attention` returns.
         kwargs: Passed to mmseg's `MixVisionTransformer` (`with_cp`, `init_cfg`, `sr_ratios`, ...).
 
     Shape:
@@ -107,7 +84,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         return height, width
 
     def init_weights(self) -> None:
-        """Initialise, or load `init_cfg`'s pretrained file, after a look whether it is there and fits."""
+        """Initialise, or check and load the pretrained file of `init_cfg`."""
         configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
         for config in configs:
             if config.get('checkpoint') is not None:

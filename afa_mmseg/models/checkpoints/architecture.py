@@ -96,7 +96,7 @@ def segmentor_shapes(architecture: Architecture, channels: int, num_classes: int
     """
     head = dict(type='AFAHead', in_channels=architecture.widths, channels=channels, num_classes=num_classes)
     head['norm_cfg'] = dict(type='BN')
-    return _shapes(dict(type='WeaklySupervisedSegmentor', backbone=_backbone_config(architecture), decode_head=head))
+    return _shapes(dict(type='AFA', backbone=_backbone_config(architecture), decode_head=head))
 
 
 def _backbone_config(architecture: Architecture) -> dict:

@@ -95,7 +95,7 @@ def to_afa(state: State) -> dict[str, Tensor]:
     """Name and unpack the tensors of our segmentor as AFA has them: the way back from `convert`.
 
     Args:
-        state: State dict of a `WeaklySupervisedSegmentor`.
+        state: State dict of an `AFA`.
 
     Raises:
         ValueError: It is none, tensors are missing or left over, or a shape is wrong.

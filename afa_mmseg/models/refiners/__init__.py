@@ -1,6 +1,8 @@
-"""Refiners that smooth CAMs along image edges."""
+"""Refiners: modules that smooth CAMs along image edges."""
 
-from .crf import DenseCRF
-from .local import PAMR, PAR, NoRefinement
+from .base import NoRefinement, Refiner
+from .dense_crf import DenseCRF
+from .pamr import PAMR
+from .par import PAR
 
-__all__ = ['PAMR', 'PAR', 'DenseCRF', 'NoRefinement']
+__all__ = ['PAMR', 'PAR', 'DenseCRF', 'NoRefinement', 'Refiner']

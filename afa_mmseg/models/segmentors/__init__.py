@@ -1,7 +1,8 @@
-"""Segmentors that learn from image-level labels."""
+"""Segmentors that learn from image-level labels: the base class, and one file for each method."""
 
-from .pseudo_labeler import PseudoLabeler
+from .afa import AFA, Phases
+from .base import Classification, ImageLevelSegmentor
+from .explanation import Explanation
 from .tta import MaxScaleTTAModel
-from .weakly_supervised import Phases, WeaklySupervisedSegmentor
 
-__all__ = ['MaxScaleTTAModel', 'Phases', 'PseudoLabeler', 'WeaklySupervisedSegmentor']
+__all__ = ['AFA', 'Classification', 'Explanation', 'ImageLevelSegmentor', 'MaxScaleTTAModel', 'Phases']

@@ -1,50 +1,35 @@
-"""How the segmentor comes to its result on one image, step by step."""
+"""The steps between one image and its pseudo-labels, each computed on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...functional.cam import resize
-from ...functional.pseudo_label import ClassPacking, likeliest
+from ...functional.pseudo_label import ClassPacking, fuse_labels, likeliest
 from ..backbones import Attention
-from .pseudo_labeler import Affinity, PseudoLabeler
-
-
-class CamOutput(NamedTuple):
-    """CAMs of a batch with what is needed to spread them.
-
-    Shape:
-        cam (B, C, H, W) in [0, 1]; affinity (B, hw, hw) or its factors; grid (h, w).
-    """
-
-    cam: Tensor
-    affinity: Affinity
-    grid: tuple[int, int]
-
-    def select(self, i: int) -> 'CamOutput':
-        """Keep one image of the batch."""
-        return CamOutput(self.cam[i : i + 1], self.affinity[i : i + 1], self.grid)
+from ..pseudo_labelers import CamOutput, PseudoLabeler
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The steps between one image and its pseudo-labels, each computed when asked for.
+    """The steps between one image and its pseudo-labels, each computed on request.
 
-    They are those of training (Ru et al., CVPR 2022): CAMs spread along the affinity of the largest scale, refined,
-    fused. Maps have the size (H, W) of the network's input; `to_original` brings them to that of the image file.
+    They are those of training: CAMs, propagated along the affinity of the largest scale where the method has one,
+    refined, fused. Maps have the size (H, W) of the network's input; `to_original` resizes them to that of the
+    image file.
 
     Args:
-        labeler: Makes the labels.
+        labeler: The pseudo-label rule.
         image: RGB in 0..1.
-        gt_label: Which classes the image is taken to hold, 1 or 0.
+        gt_label: Which classes the image is assumed to hold, 1 or 0.
         score: The classifier's probability of each class.
         output: CAMs of all classes, with the affinity of the largest scale.
         plain: The same CAMs, with the affinity of the image as it is, between all cells.
-        attentions: Of the last blocks, for the image as it is.
+        attentions: Of the last blocks, for the image as it is; empty where the backbone exposes none.
         meta: Meta information of the sample: size of the file, padding, mirroring, `img_box`.
 
     Shape:
@@ -61,8 +46,18 @@ class Explanation:
     meta: dict
 
     @property
+    def has_affinity(self) -> bool:
+        """Whether the method has an affinity: `propagated` and `affinity_of` need it."""
+        return self.plain.affinity is not None
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the backbone exposes its attention: `attention_of` needs it."""
+        return len(self.attentions) > 0
+
+    @property
     def classes(self) -> list[int]:
-        """Indices of the foreground classes that the image is taken to hold, 0 being the first one."""
+        """Indices of the foreground classes that the image is assumed to hold, from 0."""
         return self.gt_label.nonzero().flatten().tolist()
 
     @property
@@ -73,14 +68,14 @@ class Explanation:
         return top, bottom, left, right
 
     def with_classes(self, classes: Sequence[int]) -> 'Explanation':
-        """Take the image to hold other foreground classes.
+        """Return the steps for other foreground classes.
 
         Raises:
             ValueError: An index is out of range.
         """
         count = len(self.gt_label)
         if any(not 0 <= index < count for index in classes):
-            raise ValueError(f'classes={list(classes)}: indices of foreground classes go from 0 to {count - 1}')
+            raise ValueError(f'classes={list(classes)}: indices of foreground classes are 0 to {count - 1}')
         gt_label = torch.zeros_like(self.gt_label)
         gt_label[list(classes)] = 1
         return replace(self, gt_label=gt_label)
@@ -90,51 +85,57 @@ class Explanation:
         return self.output.cam[0] * self.gt_label[:, None, None]
 
     def propagated(self, bkg_score: float) -> Tensor:
-        """CAMs spread along the affinity, with background; (C + 1, H, W), absent classes 0."""
-        cam, affinity, grid = self.output
-        return self.labeler.propagate(cam, affinity, grid, self.gt_label[None], [bkg_score])[0][0]
+        """CAMs propagated along the affinity, with background; (C + 1, H, W), absent classes 0.
+
+        Raises:
+            ValueError: The method has no affinity.
+        """
+        self._require_affinity()
+        return self.labeler.propagate(self.output, self.gt_label[None], [bkg_score])[0]
 
     def refined(self, bkg_score: float) -> Tensor:
-        """Propagated CAMs after refinement of the whole image; (C + 1, H, W), absent classes 0."""
-        cam = self.propagated(bkg_score)
-        present = F.pad(self.gt_label, (1, 0), value=1) > 0  # the others cost time and stay 0
-        refined = torch.zeros_like(cam)
-        refined[present] = self.labeler.refine(self.image, cam[None, present])[0]
-        return refined
+        """The rule's scores after refinement of the whole image, with background; (C + 1, H, W), absent classes 0."""
+        return self._refined(bkg_score, None)
 
     def refined_label(self, bkg_score: float) -> Tensor:
-        """The likeliest class of each pixel after refinement, background being 0; (H, W)."""
+        """The class of the highest score of each pixel after refinement, 0 the background; (H, W)."""
         return likeliest(self.refined(bkg_score)[None])[0]
 
+    def label_at(self, bkg_score: float) -> Tensor:
+        """The label of one background score, before `pseudo_label` fuses two; (H, W), ignored outside the box."""
+        label = likeliest(self._refined(bkg_score, self._boxes())[None])
+        return fuse_labels(label, label, self._boxes(), self.labeler.ignore_index)[0]
+
     def cam_label(self) -> Tensor:
-        """Pseudo-label from plain CAMs, which affinity learns from; (H, W) with ignored pixels."""
-        classes, output = self._packed()
-        label = self.labeler.from_cam(self.image, output.cam, classes.gt_label, self._boxes())
-        return classes.unpack(label, self.labeler.ignore_index)[0]
+        """Pseudo-label from plain CAMs; (H, W) with ignored pixels."""
+        return self._label(self.labeler.cam_label)
 
     def pseudo_label(self) -> Tensor:
-        """Pseudo-label from propagated CAMs, which segmentation learns from; (H, W) with ignored pixels."""
-        classes, output = self._packed()
-        label = self.labeler.from_propagated_cam(self.image, *output, classes.gt_label, self._boxes())
-        return classes.unpack(label, self.labeler.ignore_index)[0]
+        """The rule's pseudo-label, which segmentation learns from; (H, W) with ignored pixels."""
+        return self._label(self.labeler.label)
 
     def affinity_of(self, row: float, column: float) -> Tensor:
-        """The learned affinity between a pixel of the image file and all cells of the grid; (h, w) in [0, 1]."""
-        affinity = self.plain.affinity
-        assert isinstance(affinity, Tensor)
+        """The learned affinity between a pixel of the image file and all cells of the grid; (h, w) in [0, 1].
+
+        Raises:
+            ValueError: The method has no affinity, or the pixel is outside the image.
+        """
+        affinity = self._require_affinity()
         return affinity[0, self.cell_of(row, column)].view(self.plain.grid)
 
     def attention_of(self, row: float, column: float) -> Tensor:
-        """What a pixel of the image file attends to, head by head of the last blocks; (heads, h, w), sum 1 each."""
+        """The attention of a pixel of the image file to all cells, head by head; (heads, h, w), sum 1 each.
+
+        Raises:
+            ValueError: The backbone exposes no attention, or the pixel is outside the image.
+        """
+        if not self.has_attention:
+            raise ValueError('this backbone exposes no attention: attention_of() needs one that does (has_attention)')
         cell = self.cell_of(row, column)
-        heads = []
-        for query, key in self.attentions:
-            logits = query[0, :, cell, None] @ key[0].transpose(-2, -1) / query.shape[-1] ** 0.5  # (heads, 1, N)
-            heads.append(logits.float().softmax(dim=-1).view(-1, *self.plain.grid))
-        return torch.cat(heads)
+        return torch.cat([x.weights_of(cell) for x in self.attentions]).view(-1, *self.plain.grid)
 
     def cell_of(self, row: float, column: float) -> int:
-        """Number the cell of the grid that shows a pixel of the image file, row by row.
+        """Return the number of the grid cell that shows a pixel of the image file, counted row by row.
 
         Raises:
             ValueError: The pixel is outside the image.
@@ -160,22 +161,45 @@ class Explanation:
         return tuple(self.meta.get('ori_shape', (height - top - bottom, width - left - right)))[:2]
 
     def to_original(self, x: Tensor) -> Tensor:
-        """Bring a map (C, H, W) or (H, W) to the size of the image file; see `to_original`."""
+        """Resize a map (C, H, W) or (H, W) to the size of the image file; see `to_original`."""
         return to_original(x, self.meta) if x.ndim == 3 else to_original(x[None], self.meta)[0]
 
+    def _require_affinity(self) -> Tensor:
+        if self.plain.affinity is None:
+            raise ValueError(
+                'this method has no affinity: propagated() and affinity_of() need one (has_affinity); cam(), refined() '
+                'and pseudo_label() do not'
+            )
+        assert isinstance(self.plain.affinity, Tensor)
+        return self.plain.affinity
+
     def _packed(self) -> tuple[ClassPacking, CamOutput]:
+        """Keep the present classes only: the others cost time and stay 0."""
         classes = ClassPacking(self.gt_label[None])
         return classes, self.output._replace(cam=classes.pack(self.output.cam))
+
+    def _label(self, rule: Callable[..., Tensor]) -> Tensor:
+        classes, output = self._packed()
+        label = rule(self.image, output, classes.gt_label, self._boxes())
+        return classes.unpack(label, self.labeler.ignore_index)[0]
+
+    def _refined(self, bkg_score: float, boxes: Optional[Tensor]) -> Tensor:
+        present = torch.tensor(self.classes or [0], device=self.gt_label.device)
+        output = self.output._replace(cam=self.output.cam[:, present])
+        scores = self.labeler.refined(self.image, output, self.gt_label[None, present], bkg_score, boxes)[0]
+        refined = scores.new_zeros(len(self.gt_label) + 1, *scores.shape[1:])
+        refined[F.pad(present + 1, (1, 0))] = scores
+        return refined
 
     def _boxes(self) -> Tensor:
         return torch.tensor([self.box])
 
 
 def to_original(x: Tensor, meta: dict) -> Tensor:
-    """Cut padding off a map, mirror it back and resize it to the image file's size; labels by nearest.
+    """Crop the padding off a map, undo mirroring and resize it to the image file's size.
 
     Args:
-        x: Scores (bilinear) or labels (nearest), told apart by their type.
+        x: Scores (resized bilinearly) or labels of an integer type (nearest).
         meta: Meta information of the sample.
 
     Shape:

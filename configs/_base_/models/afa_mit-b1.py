@@ -1,6 +1,6 @@
 # AFA on MiT-B1, 21 classes (VOC): the published settings.
 model = dict(
-    type='WeaklySupervisedSegmentor',
+    type='AFA',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
         mean=[123.675, 116.28, 103.53],
@@ -30,7 +30,7 @@ model = dict(
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1, group_size=2),
     ),
     refiner=dict(type='PAR', num_iters=10),
-    pseudo_label=dict(cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55)),
+    pseudo_labeler=dict(type='AffinityPseudoLabeler', cam_scales=(1.0, 0.5, 1.5), radius=8, bkg_scores=(0.35, 0.55)),
     # The last iteration of each phase: classification only, then labels from plain CAMs, then propagated ones.
     train_cfg=dict(cls_only_until=2000, cam_label_until=6000),
     test_cfg=dict(mode='whole'),

@@ -18,6 +18,6 @@ model = dict(
     ),
     # Scale 2 gives small pictures a grid of 16 x 16 for CAM and affinity. CAMs of a network trained from scratch
     # reach beyond the objects: higher scores for the background than the published ones.
-    pseudo_label=dict(cam_scales=(1.0, 0.5, 2.0), radius=8, bkg_scores=(0.55, 0.75)),
+    pseudo_labeler=dict(cam_scales=(1.0, 0.5, 2.0), radius=8, bkg_scores=(0.55, 0.75)),
     test_cfg=dict(bkg_score=0.6, affinity_scale='largest'),
 )

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from afa_mmseg.functional import dense_crf, dense_energy_loss
 from afa_mmseg.functional.pseudo_label import ClassPacking
-from afa_mmseg.models.segmentors import pseudo_labeler
+from afa_mmseg.models.pseudo_labelers import affinity as affinity_rule
 from tests.reference_network import tiny_config
 
 #: A box that is all of a crop.
@@ -242,15 +242,32 @@ def test_propagated_cams_follow_the_affinity_that_test_cfg_names(tiny_segmentor,
         with torch.no_grad():
             maps[scale] = tiny_segmentor.predict(inputs[:1], [sample.clone()])[0].pred_propagated_cam.data
     gt_label = sample.gt_label[None]
-    (expected,) = tiny_segmentor.pseudo_labeler.propagate(*output, gt_label, [0.5])
+    expected = tiny_segmentor.pseudo_labeler.propagate(output, gt_label, [0.5])
     assert_close(maps['largest'], expected[0])
     assert (maps['image'] - expected[0]).abs().max() > 1e-3
 
 
-def test_an_unknown_affinity_scale_is_named():
+@pytest.mark.parametrize(
+    ('section', 'value', 'message'),
+    [
+        ('test_cfg', dict(affinity_scale='biggest'), r"test_cfg.affinity_scale='biggest'.* image, largest"),
+        ('test_cfg', dict(bkg_scores=0.5), r"test_cfg.bkg_scores: did you mean 'bkg_score'"),
+        ('test_cfg', dict(bkg_score=7), 'test_cfg.bkg_score=7'),
+        ('test_cfg', dict(bkg_score='0.5'), "test_cfg.bkg_score='0.5'"),
+        ('test_cfg', dict(crf=3), 'test_cfg.crf=3'),
+        ('test_cfg', dict(crf=dict(num_iter=3)), r"test_cfg.crf.num_iter: did you mean 'num_iters'"),
+        ('train_cfg', dict(cls_only_unti=1), r"train_cfg.cls_only_unti: did you mean 'cls_only_until'"),
+        ('train_cfg', dict(cls_only_until='many'), "train_cfg.cls_only_until='many'"),
+        ('pseudo_labeler', dict(type='CamPseudoLabeler'), 'AffinityPseudoLabeler'),
+        ('pseudo_labeler', dict(type='AffinityPseudoLabeler', radius=-1), 'radius=-1'),
+        ('pseudo_labeler', dict(type='AffinityPseudoLabeler', bkg_scores=(0.6, 0.4)), r'bkg_scores=\(0.6, 0.4\)'),
+        ('type', 'WeaklySupervisedSegmentor', "'AFA'.*pseudo_labeler=dict"),
+    ],
+)
+def test_wrong_settings_are_named(section, value, message):
     config = tiny_config()
-    config['test_cfg'] = dict(mode='whole', affinity_scale='biggest')
-    with pytest.raises(ValueError, match=r"affinity_scale='biggest' is unknown: choose from image, largest"):
+    config[section] = value
+    with pytest.raises(ValueError, match=message):
         MODELS.build(config)
 
 
@@ -271,8 +288,8 @@ def test_a_crop_too_small_for_the_smallest_scale_is_named(segmentor):
 
 def test_cam_scales_without_one_are_refused_at_build():
     config = tiny_config()
-    config['pseudo_label'] = dict(cam_scales=(0.5, 1.5))
-    with pytest.raises(ValueError, match=r'cam_scales must be positive and hold 1\.0'):
+    config['pseudo_labeler'] = dict(type='AffinityPseudoLabeler', cam_scales=(0.5, 1.5))
+    with pytest.raises(ValueError, match=r'cam_scales=\(0\.5, 1\.5\)'):
         MODELS.build(config)
 
 
@@ -360,8 +377,8 @@ def test_maps_of_a_mirrored_input_are_mirrored_back(segmentor, inputs):
 
 @pytest.mark.parametrize(('radius', 'by_bands'), [(1, True), (8, False)])
 def test_labels_come_from_bands_of_pairs_or_from_all_of_them(segmentor, inputs, monkeypatch, radius, by_bands):
-    bands = CountedCalls(monkeypatch, pseudo_labeler, 'walk_by_bands')
-    whole = CountedCalls(monkeypatch, pseudo_labeler, 'transition_matrix')
+    bands = CountedCalls(monkeypatch, affinity_rule, 'walk_by_bands')
+    whole = CountedCalls(monkeypatch, affinity_rule, 'transition_matrix')
     segmentor.pseudo_labeler.radius = radius
     at_iteration(7)
     segmentor.loss(inputs, make_samples([[1], [2, 3]]))

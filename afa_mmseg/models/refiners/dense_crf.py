@@ -1,26 +1,26 @@
-"""Dense CRF as a refiner and as post-processing."""
+"""Dense CRF as a module: a refiner, and post-processing of predictions."""
 
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...functional import dense_crf
 from ...functional.neighbours import resize_to_image
+from .base import Refiner
 
 
 @MODELS.register_module()
-class DenseCRF(nn.Module):
+class DenseCRF(Refiner):
     """Fully connected CRF (Kraehenbuehl and Koltun, NeurIPS 2011); see `functional.dense_crf`.
 
     Args:
         num_iters: Mean-field updates.
-        gaussian_sxy: Standard deviation of nearness, in pixels.
-        gaussian_weight: What being near costs.
-        bilateral_sxy: Standard deviation, in pixels, where likeness counts too.
-        bilateral_srgb: Standard deviation of likeness, in grey values.
-        bilateral_weight: What being near and alike costs.
+        gaussian_sxy: Standard deviation of the distance kernel, in pixels.
+        gaussian_weight: Weight of the distance kernel.
+        bilateral_sxy: Standard deviation of the colour kernel over positions, in pixels.
+        bilateral_srgb: Standard deviation of the colour kernel over colours, in pixel values.
+        bilateral_weight: Weight of the colour kernel.
     """
 
-    #: The low and the high background score's CAMs cannot be refined as one stack of channels.
     couples_classes = True
 
     def __init__(

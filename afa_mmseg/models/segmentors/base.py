@@ -1,0 +1,329 @@
+"""What all segmentors that learn from image-level labels share: labels of samples, CAMs, CRF, explanations."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Optional
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ...functional import multi_scale_cam
+from ...functional.pseudo_label import ClassPacking, denormalize, likeliest, pixel_values
+from ...utils.checks import check_keys
+from ..backbones import Attention
+from ..pseudo_labelers import Affinity, CamOutput
+from ..refiners import DenseCRF
+from .explanation import Explanation, to_original
+
+SampleList = list[SegDataSample]
+
+#: Whose affinity `pred_propagated_cam` is propagated along.
+AFFINITY_SCALES = ('image', 'largest')
+#: Keys of `test_cfg`: mmseg's, then ours.
+TEST_KEYS = ('mode', 'crop_size', 'stride', 'crf', 'with_cam', 'with_pseudo_label', 'bkg_score', 'affinity_scale')
+
+
+class Classification(NamedTuple):
+    """What a method's network finds in images beside their segmentation.
+
+    Args:
+        image_logits: Of each foreground class; their sigmoid is `pred_score`.
+        cam_logits: CAMs before normalisation.
+        affinity: Between all cells of the grid of `cam_logits`, in [0, 1], or None.
+        attentions: Of some blocks on that grid; empty where the backbone exposes none.
+
+    Shape:
+        image_logits (B, C); cam_logits (B, C, h, w); affinity (B, hw, hw).
+    """
+
+    image_logits: Tensor
+    cam_logits: Tensor
+    affinity: Optional[Tensor] = None
+    attentions: tuple[Attention, ...] = ()
+
+
+class ImageLevelSegmentor(EncoderDecoder):
+    """Base class of segmentors that learn from image-level labels.
+
+    A method implements `loss` and `classify`, and `cam_logits` where a CAM pass needs less than `classify` computes.
+    Prediction, CAMs in predictions, the CRF and `explain` follow from these.
+
+    Args:
+        backbone: Config of the backbone.
+        decode_head: Config of the head; its `num_classes` counts the background.
+        pseudo_labeler: Config of a registered rule, such as `CamPseudoLabeler`.
+        refiner: Config of the rule's refiner, such as `PAR`; None leaves refinement out.
+        train_cfg: Settings of the method.
+        test_cfg: mmseg's, and: `crf=dict(...)` post-processes predictions with a `DenseCRF` of these settings;
+            `with_cam=True` adds CAMs and scores to each prediction, `with_pseudo_label=True` also refined CAMs and
+            pseudo-labels (see `predict`); `bkg_score` is the background score of propagated and refined CAMs;
+            `affinity_scale='largest'` propagates along the affinity that training uses, 'image' (as the published
+            validation does) along that of the image as it is.
+        kwargs: Passed to mmseg's `EncoderDecoder`.
+
+    Raises:
+        ValueError: an unexpected key or an invalid value of `test_cfg`.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        pseudo_labeler: dict,
+        refiner: Optional[dict] = None,
+        train_cfg: Optional[dict] = None,
+        test_cfg: Optional[dict] = None,
+        **kwargs: Any,
+    ) -> None:
+        check_test_cfg(test_cfg or {})
+        super().__init__(backbone=backbone, decode_head=decode_head, train_cfg=train_cfg, **kwargs)
+        self.test_cfg: ConfigDict = ConfigDict(test_cfg or dict(mode='whole'))
+        self.pseudo_labeler = MODELS.build(dict(refiner=refiner, **pseudo_labeler))
+        crf = self.test_cfg.get('crf')
+        self.crf = DenseCRF(**crf) if crf is not None else None
+
+    @property
+    def num_foreground(self) -> int:
+        """Number of classes without background."""
+        return self.num_classes - 1
+
+    # What a method implements
+
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:
+        """Compute the losses of a training step.
+
+        Shape:
+            inputs (B, 3, H, W), normalised.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must implement loss(inputs, data_samples)')
+
+    def classify(self, inputs: Tensor) -> Classification:
+        """Compute scores, CAM logits and, if the method has them, affinity and attention of normalised images."""
+        raise NotImplementedError(f'{type(self).__name__} must implement classify(inputs)')
+
+    def cam_logits(self, inputs: Tensor, num_affinities: int = 0) -> tuple[Tensor, Optional[Affinity]]:
+        """Compute CAM logits of normalised images of any size, and the affinity of the first `num_affinities`.
+
+        Shape:
+            inputs (B, 3, H, W); outputs (B, C, h, w), and (num_affinities, hw, hw), its factors, or None.
+        """
+        found = self.classify(inputs)
+        return found.cam_logits, None if found.affinity is None else found.affinity[:num_affinities]
+
+    # Samples
+
+    def image_labels(self, data_samples: SampleList) -> Tensor:
+        """Stack the multi-hot labels of samples, checked; (B, C).
+
+        Raises:
+            KeyError: a sample has no `gt_label`.
+            ValueError: `gt_label` has the wrong length.
+        """
+        return torch.stack([self._gt_label(sample) for sample in data_samples])
+
+    def image_boxes(self, inputs: Tensor, data_samples: SampleList) -> Tensor:
+        """Stack the parts of crops that show real image, (B, 4) on the CPU: top, bottom, left, right."""
+        whole = 0, inputs.shape[-2], 0, inputs.shape[-1]
+        return torch.tensor([sample.metainfo.get('img_box', whole) for sample in data_samples])
+
+    def present_classes(self, gt_label: Tensor, data_samples: SampleList) -> ClassPacking:
+        """Pack the classes of labels (B, C); without a wait for the GPU where samples state their `num_labels`."""
+        counts = [sample.metainfo.get('num_labels') for sample in data_samples]
+        return ClassPacking(gt_label, None if None in counts else max(counts))
+
+    def to_rgb(self, inputs: Tensor) -> Tensor:
+        """Undo the normalisation of images (B, 3, H, W); RGB in 0..1."""
+        return denormalize(inputs, *self._normalization())
+
+    def to_pixel_values(self, inputs: Tensor) -> Tensor:
+        """Undo the normalisation of images (B, 3, H, W); RGB in 0..255, without truncation to whole numbers."""
+        return pixel_values(inputs, *self._normalization())
+
+    # CAMs
+
+    @torch.no_grad()
+    def extract_cam(
+        self,
+        inputs: Tensor,
+        base: Optional[tuple[Tensor, Optional[Tensor]]] = None,
+        classes: Optional[ClassPacking] = None,
+    ) -> CamOutput:
+        """Compute multi-scale CAMs and the affinity of the largest scale, without the segmentation head.
+
+        Args:
+            inputs: Normalised images.
+            base: CAM logits and affinity of `inputs`, if computed already: saves that pass.
+            classes: Classes to compute CAMs of; None for all.
+
+        Shape:
+            inputs (B, 3, H, W).
+
+        Raises:
+            ValueError: the image is too small for the smallest of `cam_scales`.
+        """
+        scales = self.pseudo_labeler.cam_scales
+        self._check_size(inputs, scales)
+        grid = None
+
+        def pick(logits: Tensor) -> Tensor:
+            return logits if classes is None else classes.pack(logits)
+
+        def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[Affinity]]:
+            nonlocal grid
+            logits, affinity = self.cam_logits(x, num_affinities)
+            if num_affinities > 0:
+                grid = tuple(logits.shape[-2:])
+            return pick(logits), affinity
+
+        if base is not None:
+            grid = tuple(base[0].shape[-2:])  # until a larger scale has another
+            base = (pick(base[0]), base[1])
+        cam, affinity = multi_scale_cam(extract, inputs, scales, base)
+        assert grid is not None
+        return CamOutput(cam, affinity, grid)
+
+    def _check_size(self, inputs: Tensor, scales: tuple[float, ...]) -> None:
+        height, width = inputs.shape[-2:]
+        smallest = getattr(self.backbone, 'min_size', 1)
+        if int(min(height, width) * min(scales)) < smallest:
+            raise ValueError(
+                f'image or crop_size {height} x {width} is too small: at cam_scales={scales} its smaller side must be '
+                f'at least {-(-smallest // min(scales)):.0f} pixels. Use a larger crop or larger scales'
+            )
+
+    # Prediction
+
+    def predict(self, inputs: Tensor, data_samples: Optional[SampleList] = None) -> SampleList:
+        """Segment images as any mmseg segmentor, with CAMs and scores of the classes where `test_cfg` asks.
+
+        Classes are those of `gt_label` where the sample carries it, else the classifier's own decision. Where the
+        method has no affinity, `pred_propagated_cam` is left out.
+
+        Shape:
+            inputs (B, 3, H, W), normalised. Added to each sample, at its original size (H', W'):
+            `pred_score` (C,) in [0, 1]; `pred_cam` (C, H', W') in [0, 1]; `pred_propagated_cam`
+            (C + 1, H', W'); `pred_refined_cam` (C + 1, H', W'); `pred_pseudo_label` (1, H', W').
+        """
+        results = super().predict(inputs, data_samples)
+        self.post_process(inputs, results)
+        if self.test_cfg.get('with_cam', False) or self.test_cfg.get('with_pseudo_label', False):
+            self.add_cams(inputs, results)
+        return results
+
+    def add_cams(self, inputs: Tensor, results: SampleList) -> None:
+        """Add CAMs, scores and pseudo-labels to predictions of any origin; see `predict`."""
+        for result, steps in zip(results, self.explain(inputs, results)):
+            maps = {name: PixelData(data=x) for name, x in self.prediction_maps(steps).items()}
+            result.set_data(dict(pred_score=steps.score, **maps))
+
+    def prediction_maps(self, steps: Explanation) -> dict[str, Tensor]:
+        """Compute the maps that a prediction carries beside the segmentation, at the image's original size."""
+        bkg_score = self.test_cfg.get('bkg_score', 0.35)
+        cam = steps.to_original(steps.cam())
+        maps = dict(pred_cam=cam)
+        if steps.output.aux_cam is not None:
+            maps['pred_aux_cam'] = steps.to_original(steps.output.aux_cam[0] * steps.gt_label[:, None, None])
+        if steps.has_affinity:
+            source = steps.output if self.test_cfg.get('affinity_scale', 'image') == 'largest' else steps.plain
+            output = source._replace(cam=cam[None])
+            maps['pred_propagated_cam'] = self.pseudo_labeler.propagate(output, steps.gt_label[None], [bkg_score])[0]
+        if self.test_cfg.get('with_pseudo_label', False):
+            maps['pred_refined_cam'] = steps.to_original(steps.refined(bkg_score))
+            maps['pred_pseudo_label'] = steps.to_original(steps.pseudo_label())[None]
+        return maps
+
+    def post_process(self, inputs: Tensor, results: SampleList) -> None:
+        """Replace `pred_sem_seg` by that of the CRF on the logits `seg_logits`, where `test_cfg` asks for it.
+
+        Shape:
+            inputs (B, 3, H, W), normalised; `seg_logits` (C + 1, H', W') at the image's original size.
+        """
+        if self.crf is None:
+            return
+        for x, sample in zip(self.to_pixel_values(inputs) / 255, results):
+            prob = self.crf(to_original(x, sample.metainfo)[None], sample.seg_logits.data[None].float().softmax(dim=1))
+            sample.pred_sem_seg = PixelData(data=likeliest(prob))
+
+    @contextmanager
+    def predicting_cams(self, *, pseudo_label: bool = False) -> Iterator[None]:
+        """Add CAMs, and pseudo-labels on request, to the results of `predict` inside a `with` block."""
+        before = self.test_cfg
+        self.test_cfg = ConfigDict(before, with_cam=True, with_pseudo_label=pseudo_label)
+        try:
+            yield
+        finally:
+            self.test_cfg = before
+
+    @torch.no_grad()
+    def explain(self, inputs: Tensor, data_samples: SampleList) -> list[Explanation]:
+        """Return the steps between images and their pseudo-labels, as training takes them.
+
+        Classes are those of `gt_label` where the sample carries it, else the classifier's own decision.
+
+        Shape:
+            inputs (B, 3, H, W), normalised.
+        """
+        found = self.classify(inputs)
+        scores = found.image_logits.float().sigmoid()
+        affinity = None if found.affinity is None else found.affinity.float()
+        output = self.extract_cam(inputs, base=(found.cam_logits, affinity))
+        plain = CamOutput(output.cam, affinity, tuple(found.cam_logits.shape[-2:]))
+        image = self.to_rgb(inputs)
+        return [
+            Explanation(
+                self.pseudo_labeler,
+                image[i : i + 1],
+                self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float(),
+                scores[i],
+                output.select(i),
+                plain.select(i),
+                [attention.at(i) for attention in found.attentions],
+                sample.metainfo,
+            )
+            for i, sample in enumerate(data_samples)
+        ]
+
+    def _gt_label(self, sample: SegDataSample) -> Tensor:
+        """Look up the multi-hot image-level label (C,) of a sample, checked."""
+        if 'gt_label' not in sample:
+            raise KeyError(
+                f'sample {sample.get("img_path", "")} has no image-level label `gt_label`: use ImageLevelDataset or a '
+                'subclass, and PackImageLevelInputs at the end of the training pipeline'
+            )
+        if sample.gt_label.shape != (self.num_foreground,):
+            raise ValueError(
+                f'gt_label of {sample.get("img_path", "a sample")} has shape {tuple(sample.gt_label.shape)}, the head '
+                f'has {self.num_foreground} foreground classes: set decode_head.num_classes to the number of classes '
+                'of the data set, background included'
+            )
+        return sample.gt_label.float()
+
+    def _normalization(self) -> tuple[Tensor, Tensor]:
+        """Look up what the images were normalised by: mean and standard deviation, (3, 1, 1) each."""
+        mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
+        if mean is None or std is None:
+            raise ValueError('data_preprocessor needs mean and std: refinement works on the images without them')
+        return mean, std
+
+
+def check_test_cfg(test_cfg: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` for an unexpected key or an invalid value of a segmentor's `test_cfg`."""
+    check_keys(test_cfg, TEST_KEYS, 'model.test_cfg')
+    crf, score = test_cfg.get('crf'), test_cfg.get('bkg_score', 0.35)
+    scale = test_cfg.get('affinity_scale', 'image')
+    if crf is not None:
+        if not isinstance(crf, Mapping):
+            raise ValueError(f'model.test_cfg.crf={crf!r} must be a dict of settings, such as dict(num_iters=10)')
+        check_keys(crf, list(inspect.signature(DenseCRF).parameters), 'model.test_cfg.crf')
+    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise ValueError(f'model.test_cfg.bkg_score={score!r} must be a score from 0 to 1')
+    if scale not in AFFINITY_SCALES:
+        raise ValueError(
+            f'model.test_cfg.affinity_scale={scale!r} is unknown: choose from {", ".join(AFFINITY_SCALES)}'
+        )
