@@ -1,6 +1,5 @@
-"""Importing the package: a clear message without the mm* stack, registration from anywhere, layers kept apart."""
+"""Importing the package: a clear message without the mm* stack, registration from anywhere."""
 
-import ast
 import os
 import shutil
 import subprocess
@@ -158,32 +157,3 @@ for registry, names in {REGISTERED!r}.items():
         [sys.executable, '-c', code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr[-2000:]
-
-
-def imported_modules(path):
-    """Absolute names of all modules that a file imports; relative imports are resolved."""
-    package = ['afa_mmseg', *path.relative_to(REPO / 'afa_mmseg').parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else []
-            yield '.'.join([*base, *(node.module or '').split('.')])
-
-
-FUNCTIONAL = sorted((REPO / 'afa_mmseg' / 'functional').rglob('*.py'))
-
-
-def test_functional_files_are_found():
-    assert {'par.py', 'cam.py', 'affinity.py'} <= {path.name for path in FUNCTIONAL}
-
-
-@pytest.mark.parametrize('path', FUNCTIONAL, ids=lambda path: path.name)
-def test_functional_imports_torch_and_itself_only(path):
-    allowed = {'torch', *sys.stdlib_module_names}
-    foreign = [
-        name
-        for name in imported_modules(path)
-        if name.split('.')[0] not in allowed and not name.startswith('afa_mmseg.functional')
-    ]
-    assert foreign == []

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple, NoReturn, Optional
 
 import torch
-from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -94,8 +93,7 @@ class AFA(ImageLevelSegmentor):
         head = self.decode_head
         features, attentions = self.backbone.forward_with_attention(inputs)
         losses = dict(loss_cls=head.loss_cls(head.image_logits(features), gt_label))
-        iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        if iteration <= self.phases.cls_only_until:
+        if self.iteration <= self.phases.cls_only_until:
             with torch.no_grad():
                 head(features)  # batch-norm statistics move from the first iteration on
             return {**losses, **head.zero_losses()}
@@ -103,7 +101,7 @@ class AFA(ImageLevelSegmentor):
         affinity = head.affinity(attentions)
         base = (head.cam_logits(features), affinity.detach().float())
         classes, boxes = self.present_classes(gt_label, data_samples), self.image_boxes(inputs, data_samples)
-        seg_label, affinity_label = self.pseudo_labels(inputs, classes, boxes, iteration, base)
+        seg_label, affinity_label = self.pseudo_labels(inputs, classes, boxes, self.iteration, base)
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
         seg_logits = resize(head(features), seg_label.shape[-2:])
         ignore_index = self.pseudo_labeler.ignore_index
@@ -120,7 +118,6 @@ class AFA(ImageLevelSegmentor):
             ignored_share=(seg_label == ignore_index).float().mean(),
         )
 
-    @torch.no_grad()
     def pseudo_labels(
         self,
         inputs: Tensor,
@@ -141,17 +138,15 @@ class AFA(ImageLevelSegmentor):
         Shape:
             inputs (B, 3, H, W); boxes (B, 4); outputs two label maps (B, H, W).
         """
-        output = self.extract_cam(inputs, base, classes)
-        labeler, arguments = self.pseudo_labeler, (self.to_rgb(inputs), output, classes.gt_label, boxes)
-        with torch.autocast(inputs.device.type, enabled=False):
-            if iteration <= self.phases.cam_label_until:
-                labels = [labeler.cam_label(*arguments)]
-            elif self.phases.affinity_from_propagated:
-                labels = [labeler.label(*arguments)]
-            else:
-                labels = [*labeler.label_and_cam_label(*arguments)]
-            named = [classes.unpack(label, labeler.ignore_index) for label in labels]
-            return named[0], named[-1]
+        labeler = self.pseudo_labeler
+        if iteration <= self.phases.cam_label_until:
+            rule = labeler.cam_label
+        elif self.phases.affinity_from_propagated:
+            rule = labeler.label
+        else:
+            rule = labeler.label_and_cam_label
+        labels = self.apply_rule(rule, inputs, classes, boxes, base)
+        return labels[0], labels[-1]
 
     # CAMs
 

@@ -1,12 +1,13 @@
 """What all segmentors that learn from image-level labels share: labels of samples, CAMs, CRF, explanations."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -92,6 +93,11 @@ class ImageLevelSegmentor(EncoderDecoder):
     def num_foreground(self) -> int:
         """Number of classes without background."""
         return self.num_classes - 1
+
+    @property
+    def iteration(self) -> int:
+        """Index of the current training step, from 0."""
+        return MessageHub.get_current_instance().get_info('iter', 0)
 
     # What a method implements
 
@@ -187,6 +193,33 @@ class ImageLevelSegmentor(EncoderDecoder):
         cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         assert grid is not None
         return CamOutput(cam, affinity, grid)
+
+    @torch.no_grad()
+    def apply_rule(
+        self,
+        rule: Callable[..., Union[Tensor, tuple[Tensor, ...]]],
+        inputs: Tensor,
+        classes: ClassPacking,
+        boxes: Tensor,
+        base: Optional[tuple[Tensor, Optional[Tensor]]] = None,
+    ) -> tuple[Tensor, ...]:
+        """Compute pseudo-labels of training images, in float32 also in mixed precision.
+
+        Args:
+            rule: A method of the pseudo-labeler: `label`, `cam_label` or `label_and_cam_label`.
+            inputs: Normalised images.
+            classes: Those that the images hold.
+            boxes: See `image_boxes`.
+            base: CAM logits and affinity of `inputs`, if computed already.
+
+        Shape:
+            inputs (B, 3, H, W); boxes (B, 4); each output (B, H, W).
+        """
+        output = self.extract_cam(inputs, base, classes)
+        with torch.autocast(inputs.device.type, enabled=False):
+            labels = rule(self.to_rgb(inputs), output, classes.gt_label, boxes)
+            labels = labels if isinstance(labels, tuple) else (labels,)
+            return tuple(classes.unpack(label, self.pseudo_labeler.ignore_index) for label in labels)
 
     def _check_size(self, inputs: Tensor, scales: tuple[float, ...]) -> None:
         height, width = inputs.shape[-2:]

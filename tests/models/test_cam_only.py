@@ -1,0 +1,82 @@
+"""A method without affinity and attention goes through training, validation and explanation."""
+
+import json
+import math
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from afa_mmseg.datasets.shapes_generator import make_shapes_voc
+from tests.cam_only import MODEL, cam_only_config
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('shapes')
+    make_shapes_voc(folder, num_train=8, num_val=2, size=64)
+    return folder
+
+
+@pytest.fixture
+def segmentor():
+    torch.manual_seed(0)
+    return MODELS.build(MODEL).eval()
+
+
+def make_sample(**meta):
+    sample = SegDataSample(metainfo=dict(ori_shape=(48, 80), img_shape=(64, 64), **meta))
+    sample.gt_label = torch.eye(6)[1]
+    return sample
+
+
+@pytest.fixture
+def steps(segmentor):
+    return segmentor.explain(torch.randn(1, 3, 64, 64), [make_sample()])[0]
+
+
+def test_it_trains_and_validates(data, tmp_path):
+    cfg = cam_only_config(data)
+    cfg.work_dir = str(tmp_path)
+    runner = Runner.from_cfg(cfg)
+    before = runner.model.decode_head.conv_seg.weight.clone()
+    runner.train()
+    assert not torch.equal(runner.model.decode_head.conv_seg.weight, before)
+    lines = [json.loads(line) for line in next(tmp_path.rglob('scalars.json')).read_text().splitlines()]
+    figures = {key: value for line in lines for key, value in line.items()}
+    assert {'cam/mIoU', 'refined_cam/mIoU'} <= set(figures)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_predictions_carry_all_maps_but_the_propagated_cam(segmentor):
+    with torch.no_grad(), segmentor.predicting_cams(pseudo_label=True):
+        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [make_sample()])
+    assert 'pred_propagated_cam' not in result
+    assert 'pred_aux_cam' not in result
+    assert result.pred_score.shape == (6,)
+    assert result.pred_cam.shape == result.pred_refined_cam.shape == result.pred_pseudo_label.shape == (48, 80)
+    assert set(result.pred_pseudo_label.data.unique().tolist()) <= {0, 2, 255}
+
+
+def test_the_maps_of_a_second_classifier_are_carried_where_there_is_one(segmentor, monkeypatch):
+    original = segmentor.extract_cam
+    monkeypatch.setattr(segmentor, 'extract_cam', lambda *a, **k: (x := original(*a, **k))._replace(aux_cam=1 - x.cam))
+    with torch.no_grad(), segmentor.predicting_cams():
+        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [make_sample()])
+    assert set(result.pred_aux_cam.data.amax((1, 2)).nonzero().flatten().tolist()) == {1}
+
+
+def test_steps_state_what_the_method_has(steps):
+    assert (steps.has_affinity, steps.has_attention) == (False, False)
+    for call in (lambda: steps.propagated(0.3), lambda: steps.affinity_of(0, 0), lambda: steps.attention_of(0, 0)):
+        with pytest.raises(ValueError, match=r'has_affinity|has_attention'):
+            call()
+    assert torch.equal(steps.cam_label(), steps.pseudo_label())
+    assert set(steps.refined(0.3).amax((1, 2)).nonzero().flatten().tolist()) <= {0, 2}
+
+
+def test_afa_has_both(tiny_segmentor):
+    steps = tiny_segmentor.explain(torch.randn(1, 3, 64, 64), [SegDataSample()])[0]
+    assert (steps.has_affinity, steps.has_attention) == (True, True)
