@@ -42,11 +42,11 @@ def label_on_grid(label: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def affinity_label(label: Tensor, mask: Optional[Tensor] = None, ignore_index: int = 255) -> Tensor:
-    """Say of each pair of cells whether they carry the same label: 1 same, 0 different (Ru et al., CVPR 2022).
+    """Mark each pair of cells: 1 same label, 0 different (Ru et al., CVPR 2022).
 
     Args:
         label: Class index of each cell, background 0 included.
-        mask: Pairs to look at; all others are ignored.
+        mask: Pairs to mark; all others are ignored.
         ignore_index: Label of undecided cells and of ignored pairs.
 
     Shape:
@@ -90,7 +90,7 @@ def add_background(cam: Tensor, gt_label: Tensor, bkg_score: float) -> Tensor:
 
 
 def random_walk(cam: Tensor, transition: Tensor) -> Tensor:
-    """Let every cell collect the scores of the cells it is tied to.
+    """Sum for every cell the scores of all cells, weighted by the transition matrix.
 
     Shape:
         cam (B, C, h, w); transition (B, hw, hw); output (B, C, h, w).
@@ -99,7 +99,7 @@ def random_walk(cam: Tensor, transition: Tensor) -> Tensor:
 
 
 def propagate_cam(cam: Tensor, affinity: Tensor, mask: Optional[Tensor], gt_label: Tensor, bkg_score: float) -> Tensor:
-    """Spread CAMs by a random walk along affinities, with a background channel (Ru et al., CVPR 2022).
+    """Propagate CAMs by a random walk along affinities, with a background channel (Ru et al., CVPR 2022).
 
     Args:
         cam: Class scores in [0, 1].
@@ -113,7 +113,7 @@ def propagate_cam(cam: Tensor, affinity: Tensor, mask: Optional[Tensor], gt_labe
         output (B, C + 1, h, w), background first, 0 for classes that the image does not hold.
 
     Raises:
-        ValueError: cam, affinity and gt_label do not fit each other.
+        ValueError: cam, affinity and gt_label have inconsistent shapes.
     """
     cells = cam.shape[-2] * cam.shape[-1]
     if affinity.shape != (len(cam), cells, cells) or gt_label.shape != cam.shape[:2]:

@@ -42,19 +42,19 @@ def dense_crf(
     bilateral_srgb: float = 5.0,
     bilateral_weight: float = 4.0,
 ) -> Tensor:
-    """Let pixels that are near and alike agree: dense CRF by mean field (Kraehenbuehl and Koltun, NeurIPS 2011).
+    """Refine probabilities by a dense CRF, solved by mean field (Kraehenbuehl and Koltun, NeurIPS 2011).
 
-    Two pixels of different class pay for being near, and for being near and alike (Potts compatibility).
+    Two pixels of different class cost energy if near, and more if also of similar colour (Potts model).
 
     Args:
         image: RGB in 0..255.
         prob: Class probabilities; each pixel's are made to sum to 1, and values below 1e-5 count as 1e-5.
         num_iters: Mean-field updates.
-        gaussian_sxy: Standard deviation of nearness, in pixels.
-        gaussian_weight: What being near costs; 0 leaves it out.
-        bilateral_sxy: Standard deviation, in pixels, where likeness counts too.
-        bilateral_srgb: Standard deviation of likeness, in grey values.
-        bilateral_weight: What being near and alike costs; 0 leaves it out.
+        gaussian_sxy: Standard deviation of the distance kernel, in pixels.
+        gaussian_weight: Weight of the distance kernel; 0 leaves it out.
+        bilateral_sxy: Standard deviation of the colour kernel over positions, in pixels.
+        bilateral_srgb: Standard deviation of the colour kernel over colours, in pixel values.
+        bilateral_weight: Weight of the colour kernel; 0 leaves it out.
 
     Shape:
         image (B, 3, H, W); prob (B, C, H, W); output (B, C, H, W) in the dtype of `prob`, summing to 1 over C.

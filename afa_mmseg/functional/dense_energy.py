@@ -22,7 +22,7 @@ def dense_energy_loss(
     weight: float = 1e-7,
     ignore_index: int = 255,
 ) -> Tensor:
-    """Reward segmentations that agree between pixels that are near and alike (Tang et al., ECCV 2018).
+    """Reward segmentations that agree between pixels of similar position and colour (Tang et al., ECCV 2018).
 
     -<P, gate * K P> / B, with P the class probabilities inside the boxes and K the bilateral filter. The gate is
     1 where the label is undecided, elsewhere what the likeliest class lacks to certainty.
@@ -33,7 +33,7 @@ def dense_energy_loss(
         label: Class indices.
         boxes: The part of each crop that shows real image, as top, bottom, left, right (bottom and right
             excluded). None: all of it.
-        sigma_rgb: Standard deviation over colours, in grey values.
+        sigma_rgb: Standard deviation over colours, in pixel values.
         sigma_xy: Standard deviation over positions, in pixels of `image`.
         scale_factor: All of it is done at this scale.
         weight: Factor on the energy.
@@ -92,6 +92,6 @@ class _DenseEnergy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Give the published gradient."""
+        """Return the published gradient."""
         (gated,) = ctx.saved_tensors
         return -2 * grad * gated, None, None

@@ -1,4 +1,4 @@
-"""The random walk without the matrix of all pairs: only cells near each other exchange scores."""
+"""The random walk in bands of rows, without the matrix of all pairs."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from .affinity import COLUMN_EPS, radius_mask
 
 #: Rows of the grid that are worked on together: enough for a product of matrices, few beside the radius.
 BAND_ROWS = 2
-#: How many radii high a grid must be for bands to pay; on a lower one most pairs are near.
+#: Height, in radii, from which bands are faster; on a lower grid most pairs are near.
 MIN_RADII = 3
 
 
 @dataclass(frozen=True, eq=False)
 class AffinityFactors:
-    """An affinity sigmoid(X + X^T + bias) by the factors of X = query key^T, for who needs few of its pairs.
+    """An affinity sigmoid(X + X^T + bias) as the factors of X = query key^T: few of its pairs are needed.
 
     An index selects images, as that of a tensor does.
 
@@ -35,7 +35,7 @@ class AffinityFactors:
         return AffinityFactors(self.query[images], self.key[images], self.bias)
 
     def float(self) -> 'AffinityFactors':
-        """Give the factors in float32."""
+        """Return the factors in float32."""
         return AffinityFactors(self.query.float(), self.key.float(), self.bias.float())
 
     def dense(self) -> Tensor:
@@ -49,19 +49,19 @@ class AffinityFactors:
 
 
 def bands_pay(grid: tuple[int, int], radius: int, device: torch.device) -> bool:
-    """Say whether walking by bands is the faster way: on CPUs and high grids; a GPU takes all pairs at once."""
+    """Return whether walking by bands is faster: on CPUs and high grids."""
     return device.type == 'cpu' and grid[0] >= MIN_RADII * radius
 
 
 @torch.no_grad()
 def walk_by_bands(scores: Tensor, affinity: AffinityFactors, radius: int) -> Tensor:
-    """Let every cell collect the scores of the near cells it is tied to, as `transition_matrix` weighs them.
+    """Sum for every cell the scores of the near cells, weighted as `transition_matrix` does.
 
     Band by band, the affinities of some rows to themselves and the `radius` rows below are computed, used in
-    both directions (they are symmetric) and forgotten.
+    both directions (they are symmetric) and discarded.
 
     Args:
-        scores: What is spread.
+        scores: Scores to propagate.
         affinity: Factors of the affinity between all cells.
         radius: Chebyshev distance in cells over which scores are exchanged.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 #: Vertices whose coordinates fit into this many numbers are numbered digit by digit, others by a hash.
 MAX_PACKED = 2**62
-#: Beyond this, in standard deviations, positions no longer tell neighbours apart.
+#: Beyond this, in standard deviations, neighbouring positions are no longer distinct.
 MAX_FEATURE = 1e12
 #: The hash is a polynomial of this modulo 2**64: of a million vertices, two collide in one of 10**7 lattices.
 HASH_BASE = 0x9E3779B97F4A7C15
@@ -42,7 +42,7 @@ class PermutohedralLattice:
         features (B, N, d).
 
     Raises:
-        ValueError: `features` are not (B, N, d), or hold NaN or numbers too large to tell neighbours apart.
+        ValueError: `features` are not (B, N, d), or hold NaN or numbers too large to distinguish neighbours.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -130,7 +130,7 @@ def permutohedral_filter(features: Tensor, values: Tensor, *, normalize: bool = 
         ValueError: shapes do not fit, or an input holds NaN or infinity.
 
     Note:
-        The sum is the lattice's own, as published: about 0.55 times the exact Gaussian sum for pictures.
+        The sum is the lattice's own, as published: about 0.55 times the exact Gaussian sum for images.
         To filter several values over the same features, build a `PermutohedralLattice` once.
 
     Example:
@@ -183,7 +183,7 @@ def bilateral_filter(image: Tensor, values: Tensor, sigma_rgb: float, sigma_xy: 
     Args:
         image: RGB in 0..255.
         values: Maps to sum, any real range.
-        sigma_rgb: Standard deviation over colours, in grey values.
+        sigma_rgb: Standard deviation over colours, in pixel values.
         sigma_xy: Standard deviation over positions, in pixels.
 
     Shape:

@@ -39,7 +39,7 @@ def pixel_values(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignore_index: int = 255) -> Tensor:
-    """Join the labels of a low and a high background score into one with an undecided band (Ru et al., CVPR 2022).
+    """Fuse the labels of a low and a high background score into one with an undecided band (Ru et al., CVPR 2022).
 
     The high score's label; where that is background, `ignore_index`, or background where the low score's
     is background as well. Outside the box: `ignore_index`.
@@ -48,7 +48,7 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
         low: Label map of the low background score.
         high: Label map of the high background score.
         boxes: The part of each crop that shows real image, as top, bottom, left, right (bottom and right
-            excluded); may reach beyond the crop. None: all of it. Read by the host: on a GPU it would wait for them.
+            excluded); may reach beyond the crop. None: all of it. Best on the CPU: a GPU would be waited for.
         ignore_index: Label of undecided pixels.
 
     Shape:
@@ -77,7 +77,7 @@ def fuse_labels(low: Tensor, high: Tensor, boxes: Optional[Tensor] = None, ignor
 
 
 def likeliest(scores: Tensor) -> Tensor:
-    """Give each pixel's class of the highest score, the first of equal ones; (B, C, H, W) -> int64 (B, H, W)."""
+    """Return the class of the highest score at each pixel, the first of equal ones; (B, C, H, W) -> int64 (B, H, W)."""
     return scores.max(dim=1).indices  # on a CPU several times as fast as argmax
 
 
@@ -183,14 +183,14 @@ def refine_in_boxes(refine: Refine, image: Tensor, cam: Tensor, boxes: Optional[
 
 
 class ClassPacking:
-    """Names the classes of each image anew, 1 to K, so that maps need K channels instead of C.
+    """Renumbers the classes of each image from 1 to K, so that maps need K channels instead of C.
 
-    K is the largest number of classes that one image of the batch holds: what follows then costs what the
-    labels say, not what the data set holds. Background stays 0; images with fewer classes have absent ones.
+    K is the largest number of classes that one image of the batch holds: later steps then cost
+    as much as an image has classes, not the data set. Background stays 0; images with fewer classes have absent ones.
 
     Args:
         gt_label: Which classes the image holds, 1 or 0; (B, C).
-        most: K, if known; to count on a GPU would mean to wait for it.
+        most: K, if known; counting on a GPU would wait for it.
     """
 
     def __init__(self, gt_label: Tensor, most: Optional[int] = None) -> None:
@@ -205,7 +205,7 @@ class ClassPacking:
         return cam.gather(1, classes.expand(-1, -1, *cam.shape[-2:]))
 
     def unpack(self, label: Tensor, ignore_index: int = 255) -> Tensor:
-        """Give the classes of a label map their own names back; (B, H, W) -> (B, H, W)."""
+        """Restore the original class numbers of a label map; (B, H, W) -> (B, H, W)."""
         names = F.pad(self._classes + 1, (1, 0), value=0)  # (B, K + 1), background first
         ignored = label == ignore_index
         index = label.masked_fill(ignored, 0).flatten(1)
@@ -232,7 +232,7 @@ def _are_whole(boxes: Tensor, height: int, width: int) -> bool:
 
 
 def _window(box: Sequence[float], height: int, width: int) -> Window:
-    """Give the rows and columns of a box, clamped to the crop; slices of nothing where it is empty."""
+    """Return the rows and columns of a box, clamped to the crop; slices of nothing where it is empty."""
     top, bottom, left, right = (max(int(side), 0) for side in box)
     return slice(top, min(bottom, height)), slice(left, min(right, width))
 

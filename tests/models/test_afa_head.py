@@ -67,7 +67,7 @@ def test_zero_losses_reach_exactly_what_classification_does_not(features):
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match=r"pool='sum' of AFAHead is unknown: choose from max, avg"):
         make_head(pool='sum')
-    with pytest.raises(ValueError, match=r'num_attention_heads=16, the backbone gives 4'):
+    with pytest.raises(ValueError, match=r'num_attention_heads=16, the backbone returns 4'):
         make_head().affinity([Attention(torch.randn(1, 4, 9, 5), torch.randn(1, 4, 9, 5))])
 
 

@@ -55,7 +55,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         if isinstance(arch, str) and arch not in ARCHITECTURES:
             raise ValueError(
                 f"arch='{arch}' of AttnMixVisionTransformer is unknown: choose from {', '.join(ARCHITECTURES)} "
-                'or give a dict with embed_dims and num_layers'
+                'or write a dict with embed_dims and num_layers'
             )
         preset = ARCHITECTURES[arch] if isinstance(arch, str) else arch
         super().__init__(**{**preset, **kwargs}, num_heads=num_heads, strides=strides, drop_path_rate=drop_path_rate)

@@ -127,7 +127,7 @@ class AFAHead(BaseDecodeHead):
             return F.conv2d(features.float(), self.classifier.weight.detach().float())
 
     def affinity(self, attentions: Sequence[Attention]) -> Tensor:
-        """Learn from attention how much cells belong together; see `affinity_factors`.
+        """Compute the affinity of all pairs of cells from attention; see `affinity_factors`.
 
         Shape:
             attentions with query, key (B, heads, N, d); output (B, N, N) in [0, 1], symmetric.
@@ -135,7 +135,7 @@ class AFAHead(BaseDecodeHead):
         return self.affinity_factors(attentions).dense()
 
     def affinity_factors(self, attentions: Sequence[Attention]) -> AffinityFactors:
-        """Give the affinity by factors.
+        """Return the affinity as factors.
 
         It is a 1x1 convolution over X + X^T of all heads' logits X, with a sigmoid. The projection being
         linear, it is put into the queries, and one product of all heads gives the single map that is
@@ -151,7 +151,7 @@ class AFAHead(BaseDecodeHead):
         key = torch.cat([attention.key for attention in attentions], dim=1)
         if query.shape[1] != self.affinity_proj.in_channels:
             raise ValueError(
-                f'AFAHead was built for num_attention_heads={self.affinity_proj.in_channels}, the backbone gives '
+                f'AFAHead was built for num_attention_heads={self.affinity_proj.in_channels}, the backbone returns '
                 f'{query.shape[1]}: set num_attention_heads to heads of the last stage x num_attentions'
             )
         weight, bias = self.affinity_proj.weight.view(-1, 1, 1), self.affinity_proj.bias
@@ -160,7 +160,7 @@ class AFAHead(BaseDecodeHead):
         return AffinityFactors(query.transpose(1, 2).flatten(2), key.transpose(1, 2).flatten(2), bias)
 
     def zero_losses(self) -> dict[str, Tensor]:
-        """Give losses of 0 that reach every parameter of segmentation and affinity.
+        """Return losses of 0 that reach every parameter of segmentation and affinity.
 
         A zero gradient is not none: weight decay acts and AdamW's bias correction advances, as in the
         published run's first phase, and distributed training finds every parameter used.

@@ -84,11 +84,11 @@ class MultiLabelSoftMarginLoss(nn.Module):
 
 @MODELS.register_module()
 class DenseEnergyLoss(nn.Module):
-    """Regularised loss: labels that change where colours do not cost energy; see `functional.dense_energy_loss`.
+    """Regularised loss: label changes between similar colours cost energy; see `functional.dense_energy_loss`.
 
     Args:
         loss_weight: Factor on the loss, beside the published 1e-7 inside.
-        sigma_rgb: Standard deviation over colours, in grey values.
+        sigma_rgb: Standard deviation over colours, in pixel values.
         sigma_xy: Standard deviation over positions, in pixels.
         scale_factor: The energy is computed at this scale.
     """

@@ -1,0 +1,56 @@
+"""The examples of docs/extending.md run as they are written."""
+
+import re
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from afa_mmseg.models.pseudo_labelers import CamOutput
+from tests.reference_network import tiny_config
+from tests.tools.toolbox import REPO
+
+BLOCKS = re.findall(r'^```python\n(.*?)^```$', (REPO / 'docs/extending.md').read_text(), re.MULTILINE | re.DOTALL)
+EXAMPLES = ('BoxBlur', 'SharpPseudoLabeler', 'SharpAffinityPseudoLabeler')
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Run the blocks, and take what they register out of the registry again."""
+    for block in BLOCKS:
+        exec(compile(block, 'docs/extending.md', 'exec'), {})
+    yield
+    for name in EXAMPLES:
+        MODELS.module_dict.pop(name)
+
+
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        dict(refiner=dict(_delete_=True, type='BoxBlur', size=5)),
+        dict(pseudo_labeler=dict(type='SharpAffinityPseudoLabeler')),
+    ],
+    ids=['refiner', 'rule'],
+)
+def test_a_part_is_one_line_of_a_config(overrides):
+    config = Config(tiny_config())
+    config.merge_from_dict(overrides)
+    segmentor = MODELS.build(config._cfg_dict.to_dict()).train()
+    sample = SegDataSample(metainfo=dict(img_box=(0, 60, 0, 64)))
+    sample.gt_label = torch.eye(20)[3]
+    MessageHub.get_current_instance().update_info('iter', 7)
+    losses = segmentor.loss(torch.randn(1, 3, 64, 64), [sample])
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_the_sharp_rule_shrinks_objects():
+    shares = []
+    for name in ('CamPseudoLabeler', 'SharpPseudoLabeler'):
+        labeler = MODELS.build(dict(type=name))
+        cam = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+        label = labeler.label(torch.rand(1, 3, 64, 64), CamOutput(cam, None, (4, 4)), torch.ones(1, 1), None)
+        shares.append((label == 1).float().mean())
+    assert 0 < shares[1] < shares[0]
