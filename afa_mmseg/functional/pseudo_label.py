@@ -148,7 +148,8 @@ def fused_labels(
     else:
         pairwise = partial(_refine_pair, refine)
         parts = [refine_in_boxes(pairwise, image, scores, boxes if in_boxes else None) for scores, in_boxes in stacks]
-    return [fuse_labels(*map(likeliest, part.chunk(2, dim=1)), boxes, ignore_index) for part in parts]
+    pairs = [part.chunk(2, dim=1) for part in parts]
+    return [fuse_labels(likeliest(low), likeliest(high), boxes, ignore_index) for low, high in pairs]
 
 
 def _couples(refine: Refine) -> bool:

@@ -184,11 +184,11 @@ class ImageLevelSegmentor(EncoderDecoder):
             nonlocal grid
             logits, affinity = self.cam_logits(x, num_affinities)
             if num_affinities > 0:
-                grid = tuple(logits.shape[-2:])
+                grid = _grid_of(logits)
             return pick(logits), affinity
 
         if base is not None:
-            grid = tuple(base[0].shape[-2:])  # until a larger scale has another
+            grid = _grid_of(base[0])  # until a larger scale has another
             base = (pick(base[0]), base[1])
         cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         assert grid is not None
@@ -306,7 +306,7 @@ class ImageLevelSegmentor(EncoderDecoder):
         scores = found.image_logits.float().sigmoid()
         affinity = None if found.affinity is None else found.affinity.float()
         output = self.extract_cam(inputs, base=(found.cam_logits, affinity))
-        plain = CamOutput(output.cam, affinity, tuple(found.cam_logits.shape[-2:]))
+        plain = CamOutput(output.cam, affinity, _grid_of(found.cam_logits))
         image = self.to_rgb(inputs)
         return [
             Explanation(
@@ -343,6 +343,10 @@ class ImageLevelSegmentor(EncoderDecoder):
         if mean is None or std is None:
             raise ValueError('data_preprocessor needs mean and std: refinement works on the images without them')
         return mean, std
+
+
+def _grid_of(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
 
 
 def check_test_cfg(test_cfg: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,8 @@ class Explanation:
             ValueError: The method has no affinity.
         """
         self._require_affinity()
-        return self.labeler.propagate(self.output, self.gt_label[None], [bkg_score])[0]
+        propagate: Any = self.labeler.propagate  # of rules with an affinity
+        return propagate(self.output, self.gt_label[None], [bkg_score])[0]
 
     def refined(self, bkg_score: float) -> Tensor:
         """The rule's scores after refinement of the whole image, with background; (C + 1, H, W), absent classes 0."""
