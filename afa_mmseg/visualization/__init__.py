@@ -1,24 +1,21 @@
-"""Pictures of each step from CAM to prediction."""
+"""Overlays, panels and plots of each step from CAM to prediction."""
 
 from .explanation_panel import image_of, panel_of_explanation, row_of_explanation, salient_points
 from .hook import WeakSegVisualizationHook
-from .legend import draw_legend, with_legend
 from .overlays import mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
-from .panel import draw_grid, draw_panel, stack_panels
+from .panel import draw_grid, draw_legend, stack_panels, with_legend
 from .samples import FixedSample, draw_sample, draw_summary, take_samples
-from .text import draw_text, legible, text_size
+from .text import draw_text, text_size
 
 __all__ = [
     'FixedSample',
     'WeakSegVisualizationHook',
     'draw_grid',
     'draw_legend',
-    'draw_panel',
     'draw_sample',
     'draw_summary',
     'draw_text',
     'image_of',
-    'legible',
     'mark_point',
     'overlay_heat',
     'overlay_label',

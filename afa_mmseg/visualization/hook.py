@@ -1,4 +1,4 @@
-"""Hook that draws, during training and at validation, what is learned from a few fixed pictures."""
+"""Hook that draws CAMs, pseudo-labels and predictions of fixed samples during training and validation."""
 
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -13,22 +13,21 @@ from .samples import FixedSample, draw_sample, indices_of, own_randomness, take_
 
 @HOOKS.register_module()
 class WeakSegVisualizationHook(Hook):
-    """Draw a labelled panel of a few fixed pictures: CAMs, pseudo-labels, affinity, attention, prediction.
+    """Draw a panel for each of a few fixed samples: CAMs, pseudo-labels, affinity, attention, prediction.
 
-    Panels go through the visualizer of the Runner, so `vis_backends` says whether they become files, or are seen in
-    TensorBoard or W&B. Crops of training pictures are drawn once, under a seed of their own: a run is the same
-    with and without this hook.
+    Panels are added to the visualizer of the Runner, so `vis_backends` decides between files, TensorBoard and W&B.
+    Training crops are taken once, with a seed of their own: the hook does not change a run.
 
     Args:
-        interval: Draw training pictures whenever so many iterations have passed; 0 for never. Validation
-            pictures are drawn at each validation.
-        num_samples: The first so many pictures of the training and of the validation set.
-        sample_ids: Their ids instead; each is looked for in both sets.
-        num_points: Draw affinity and attention of so many pixels of each picture, at most 2.
+        interval: Iterations between panels of training samples; 0 for none. Validation samples are drawn at each
+            validation.
+        num_samples: Samples from the start of the training and of the validation set.
+        sample_ids: Ids to draw instead; each is looked up in both sets.
+        num_points: Pixels of each sample whose affinity and attention are drawn, at most 2.
         seed: Of the crops.
 
     Raises:
-        ValueError: A setting is out of range, an id is in no data set, or the segmentor cannot explain itself.
+        ValueError: A setting is out of range, an id is in no data set, or the segmentor has no CAMs.
     """
 
     priority = 'LOW'
@@ -44,7 +43,7 @@ class WeakSegVisualizationHook(Hook):
         if interval < 0 or num_samples < 1 or not 0 <= num_points <= 2:
             raise ValueError(
                 f'WeakSegVisualizationHook(interval={interval}, num_samples={num_samples}, num_points={num_points}): '
-                'interval must not be negative, num_samples at least 1, and num_points 0, 1 or 2'
+                'interval must not be negative, num_samples must be at least 1, and num_points 0, 1 or 2'
             )
         self.interval = interval
         self.num_samples = num_samples
@@ -54,7 +53,7 @@ class WeakSegVisualizationHook(Hook):
         self._samples: dict[str, list[FixedSample]] = {}
 
     def before_run(self, runner: Any) -> None:
-        """Check the settings, before hours of training, and take the pictures of the loops that are about to run."""
+        """Check the settings, and take the samples of the loops that are about to run."""
         loops: dict[str, Any] = {split: getattr(runner, f'_{split}_loop', None) for split in ('train', 'val')}
         datasets = {split: loop.dataloader.dataset for split, loop in loops.items() if hasattr(loop, 'dataloader')}
         if not datasets:
@@ -63,8 +62,8 @@ class WeakSegVisualizationHook(Hook):
         places = {split: self._find(dataset) for split, dataset in datasets.items()}
         if not any(places.values()):
             raise ValueError(
-                f'sample_ids={self.sample_ids} of WeakSegVisualizationHook: no such picture in the data set of '
-                f'{" or ".join(f"{split}_dataloader" for split in datasets)}; write ids as its list file has them'
+                f'sample_ids={self.sample_ids} of WeakSegVisualizationHook: no such id in the data set of '
+                f'{" or ".join(f"{split}_dataloader" for split in datasets)}; write ids as in its list file'
             )
         if is_main_process():
             for split, indices in places.items():
@@ -73,12 +72,12 @@ class WeakSegVisualizationHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
     ) -> None:
-        """Draw the training pictures."""
+        """Draw the training samples."""
         if self.every_n_train_iters(runner, self.interval) and is_main_process():
             self._draw(runner, 'train', runner.train_dataloader.dataset.metainfo, runner.iter + 1)
 
     def after_val_epoch(self, runner: Any, metrics: Optional[dict] = None) -> None:
-        """Draw the validation pictures."""
+        """Draw the validation samples."""
         if is_main_process():
             self._draw(runner, 'val', runner.val_dataloader.dataset.metainfo, runner.iter)
 
@@ -92,20 +91,16 @@ class WeakSegVisualizationHook(Hook):
         for sample in self._samples.get(split, ()):
             with own_randomness(self.seed):
                 panel = draw_sample(model, sample, metainfo, num_points=self.num_points)
-            # The name becomes a file's: folders are not made for it.
+            # Slashes of an id would name folders, which visualizers do not create.
             runner.visualizer.add_image(f'{split}_{sample.name}'.replace('/', '_'), panel, step)
 
 
 def check_explains(model: Any) -> None:
-    """Refuse a segmentor that has nothing to draw.
-
-    Raises:
-        ValueError: It has no method `explain`.
-    """
+    """Raise a `ValueError` for a segmentor without the method `explain`."""
     if not hasattr(model, 'explain'):
         raise ValueError(
-            'WeakSegVisualizationHook needs a segmentor that learns from image-level labels, such as '
-            f'AFA, but `model` is {type(model).__name__}: take the hook out of custom_hooks'
+            f'WeakSegVisualizationHook: model.type {type(model).__name__} has no CAMs to draw (no method `explain`); '
+            'remove the hook from custom_hooks'
         )
 
 

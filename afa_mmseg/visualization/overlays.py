@@ -1,4 +1,4 @@
-"""What is painted over a picture: labels, scores, heat maps, marks."""
+"""Overlays on images: labels, scores, heat maps, marks."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,16 +9,16 @@ import numpy as np
 
 Image = np.ndarray  #: RGB uint8 (H, W, 3)
 
-#: Label of pixels that are nothing's example.
+#: Label of ignored pixels.
 IGNORED = 255
-#: Grey levels of the stripes of ignored pixels, and their width in pixels.
-HATCH_GREYS, HATCH_WIDTH = (150, 235), 3
-#: How bright a picture stays below labels and scores.
+#: Pixel values of the stripes of ignored pixels, and their width in pixels.
+HATCH_VALUES, HATCH_WIDTH = (150, 235), 3
+#: Brightness of the image below labels and scores.
 DIMMED = 0.55
 
 
 def overlay_label(image: Image, label: np.ndarray, palette: Sequence, *, opacity: float = 0.65) -> Image:
-    """Paint a label map over an image; background stays, ignored pixels (255) are hatched.
+    """Draw a label map over an image; background is dimmed, ignored pixels (255) are hatched.
 
     Shape:
         image (H, W, 3); label (H, W); output (H, W, 3).
@@ -32,7 +32,7 @@ def overlay_label(image: Image, label: np.ndarray, palette: Sequence, *, opacity
 
 
 def overlay_scores(image: Image, scores: np.ndarray, palette: Sequence) -> Image:
-    """Paint foreground scores over an image: the strongest class's colour, as opaque as its score.
+    """Draw foreground scores over an image: the colour of the strongest class, its score as opacity.
 
     Shape:
         image (H, W, 3); scores (C, H, W) in [0, 1]; output (H, W, 3).
@@ -41,10 +41,9 @@ def overlay_scores(image: Image, scores: np.ndarray, palette: Sequence) -> Image
 
 
 def overlay_propagated(image: Image, scores: np.ndarray, palette: Sequence) -> Image:
-    """Paint propagated CAMs over an image: the likeliest class's colour, none where that is the background.
+    """Draw propagated CAMs over an image: the colour of the likeliest class, none where that is the background.
 
-    After a softmax over few classes scores differ little: a colour is as opaque as its class's score is high between
-    the smallest and the largest one of that class.
+    Propagated scores differ little, so opacity is the score of the class relative to its smallest and largest value.
 
     Shape:
         image (H, W, 3); scores (C + 1, H, W), background first; output (H, W, 3).
@@ -63,14 +62,14 @@ def overlay_heat(
     low: Optional[float] = None,
     high: Optional[float] = None,
 ) -> Image:
-    """Paint one map over the grey image, from black over red to yellow.
+    """Draw one map over the grayscale image, from black over red to yellow.
 
     Args:
-        image: The picture.
+        image: RGB.
         heat: Any real numbers, at any resolution.
         opacity: Of the colours, in [0, 1].
-        low: Value painted black; 0 if not given.
-        high: Value painted brightest; the map's largest if not given.
+        low: Value drawn black; default 0.
+        high: Value drawn brightest; default: the largest of the map.
 
     Shape:
         image (H, W, 3); heat (h, w); output (H, W, 3).
@@ -80,13 +79,13 @@ def overlay_heat(
     scaled = ((heat.astype(np.float32) - bottom) / max(top - bottom, 1e-12)).clip(0, 1)
     if scaled.shape != image.shape[:2]:
         scaled = cv2.resize(scaled, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]  # colours then mean heat only
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]  # colours then mean heat only
     colours = _heat_colours()[np.rint(scaled * 255).astype(np.uint8)]
-    return (grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return (gray * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
 def mark_point(image: Image, row: float, column: float) -> Image:
-    """Mark a pixel with a ring and a dot, white with a black edge: seen on any colour."""
+    """Mark a pixel with a ring and a dot, white with a black edge to be visible on any colour."""
     out = np.ascontiguousarray(image).copy()
     centre, radius = (int(column), int(row)), max(5, min(image.shape[:2]) // 32)
     for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
@@ -97,7 +96,7 @@ def mark_point(image: Image, row: float, column: float) -> Image:
 
 
 def draw_box(image: Image, box: Sequence[float]) -> Image:
-    """Draw the edge of a box (top, bottom, left, right; half-open), white and black: seen on any colour."""
+    """Draw the edge of a box (top, bottom, left, right; half-open), in white and black."""
     top, bottom, left, right = (round(side) for side in box)
     out = np.ascontiguousarray(image).copy()
     for inset, colour in ((0, (0, 0, 0)), (1, (255, 255, 255)), (2, (0, 0, 0))):
@@ -107,19 +106,19 @@ def draw_box(image: Image, box: Sequence[float]) -> Image:
 
 
 def hatch(height: int, width: int) -> np.ndarray:
-    """Diagonal stripes in two greys, (H, W, 1): pixels of label 255."""
+    """Return diagonal stripes for pixels of label 255; (H, W, 1)."""
     diagonal = np.add.outer(np.arange(height), np.arange(width))
-    return np.where((diagonal // HATCH_WIDTH % 2)[..., None], HATCH_GREYS[1], HATCH_GREYS[0])
+    return np.where((diagonal // HATCH_WIDTH % 2)[..., None], HATCH_VALUES[1], HATCH_VALUES[0])
 
 
 def _blend(image: Image, label: np.ndarray, strength: np.ndarray, palette: Sequence) -> Image:
-    """Paint the colours of a label map over a dimmed image, each pixel as opaque as `strength` (H, W) says."""
+    """Draw the colours of a label map over a dimmed image, with the opacity `strength` (H, W)."""
     opacity = strength[..., None]
     return (image * DIMMED * (1 - opacity) + np.asarray(palette, np.float32)[label] * opacity).astype(np.uint8)
 
 
 @lru_cache(maxsize=1)
 def _heat_colours() -> np.ndarray:
-    """The 256 colours of the map 'inferno', in which equal steps look equal; RGB (256, 3)."""
+    """Return the 256 colours of the perceptually uniform map 'inferno'; RGB (256, 3)."""
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     return cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.float32)

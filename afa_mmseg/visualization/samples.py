@@ -1,4 +1,4 @@
-"""Pictures of a data set that are drawn again and again, always the same ones."""
+"""Fixed samples of a data set, drawn repeatedly while a network trains."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import torch
-from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FixedSample:
-    """A picture as its pipeline gave it once.
+    """A sample as its pipeline returned it once.
 
     Args:
-        name: The picture's id.
-        inputs: What the data preprocessor takes.
-        meta: What prediction needs to know of it.
-        gt_label: Image-level label, if the data set has it.
-        ground_truth: Label map, if the data set has it.
+        name: Image id.
+        inputs: Input of the data preprocessor.
+        meta: Meta information for prediction.
+        gt_label: Image-level label, if the data set has one.
+        ground_truth: Label map, if the data set has one.
 
     Shape:
         inputs uint8 (3, H, W); gt_label (C,); ground_truth (H', W').
@@ -41,7 +40,7 @@ class FixedSample:
     ground_truth: Optional[np.ndarray]
 
     def batch(self) -> dict:
-        """A batch of this picture alone, made anew each time: models write into samples."""
+        """Return a batch of this image alone; a new one for each call, because models write into samples."""
         sample = SegDataSample(metainfo=self.meta)
         if self.gt_label is not None:
             sample.gt_label = self.gt_label
@@ -49,13 +48,13 @@ class FixedSample:
 
 
 def take_samples(dataset: Any, indices: Sequence[int], seed: int, *, crops: bool) -> list[FixedSample]:
-    """Send pictures through their pipeline, once, under a seed; random numbers elsewhere are not changed.
+    """Load samples through their pipeline with a fixed seed, without changing the state of random generators.
 
     Args:
         dataset: An mmseg data set.
-        indices: Which pictures.
+        indices: Of the samples.
         seed: Of the pipeline's random numbers.
-        crops: What comes out is drawn as it is, as training sees it, and not at the size of the file.
+        crops: Draw the output of the pipeline, as in training, instead of the whole file.
     """
     samples = []
     for index in indices:
@@ -72,21 +71,21 @@ def take_samples(dataset: Any, indices: Sequence[int], seed: int, *, crops: bool
 
 
 def indices_of(dataset: Any, sample_ids: Sequence[str]) -> list[int]:
-    """Find pictures by their ids, in the order given; those that another data set holds are left out."""
+    """Return the indices of ids, in the order given, skipping those that the data set lacks."""
     places = {dataset.get_data_info(index).get('img_id'): index for index in range(len(dataset))}
     return [places[name] for name in sample_ids if name in places]
 
 
 def draw_sample(model: Any, sample: FixedSample, metainfo: dict, *, num_points: int = 2) -> Image:
-    """Draw all steps of what a segmentor makes of a picture; see `panel_of_explanation`.
+    """Draw all steps of a segmentor on a sample; see `panel_of_explanation`.
 
     Args:
-        model: A segmentor with `explain`; left in the mode it is in.
-        sample: The picture.
+        model: A segmentor with `explain`; its mode is kept.
+        sample: Returned by `take_samples`.
         metainfo: Of the data set: `classes` and `palette`.
-        num_points: Draw affinity and attention of so many pixels, at most 2.
+        num_points: Pixels whose affinity and attention are drawn, at most 2.
     """
-    explanation, prediction = look_at(model, sample)
+    explanation, prediction = explain_sample(model, sample)
     return panel_of_explanation(
         image_of(explanation),
         explanation,
@@ -99,25 +98,24 @@ def draw_sample(model: Any, sample: FixedSample, metainfo: dict, *, num_points: 
 
 
 def draw_summary(model: Any, sample: FixedSample, metainfo: dict) -> Image:
-    """Draw the essentials of what a segmentor makes of a picture; see `row_of_explanation`."""
-    explanation, prediction = look_at(model, sample)
+    """Draw the main steps of a segmentor on a sample; see `row_of_explanation`."""
+    explanation, prediction = explain_sample(model, sample)
     return row_of_explanation(image_of(explanation), explanation, metainfo['palette'], prediction, sample.ground_truth)
 
 
 @torch.no_grad()
-def look_at(model: Any, sample: FixedSample) -> tuple['Explanation', np.ndarray]:
-    """Explain and segment a picture; the label map has the size of the file."""
+def explain_sample(model: Any, sample: FixedSample) -> tuple['Explanation', np.ndarray]:
+    """Explain and segment a sample; the label map has the size of the file."""
     with evaluating(model):
         data = model.data_preprocessor(sample.batch(), False)
         (explanation,) = model.explain(**data)
         (result,) = model.predict(**data)
-    prediction: PixelData = result.pred_sem_seg
-    return explanation, prediction.data[0].cpu().numpy()
+    return explanation, result.pred_sem_seg.data[0].cpu().numpy()
 
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode inside a `with` block; each module then gets its own mode back."""
+    """Set a model to evaluation mode inside a `with` block, then restore the mode of each module."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -129,7 +127,7 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """Seed the random numbers of the CPU inside a `with` block; they go on afterwards as before."""
+    """Seed the random generators of the CPU inside a `with` block, then restore their states."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002

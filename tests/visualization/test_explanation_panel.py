@@ -1,4 +1,4 @@
-"""Each tile shows what it says, in its place."""
+"""Tiles of a panel: their place and content."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.datasets.palette import voc_palette
-from afa_mmseg.functional import fuse_labels
 from afa_mmseg.visualization import (
     image_of,
     overlay_heat,
@@ -21,7 +20,7 @@ from afa_mmseg.visualization import (
     salient_points,
     text_size,
 )
-from afa_mmseg.visualization.explanation_panel import MAX_CLASSES, _refined_in_box
+from afa_mmseg.visualization.explanation_panel import MAX_CLASSES
 
 PALETTE = voc_palette(21)
 NAMES = ['background', *(f'class {i}' for i in range(1, 21))]
@@ -30,7 +29,7 @@ BAR, TILE, GAP = text_size('input')[1] + 6, 224, 4
 
 @pytest.fixture
 def explain(tiny_segmentor):
-    """Explain a picture of noise."""
+    """Explain a image of noise."""
 
     def explain(classes=(2, 7), size=(64, 64), **meta):
         torch.manual_seed(0)
@@ -71,23 +70,14 @@ def test_a_cam_is_brightest_where_its_class_scores_highest(explain):
     assert np.delete(block, 5, axis=0).max() < 1.2 * np.median(block)
 
 
-@pytest.mark.parametrize('box', [(0, 64, 0, 64), (10, 50, 20, 64)])
-def test_the_final_label_joins_the_two_beside_it_and_is_hatched_where_ignored(explain, box):
-    explanation = explain(img_box=box)
-    low, high = (_refined_in_box(explanation, score) for score in explanation.labeler.bkg_scores)
-    outside = torch.ones(64, 64, dtype=torch.bool)
-    outside[box[0] : box[1], box[2] : box[3]] = False
-    assert (low[outside] == 255).all()
-    assert (low[~outside] != 255).all()
-    final = explanation.pseudo_label()
-    assert torch.equal(fuse_labels(low[None], high[None])[0], final)
-    panel = draw(explanation)
-    tile = tile_of(panel, 1, 3)
+def test_labels_are_hatched_where_ignored(explain):
+    explanation = explain(img_box=(10, 50, 20, 64))
+    panel, image = draw(explanation), tile_of(draw(explain()), 0, 0)
     nearest = np.arange(TILE) * 64 // TILE
-    label = final.numpy()[nearest][:, nearest]
-    picture = tile_of(draw(explain()), 0, 0)
-    assert np.array_equal(tile, overlay_label(picture, label, PALETTE))
-    assert (label == 255).any()
+    for column, label in enumerate((explanation.cam_label(), explanation.pseudo_label())):
+        label = label.numpy()[nearest][:, nearest]
+        assert np.array_equal(tile_of(panel, 1, column), overlay_label(image, label, PALETTE))
+        assert (label == 255).any()
 
 
 def test_the_box_of_a_crop_is_drawn_on_the_input(explain):
@@ -101,11 +91,11 @@ def test_the_box_of_a_crop_is_drawn_on_the_input(explain):
 def test_affinity_and_attention_of_a_pixel_are_those_of_the_explanation(explain):
     explanation = explain()
     panel, point = draw(explanation, points=[(40, 24)]), (40, 24)
-    picture = tile_of(draw(explanation), 0, 0)
+    image = tile_of(draw(explanation), 0, 0)
     maps = [explanation.affinity_of(*point), *explanation.attention_of(*point)]
     for column, index in enumerate((0, 1, 6, 11, 16)):  # affinity, then 4 of the 16 heads
         tile = tile_of(panel, 2, column).astype(int)
-        expected = overlay_heat(picture, maps[index].numpy(), high=1.0 if index == 0 else None).astype(int)
+        expected = overlay_heat(image, maps[index].numpy(), high=1.0 if index == 0 else None).astype(int)
         away = np.hypot(*np.mgrid[-141.75:82.25, -85.75:138.25]) > 14  # of the mark
         assert np.abs(tile - expected)[away].mean() < 2
         assert np.abs(tile - expected)[~away].max() > 50
@@ -116,7 +106,7 @@ def test_affinity_and_attention_of_a_pixel_are_those_of_the_explanation(explain)
 def test_each_present_class_has_two_heat_maps_up_to_a_number(explain, count, rows):
     panel = draw(explain(range(count)))
     assert num_rows(panel) == rows
-    assert panel.shape[1] == (5 if count > 1 else 4) * (TILE + GAP) - GAP
+    assert panel.shape[1] == min(count * 2 + 1 + (count == 0), 5) * (TILE + GAP) - GAP
     assert MAX_CLASSES == 10
 
 
@@ -124,13 +114,13 @@ def test_prediction_and_ground_truth_are_shown_if_there(explain):
     explanation = explain([2])
     label = np.full((64, 64), 7)
     panel = draw(explanation, prediction=label * 2, ground_truth=label)
-    picture = tile_of(panel, 0, 0)
+    image = tile_of(panel, 0, 0)
     for column, index in ((1, 7), (2, 14)):
-        assert np.array_equal(tile_of(panel, 0, column), overlay_label(picture, np.full((TILE, TILE), index), PALETTE))
+        assert np.array_equal(tile_of(panel, 0, column), overlay_label(image, np.full((TILE, TILE), index), PALETTE))
     assert panel.shape[1] == 5 * (TILE + GAP) - GAP
 
 
-def test_a_panel_of_a_padded_mirrored_picture_is_that_of_the_picture(explain):
+def test_a_panel_of_a_padded_mirrored_image_is_that_of_the_file(explain):
     plain = explain()
     seen = explain(flip=True, flip_direction='horizontal', img_padding_size=(0, 8, 0, 0), size=(64, 64))
     original = image_of(plain)
@@ -168,16 +158,20 @@ def test_the_row_of_essentials(explain):
     assert 0 < (spread.argmax(0) == 0).mean() < 1
 
 
-def test_captions_of_a_portrait_picture_keep_score_and_name(explain, monkeypatch):
-    written = []
+def test_without_affinity_and_attention_their_tiles_are_left_out(explain):
+    class CamOnly:
+        """An explanation of a method with CAMs alone."""
 
-    def note(bar, text, place, max_width):
-        written.append((text, max_width))
-        return bar
+        has_affinity = has_attention = False
 
-    monkeypatch.setattr('afa_mmseg.visualization.panel.draw_text', note)
-    explanation = replace(explain([2], size=(96, 64)), score=torch.full((20,), 0.971))
-    names = [*NAMES[:3], 'baseball glove', *NAMES[4:]]
-    panel_of_explanation(image_of(explanation), explanation, PALETTE, names)
-    assert [text for text, _ in written[1:5]] == ['CAM 97%', 'baseball glove', 'propagated', 'baseball glove']
-    assert all(text_size(text)[0] <= width for text, width in written)
+        def __init__(self, explanation):
+            for name in ('image', 'box', 'classes', 'score', 'original_size', 'to_original', 'cam', 'pseudo_label'):
+                setattr(self, name, getattr(explanation, name))
+
+    explanation = explain([2, 7])
+    steps = CamOnly(explanation)
+    panel = draw(steps, points=salient_points(steps))
+    assert num_rows(panel) == 2
+    assert np.array_equal(tile_of(panel, 0, 2), tile_of(draw(explanation), 0, 3))  # the second class's CAM
+    row = row_of_explanation(image_of(steps), steps, PALETTE, np.zeros((64, 64), np.int64))
+    assert row.shape[1] == 4 * 192 + 3 * GAP

@@ -5,7 +5,7 @@ from afa_mmseg.visualization import mark_point, overlay_heat, overlay_label, ove
 from afa_mmseg.visualization.overlays import draw_box
 
 PALETTE = [[0, 0, 0], [250, 0, 0], [0, 250, 0]]
-#: Grey 100 at 40 % below the darkest colour of heat, (0, 0, 3) or so.
+#: Value 100 at 40 % below the darkest colour of heat, (0, 0, 3) or so.
 DARKEST = [40, 40, 42]
 
 
@@ -22,11 +22,11 @@ def test_labels_are_painted_in_their_colours_and_background_keeps_the_image(imag
     assert out[0, 0].tolist() == [55, 55, 55]
 
 
-def test_ignored_pixels_are_hatched_in_two_greys(image):
+def test_ignored_pixels_are_hatched_in_two_values(image):
     out = overlay_label(image, np.full((60, 80), 255), PALETTE)
-    greys = np.unique(out.reshape(-1, 3), axis=0)
-    assert len(greys) == 2
-    assert (greys[:, 0] == greys[:, 1]).all()
+    values = np.unique(out.reshape(-1, 3), axis=0)
+    assert len(values) == 2
+    assert (values[:, 0] == values[:, 1]).all()
 
 
 def test_scores_are_as_opaque_as_they_are_high(image):
@@ -51,8 +51,8 @@ def test_the_order_of_classes_does_not_change_propagated_scores(image):
     assert np.array_equal(overlay_propagated(image, scores, PALETTE), swapped)
 
 
-def brightness(picture):
-    return picture.astype(int).sum(axis=-1)
+def brightness(image):
+    return image.astype(int).sum(axis=-1)
 
 
 def test_heat_is_brightest_where_the_map_is_highest(image):
@@ -61,7 +61,7 @@ def test_heat_is_brightest_where_the_map_is_highest(image):
     out = overlay_heat(image, heat)
     row, column = np.unravel_index(brightness(out).argmax(), (60, 80))
     assert (row // 10, column // 10) == (4, 2)
-    assert out[0, -1].tolist() == DARKEST  # the grey picture below the darkest colour
+    assert out[0, -1].tolist() == DARKEST  # the grey image below the darkest colour
 
 
 def test_equal_steps_of_heat_are_steps_of_brightness(image):
@@ -94,7 +94,7 @@ def test_a_marked_pixel_is_seen_on_any_colour(colour):
     assert (np.array_equal(image, np.full((60, 80, 3), colour)), out.shape) == (True, image.shape)
 
 
-def test_a_mark_at_the_edge_and_a_box_stay_within_the_picture(image):
+def test_a_mark_at_the_edge_and_a_box_stay_within_the_image(image):
     assert mark_point(image, 59, 0).shape == image.shape
     out = draw_box(image, (10, 50, 20, 60))
     rows, columns = np.nonzero((out != image).any(axis=-1))

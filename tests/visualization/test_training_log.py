@@ -39,6 +39,7 @@ def train(root, max_iters):
     build_runner(cfg).train()
 
 
+@pytest.mark.slow
 def test_a_training_of_the_runner_and_its_resumption_are_one(tmp_path):
     make_shapes_voc(tmp_path / 'data', num_train=4, num_val=2, size=64)
     for max_iters in (2, 4):
@@ -46,7 +47,7 @@ def test_a_training_of_the_runner_and_its_resumption_are_one(tmp_path):
     assert len(list(tmp_path.glob('wd/*/vis_data/scalars.json'))) == 2
     run = read_run(tmp_path / 'wd', 'run')
     assert run.curves['loss'][0] == run.curves['lr'][0] == [1, 2, 3, 4]
-    assert run.losses == ['loss', 'loss_cls', 'loss_affinity', 'loss_seg']
+    assert run.losses == ['loss', 'loss_affinity', 'loss_cls', 'loss_seg']
     for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1-score'):
         assert run.curves[key][0] == [2, 4]
     steps, values = run.curves['mIoU']
@@ -84,11 +85,6 @@ def test_without_a_text_log_there_are_no_classes(tmp_path):
     assert read_run(tmp_path, 'run').class_iou == {}
 
 
-def test_validation_by_epoch_follows_the_last_iteration(tmp_path):
-    write_log(tmp_path, [*training([50, 100]), validation(1, cat=1.0)[0], *training([150]), validation(2, cat=2.0)[0]])
-    assert read_run(tmp_path, 'run').curves['mIoU'] == ([100, 150], [1.0, 2.0])
-
-
 @pytest.mark.parametrize('part', ['', STAMP, f'{STAMP}/vis_data', f'{STAMP}/vis_data/scalars.json'])
 def test_any_of_its_paths_names_a_run(tmp_path, part):
     write_run(tmp_path / 'wd', cat=80.0)
@@ -112,21 +108,21 @@ def test_a_last_line_cut_off_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('', r'scalars.json is empty: nothing is logged yet'),
-        ('epoch 1\nepoch 2\n', r"scalars.json is no JSON log of mmengine: line 1 is 'epoch 1'"),
-        ('{"a": 1}', r'line 1 is'),
-        ('[1, 2]\n' * 2, r'line 1 is'),
+        ('', 'scalars.json is empty'),
+        ('epoch 1\nepoch 2\n', "line 1 is 'epoch 1'"),
+        ('{"a": 1}', 'line 1 is'),
+        ('[1, 2]\n' * 2, 'line 1 is'),
         (json.dumps(dict(loss=1.0, lr=1.0, step=1)) + '\nbroken\n' * 2, 'line 2 is'),
-        (json.dumps(dict(mIoU=1.0, step=1)), r'no training in this log'),
+        (json.dumps(dict(mIoU=1.0, step=1)), 'neither losses'),
     ],
 )
-def test_what_is_no_log_is_said(tmp_path, text, message):
+def test_a_file_that_is_no_log_is_an_error(tmp_path, text, message):
     file = write_log(tmp_path, [])
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_run(file, 'run')
 
 
-def test_a_missing_log_is_named_with_where_it_was_looked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no training log in .*DATE_TIME/vis_data/scalars.json'):
+def test_a_folder_without_a_log_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f'{tmp_path}/DATE_TIME/vis_data/scalars.json'):
         read_run(tmp_path, 'run')
