@@ -20,7 +20,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer, load_segmentor
-from afa_mmseg.apis.pictures import read_picture
+from afa_mmseg.apis.images import read_image
 from afa_mmseg.datasets import read_label_file
 from afa_mmseg.datasets.decoding import LIMIT_VARIABLE
 from tests.datasets.files import write_mask, write_picture
@@ -234,7 +234,7 @@ def rgb():
 def load(path):
     """Read a picture as training does, and check that inference reads it alike: as ours, mmseg's, and from a path."""
     image = TRANSFORMS.build(dict(type='LoadImageFromFile'))(dict(img_path=str(path)))['img']
-    assert np.array_equal(image, read_picture(path))
+    assert np.array_equal(image, read_image(path))
     by_inferencer = TRANSFORMS.build(dict(type='InferencerLoader'))(str(path))['img']
     assert np.array_equal(image, by_inferencer)
     return image
@@ -290,7 +290,7 @@ def test_pictures_that_cannot_be_used_are_refused_alike_in_training_and_inferenc
     for read in (
         lambda: TRANSFORMS.build(dict(type='LoadImageFromFile'))(dict(img_path=str(path))),
         lambda: TRANSFORMS.build(dict(type='InferencerLoader'))(str(path)),
-        lambda: read_picture(path),
+        lambda: read_image(path),
     ):
         refused(read, words=[name, *words])
 
@@ -298,13 +298,13 @@ def test_pictures_that_cannot_be_used_are_refused_alike_in_training_and_inferenc
 def test_the_limit_of_pixels_can_be_raised_and_lowered(rgb, tmp_path, monkeypatch):
     (tmp_path / 'a.png').write_bytes(encode(rgb, 'PNG'))
     monkeypatch.setenv(LIMIT_VARIABLE, '2399')
-    refused(read_picture, tmp_path / 'a.png', words=['2,400 pixels, more than 2,399'])
+    refused(read_image, tmp_path / 'a.png', words=['2,400 pixels, more than 2,399'])
     monkeypatch.setenv(LIMIT_VARIABLE, '2400')
-    assert read_picture(tmp_path / 'a.png').shape == (40, 60, 3)
+    assert read_image(tmp_path / 'a.png').shape == (40, 60, 3)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # Pillow's own limit does not come before ours
-    assert read_picture(tmp_path / 'a.png').shape == (40, 60, 3)
+    assert read_image(tmp_path / 'a.png').shape == (40, 60, 3)
     monkeypatch.setenv(LIMIT_VARIABLE, 'many')
-    refused(read_picture, tmp_path / 'a.png', words=["AFA_MAX_PIXELS='many'", 'number of pixels'])
+    refused(read_image, tmp_path / 'a.png', words=["AFA_MAX_PIXELS='many'", 'number of pixels'])
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,15 @@ from afa_mmseg.models.checkpoints import fetch_state, load_state
 from afa_mmseg.models.checkpoints.reading import named
 from afa_mmseg.utils import run_command
 
-#: Sizes that the file is compared at; none is that of the trace.
+#: Image sizes of the comparison, other than that of the trace.
 SIZES = ((96, 160), (203, 131))
 TOLERANCE = 1e-4
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Export backbone and head of a trained segmentor to ONNX: RGB pictures in 0..255 (B, 3, H, W) to '
+        description='Export backbone and head of a trained segmentor to ONNX: RGB images in 0..255 (B, 3, H, W) to '
         'logits (B, classes, H, W), of any size. The file is compared with the network before the command ends.'
     )
     parser.add_argument('config', help='path of the config file')
@@ -52,7 +52,7 @@ def main() -> int:
 
 @torch.no_grad()
 def compare(model: torch.nn.Module, path: str, size: tuple[int, int]) -> float:
-    """Give the largest difference between the file's logits and the network's."""
+    """Return the largest difference between the logits of the file and of the network."""
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
     return float((Exportable(model).eval()(image) - torch.from_numpy(run_onnx(path, image.numpy()))).abs().max())
 

@@ -1,4 +1,4 @@
-"""Write the pseudo-labels of a whole training list, for a second stage, and compare them with masks.
+"""Export the pseudo-labels of a training set for a second stage, and evaluate them where there are masks.
 
 python tools/export_pseudo_labels.py CONFIG CHECKPOINT --out data/VOCdevkit/VOC2012/PseudoLabels
 """
@@ -18,25 +18,26 @@ REPORT_FILE = 'report.json'
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Write the pseudo-label of each training picture as palette PNG, 255 where it is unsure: '
-        'multi-scale CAMs of the classes in its image-level label, spread along the affinity, refined. The same '
-        'command goes on after an interruption.'
+        description='Write the pseudo-label of each training image, for the classes of its image-level label, as '
+        'palette PNG with 255 for ignored pixels. The same command resumes an interrupted export.'
     )
-    parser.add_argument('config', help='path of the config file; its train_dataloader says which pictures')
+    parser.add_argument('config', help='path of the config file, with the images in train_dataloader')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for {id}.png, settings.json, report.json')
-    parser.add_argument('--split', metavar='FILE', help='another list of pictures, relative to the data root')
-    parser.add_argument('--crf', action='store_true', help="refine by a dense CRF, whatever the config's refiner is")
+    parser.add_argument('--split', metavar='FILE', help='another list of images, relative to the data root')
     parser.add_argument(
-        '--device', help="'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ... (default: GPUs, if there are any)"
+        '--crf', action='store_true', help='refine with a dense CRF instead of the refiner of the config'
+    )
+    parser.add_argument(
+        '--device', help="'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ... (default: GPUs, if available)"
     )
     parser.add_argument(
         '--procs',
         type=int,
         metavar='N',
-        help='processes (default: one a GPU, or one a CPU); 0: only this one',
+        help='processes (default: one for each GPU or CPU); 0: this one only',
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values'
@@ -61,12 +62,12 @@ def main() -> int:
     exported = export_pseudo_labels(
         build_config(args), args.checkpoint, args.out, device=args.device, num_workers=args.procs
     )
-    there = [job for job in exported.jobs if job.file.is_file()]
-    report = judge_labels([job.file for job in there], [job.info for job in there], exported.classes)
+    existing = [job for job in exported.jobs if job.file.is_file()]
+    report = judge_labels([job.file for job in existing], [job.info for job in existing], exported.classes)
     report['failed'] = exported.faults
     write_text(Path(args.out) / REPORT_FILE, json.dumps(report, indent=1, ensure_ascii=False) + '\n')
     print(format_report(report))
-    print(f'{args.out}: {exported.num_written} written, {len(there) - exported.num_written} were there')
+    print(f'{args.out}: {exported.num_written} written, {len(existing) - exported.num_written} existed before')
     for img_id, reason in exported.faults.items():
         print(f'FAILED {img_id}: {reason}')
     return int(bool(exported.faults))

@@ -1,4 +1,4 @@
-"""Evaluate the quickstart's two runs: a picture per validation image and a table of all figures.
+"""Evaluate the two runs of the quickstart: a panel for each validation image and a table of all metrics.
 
 python tools/quickstart_report.py --afa work_dirs/afa_mit-tiny_shapes \
     --supervised work_dirs/segformer_mit-tiny_shapes --out work_dirs/quickstart
@@ -18,8 +18,8 @@ import afa_mmseg  # noqa: F401  (registers the modules)
 from afa_mmseg.engine import prepare_runtime
 from afa_mmseg.visualization import draw_summary, stack_panels, take_samples
 
-#: What each figure of the AFA run is called in the table.
-FIGURES = {
+#: Metrics of the AFA run, and their names in the table.
+METRICS = {
     'cam/mIoU': 'CAM',
     'propagated_cam/mIoU': 'propagated CAM',
     'refined_cam/mIoU': 'refined pseudo-label',
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--afa', required=True, help='work directory of the run on image-level labels')
     parser.add_argument('--supervised', help='work directory of the run on full masks')
-    parser.add_argument('--out', required=True, help='folder for pictures and table')
+    parser.add_argument('--out', required=True, help='folder for panels and table')
     return parser.parse_args()
 
 
@@ -48,14 +48,14 @@ def find_run(work_dir: str) -> tuple[str, str]:
 
 
 def validate(work_dir: str, out: str, *, panels: bool = False, crf: bool = False) -> dict:
-    """Validate the last checkpoint of a run, with a CRF on its predictions or with pictures; give its metrics."""
+    """Validate the last checkpoint of a run, with a CRF or with panels; return its metrics."""
     config, checkpoint = find_run(work_dir)
     cfg = Config.fromfile(config)
     for name in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler'):
         cfg[name] = None
     cfg.work_dir, cfg.load_from, cfg.resume, cfg.launcher = osp.join(out, 'logs'), checkpoint, False, 'none'
     cfg.model_wrapper_cfg = None
-    cfg.default_hooks.checkpoint = None  # it would look for the best checkpoint of a training
+    cfg.default_hooks.checkpoint = None  # it would search for the best checkpoint of a run
     if crf:
         cfg.model.test_cfg.crf = dict()
         cfg.val_cfg, cfg.val_evaluator = dict(type='ValLoop'), cfg.test_evaluator
@@ -65,12 +65,12 @@ def validate(work_dir: str, out: str, *, panels: bool = False, crf: bool = False
     runner = Runner.from_cfg(cfg)
     metrics = runner.val()
     if panels:
-        write_pictures(runner, osp.join(out, 'pictures'))
+        write_panels(runner, osp.join(out, 'panels'))
     return metrics
 
 
-def write_pictures(runner: Runner, folder: str) -> None:
-    """Draw every validation picture, into `{id}.png`."""
+def write_panels(runner: Runner, folder: str) -> None:
+    """Draw a panel of each validation image, as `{id}.png`."""
     mkdir_or_exist(folder)
     dataset = runner.val_dataloader.dataset
     for sample in take_samples(dataset, range(len(dataset)), seed=0, crops=False):
@@ -79,8 +79,8 @@ def write_pictures(runner: Runner, folder: str) -> None:
 
 
 def write_overview(out: str) -> None:
-    """Put the first few pictures into one."""
-    files = sorted(glob(osp.join(out, 'pictures', '*.png')))[:OVERVIEW_ROWS]
+    """Stack the first panels in one image."""
+    files = sorted(glob(osp.join(out, 'panels', '*.png')))[:OVERVIEW_ROWS]
     cv2.imwrite(osp.join(out, 'overview.png'), stack_panels([cv2.imread(file) for file in files]))
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     args = parse_args()
     mkdir_or_exist(args.out)
     metrics = validate(args.afa, args.out, panels=True)
-    rows = [(title, metrics[key]) for key, title in FIGURES.items()]
+    rows = [(title, metrics[key]) for key, title in METRICS.items()]
     rows.append((WITH_CRF, validate(args.afa, args.out, crf=True)['mIoU']))
     if args.supervised:
         rows.append((SUPERVISED, validate(args.supervised, args.out)['mIoU']))
@@ -97,7 +97,7 @@ def main() -> None:
     note = f'F1 of the classifier: {metrics["cls/f1-score"]:.1f}'
     with open(osp.join(args.out, 'summary.md'), 'w', encoding='utf-8') as file:
         file.write(f'{table}\n\n{note}\n')
-    print(f'\n{table}\n{note}\n\nA picture per validation image: {osp.abspath(osp.join(args.out, "pictures"))}')
+    print(f'\n{table}\n{note}\n\nPanels of the validation images: {osp.abspath(osp.join(args.out, "panels"))}')
     print(f'Overview: {osp.abspath(osp.join(args.out, "overview.png"))}')
 
 

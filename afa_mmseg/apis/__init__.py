@@ -1,4 +1,4 @@
-"""What to do with a trained segmentor."""
+"""Inference and export with trained segmentors."""
 
 from .inferencer import WeakSegInferencer
 from .loading import load_segmentor

@@ -1,4 +1,4 @@
-"""What exported files were made with, so that no folder holds a mixture."""
+"""Settings of exported pseudo-labels, recorded so that a folder never mixes files of different settings."""
 
 import hashlib
 import json
@@ -10,25 +10,21 @@ from mmengine.config import Config
 
 from ..datasets import ImageLevelDataset
 from ..utils import write_text
-from ..utils.checks import first_few
 from ..version import __version__
 
 SETTINGS_FILE = 'settings.json'
 
 
 def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Union[str, Path]) -> dict[str, Any]:
-    """List what pseudo-labels depend on: network, weights, pictures and labels, how pictures are loaded.
-
-    Files are listed by a digest of what they hold, not by their names.
-    """
+    """Return what pseudo-labels depend on: model, digests of the weights and of the image-level labels, pipeline."""
     loader = config.get('val_dataloader') or config.test_dataloader
-    pictures = [(info['img_id'], info['gt_label'].tolist()) for info in map(dataset.get_data_info, range(len(dataset)))]
+    labels = [(info['img_id'], info['gt_label'].tolist()) for info in map(dataset.get_data_info, range(len(dataset)))]
     backbone = {key: value for key, value in config.model.backbone.items() if key != 'init_cfg'}
     settings = dict(
         afa_mmseg=__version__,
-        checkpoint=_digest(Path(checkpoint).read_bytes()),
+        checkpoint=digest(Path(checkpoint).read_bytes()),
         classes=dataset.metainfo['classes'],
-        pictures_and_labels=_digest(json.dumps(pictures).encode()),
+        labels=digest(json.dumps(labels).encode()),
         model={**config.model, 'backbone': backbone},
         pipeline=loader.dataset.pipeline,
     )
@@ -36,63 +32,51 @@ def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Un
 
 
 def check_settings(folder: Path, settings: dict[str, Any], files: Sequence[Path]) -> str:
-    """Compare settings with those that a folder was begun with, or record them there; give their digest.
+    """Compare settings with the record of a folder, or write the record; return the digest of the settings.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if missing.
         settings: See `describe_settings`.
-        files: What is to be written there.
+        files: To be written there.
 
     Raises:
-        ValueError: The folder was begun with others, or holds such files and no record.
+        ValueError: The record differs, or such files exist without a record.
     """
     record = folder / SETTINGS_FILE
     text = json.dumps(settings, indent=1, sort_keys=True) + '\n'
     if record.is_file():
-        _compare(record, settings)
+        try:
+            before = json.loads(record.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise ValueError(f'{record}: cannot be read ({error}).\n  Delete the folder, or choose another.') from error
+        changed = differences(before, settings)
+        if changed:
+            raise ValueError(
+                f'{folder} holds files of other settings: {"; ".join(changed[:3])}\n'
+                '  Choose another folder, or delete this one.'
+            )
     elif any(file.exists() for file in files):
-        raise ValueError(
-            f'{folder} holds files of these pictures, but no {SETTINGS_FILE} that says what they were made with.\n'
-            '  Choose another folder.'
-        )
+        raise ValueError(f'{folder} holds files of these images without {SETTINGS_FILE}.\n  Choose another folder.')
     else:
         write_text(record, text)
-    return _digest(text.encode())
+    return digest(text.encode())
 
 
-def _compare(record: Path, settings: dict[str, Any]) -> None:
-    try:
-        before = flatten(json.loads(record.read_text(encoding='utf-8')))
-    except ValueError as error:
-        raise ValueError(f'{record}: cannot be read ({error}).\n  Delete the folder, or choose another one.') from error
-    now = flatten(settings)
-    changed = [
-        f'{key}: {before.get(key, "not there")} then, {now.get(key, "not there")} now'
-        for key in sorted({**before, **now})
-        if before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f'{record.parent} holds files of other settings: {first_few(changed)}\n'
-            '  Choose another folder, or delete this one.'
-        )
-
-
-def flatten(settings: Any, prefix: str = '') -> dict[str, Any]:
-    """Name each value in nested settings by the way to it.
+def differences(before: Any, now: Any, name: str = '') -> list[str]:
+    """List the fields in which nested settings differ.
 
     Example:
-        >>> flatten(dict(model=dict(scales=[1, 2], refiner=None)))
-        {'model.scales': [1, 2], 'model.refiner': None}
+        >>> differences(dict(model=dict(radius=8, refiner=None)), dict(model=dict(radius=4, refiner=None)))
+        ['model.radius: 8 before, 4 now']
     """
-    if not isinstance(settings, dict) or not settings:
-        return {prefix: settings}
-    return {
-        name: value
-        for key, child in settings.items()
-        for name, value in flatten(child, f'{prefix}.{key}' if prefix else key).items()
-    }
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [] if before == now else [f'{name}: {before} before, {now} now']
+    keys = sorted({**before, **now})
+    return [
+        line for key in keys for line in differences(before.get(key), now.get(key), f'{name}.{key}' if name else key)
+    ]
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """Return a short SHA-256 digest."""
     return hashlib.sha256(data).hexdigest()[:16]

@@ -1,9 +1,10 @@
-"""mmseg's inferencer, with CAMs."""
+"""Inference with CAMs: an extension of mmseg's inferencer."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.apis import MMSegInferencer
+from ..models import ImageLevelSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_classes, get_palette
@@ -19,57 +21,58 @@ from torch import Tensor
 
 from ..datasets.decoding import check_array
 from ..datasets.palette import voc_palette
-from ..models import ImageLevelSegmentor, MaxScaleTTAModel
-from ..models.segmentors.explanation import Explanation
-from .class_names import class_indices
+from ..models import MaxScaleTTAModel
+from .images import find_images
 from .loading import load_segmentor, read_config
-from .pictures import find_pictures
 
-#: A file's path, or BGR values 0..255 (H, W, 3) as OpenCV reads them.
-Picture = Union[str, Path, np.ndarray]
+if TYPE_CHECKING:
+    from ..models.segmentors.explanation import Explanation
 
-#: What CAMs add to mmseg's results: fields of the data samples, and keys of the dict.
+#: A path, or BGR pixel values 0..255 (H, W, 3) as OpenCV reads them.
+Image = Union[str, Path, np.ndarray]
+
+#: Fields of data samples, and keys of the dict, in addition to those of mmseg.
 CAM_FIELDS = ('pred_score', 'pred_cam', 'pred_propagated_cam', 'pred_pseudo_label')
 
 
 class WeakSegInferencer(MMSegInferencer):
-    """mmseg's `MMSegInferencer` for a segmentor learned from image-level labels, which also gives its CAMs.
+    """`MMSegInferencer` for segmentors trained on image-level labels, with CAMs in its results.
 
-    A call takes what mmseg's takes (a path, an array, BGR as OpenCV reads it, or a list of these; a folder, with its
-    subfolders) and returns what mmseg's returns, in the same form. It takes besides:
+    Inputs are those of mmseg (a path, a BGR array, a list of these, or a folder, here with its subfolders), and so
+    are the results. Additional arguments of a call:
 
-    - `classes`: names of the foreground classes that the pictures hold; by default the classifier decides for each.
-    - `with_cam=False`: leave CAMs out, and the work for them.
-    - `with_pseudo_label=False`: leave pseudo-labels out.
+    - `classes`: names of the foreground classes in the images; default: decided by the classifier for each.
+    - `with_cam=False`: compute no CAMs.
+    - `with_pseudo_label=False`: compute no pseudo-labels.
 
-    To the data samples, or to the dict beside `predictions` and `visualization`, it adds, at the size of the picture:
-    `pred_score` (C,), the classifier's probabilities; `pred_cam` (C, H, W) in [0, 1], absent classes 0;
-    `pred_propagated_cam` (C + 1, H, W) with the background first (along the affinity that `test_cfg.affinity_scale`
-    names; `explain` takes that of the largest scale); `pred_pseudo_label` (H, W), 255 where undecided.
-    As `predictions`, each is an array for one picture and a list for several.
+    Additional fields of the data samples, or keys of the dict, in the size of the image: `pred_score` (C,), the
+    classifier's probabilities; `pred_cam` (C, H, W) in [0, 1], absent classes 0; `pred_propagated_cam`
+    (C + 1, H, W), background first, where the method has an affinity (that of `test_cfg.affinity_scale`; `explain`
+    uses that of the largest scale); `pred_pseudo_label` (H, W), 255 where ignored. As `predictions`, each is an
+    array for one image and a list for several.
 
     Args:
-        model: Config file, or what was read from it.
-        weights: Checkpoint of that config. It is read without running anything that it holds.
-        classes: Names of all classes, background first, in place of the checkpoint's.
-        palette: RGB colours of all classes, in place of the checkpoint's.
-        device: Where to predict; by default a GPU, if there is one.
-        tta: Segment by the config's `tta_model`. CAMs are multi-scale in any case.
+        model: Config file, or a loaded config.
+        weights: Checkpoint of that config; loading it executes no code.
+        classes: Names of all classes, background first; default: those of the checkpoint.
+        palette: RGB of all classes; default: that of the checkpoint.
+        device: Default: a GPU, if available.
+        tta: Segment by the config's `tta_model`. CAMs are always multi-scale.
         crf: Post-process segmentation with a dense CRF: `test_cfg.crf` of the config, or the published settings.
 
     Note:
-        Pictures enter the network in their own size, as in testing. The memory for CAMs grows with the fourth power of
-        a picture's side: make photographs of many megapixels smaller first.
+        Images enter the network in their own size, as in testing. The memory for CAMs grows with the fourth power of
+        the side of an image: downscale photographs of many megapixels first.
 
     Raises:
-        FileNotFoundError: One of the files is not there.
-        ValueError: The checkpoint is of another config, the config of another kind of segmentor, or without
-            `tta_model`; a class is unknown; a picture cannot be read.
+        FileNotFoundError: A file is missing.
+        ValueError: The checkpoint does not match the config; the segmentor has no CAMs; `tta_model` is missing; a
+            class is unknown; an image cannot be read.
 
     Example:
         >>> from afa_mmseg.apis import WeakSegInferencer
         >>> inferencer = WeakSegInferencer('config.py', 'checkpoint.pth')  # doctest: +SKIP
-        >>> result = inferencer('picture.jpg', classes=['cat'])  # doctest: +SKIP
+        >>> result = inferencer('image.jpg', classes=['cat'])  # doctest: +SKIP
     """
 
     preprocess_kwargs: set = {'classes'}
@@ -109,26 +112,26 @@ class WeakSegInferencer(MMSegInferencer):
         return self.model.dataset_meta['palette']
 
     @torch.no_grad()
-    def explain(self, image: Picture, classes: Optional[Sequence[str]] = None) -> Explanation:
-        """Show the steps between a picture and its pseudo-labels; see `Explanation`.
+    def explain(self, image: Image, classes: Optional[Sequence[str]] = None) -> 'Explanation':
+        """Return the steps between an image and its pseudo-labels; see `Explanation`.
 
         Args:
             image: Path, or BGR array as OpenCV reads it.
-            classes: Names of the foreground classes that it holds; by default the classifier decides.
+            classes: Names of its foreground classes; default: decided by the classifier.
 
         Raises:
-            ValueError: A class is unknown, or the picture cannot be read or is too small for CAMs.
+            ValueError: A class is unknown, or the image cannot be read or is too small for CAMs.
         """
         (batch,) = self.preprocess([image], classes=classes)
         data = self.model.data_preprocessor(batch, False)
         return self.model.explain(data['inputs'], data['data_samples'])[0]
 
-    # What mmseg's inferencer is made of
+    # Steps of mmseg's inferencer
 
     def preprocess(self, inputs: Iterable, batch_size: int = 1, classes: Optional[Sequence[str]] = None) -> Iterator:
-        """Load pictures, and label them where `classes` says what they hold."""
+        """Load images, with the image-level label of `classes`."""
         label = None if classes is None else self._multi_hot(classes)
-        loaded = (self._load_picture(picture, label) for picture in inputs)
+        loaded = (self._load(image, label) for image in inputs)
         return map(self.collate_fn, self._get_chunk_data(loaded, batch_size))
 
     @torch.no_grad()
@@ -136,7 +139,7 @@ class WeakSegInferencer(MMSegInferencer):
         self, inputs: dict, with_cam: bool = True, with_pseudo_label: bool = True, **kwargs: Any
     ) -> list[SegDataSample]:
         """Predict a batch."""
-        with self._predicting(with_cam, with_pseudo_label):
+        with self.model.predicting_cams(pseudo_label=with_pseudo_label) if with_cam else nullcontext():
             if self.tta_model is None:
                 return super().forward(inputs, **kwargs)
             results = self.tta_model.test_step(inputs)
@@ -148,7 +151,7 @@ class WeakSegInferencer(MMSegInferencer):
     def postprocess(
         self, preds: list[SegDataSample], visualization: Any, return_datasample: bool = False, pred_out_dir: str = ''
     ) -> Any:
-        """Pack the results as mmseg does, and add what CAMs gave."""
+        """Pack the results as mmseg does, and add the fields of CAMs."""
         results = super().postprocess(preds, visualization, return_datasample, pred_out_dir)
         if not return_datasample:
             for field in CAM_FIELDS:
@@ -158,9 +161,9 @@ class WeakSegInferencer(MMSegInferencer):
         return results
 
     def _inputs_to_list(self, inputs: Any) -> list:
-        """List pictures; of a folder, those in it and its subfolders."""
+        """List images; of a folder, also those in its subfolders."""
         if isinstance(inputs, (str, Path)):
-            return [str(path) for path, _ in find_pictures([inputs])] if Path(inputs).is_dir() else [str(inputs)]
+            return [str(path) for path, _ in find_images([inputs])] if Path(inputs).is_dir() else [str(inputs)]
         return [str(item) if isinstance(item, Path) else item for item in super()._inputs_to_list(inputs)]
 
     def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> ImageLevelSegmentor:
@@ -170,7 +173,7 @@ class WeakSegInferencer(MMSegInferencer):
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate
 
     def _init_visualizer(self, cfg: Config) -> SegLocalVisualizer:
-        """Make a visualizer of our own: that of the config may log to where training logged."""
+        """Build a separate visualizer: that of the config may write to the log of training."""
         return SegLocalVisualizer(name=f'{type(self).__name__}_{id(self)}')
 
     def _rename(self, classes: Optional[Sequence[str]], palette: Optional[Sequence]) -> None:
@@ -188,20 +191,35 @@ class WeakSegInferencer(MMSegInferencer):
         label[class_indices([classes] if isinstance(classes, str) else classes, self.class_names)] = 1
         return label
 
-    def _load_picture(self, picture: Picture, label: Optional[Tensor]) -> dict:
-        if isinstance(picture, np.ndarray):
-            check_array(picture)
-        data = self.pipeline(picture)
+    def _load(self, image: Image, label: Optional[Tensor]) -> dict:
+        if isinstance(image, np.ndarray):
+            check_array(image)
+        data = self.pipeline(image)
         if label is not None:
             data['data_samples'].gt_label = label
         return data
 
-    def _predicting(self, with_cam: bool, with_pseudo_label: bool) -> AbstractContextManager:
-        return self.model.predicting_cams(pseudo_label=with_pseudo_label) if with_cam else nullcontext()
+
+def class_indices(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Return the indices of class names among the foreground classes, each once, in the order of `names`.
+
+    Raises:
+        ValueError: A name is unknown.
+
+    Example:
+        >>> class_indices(['dog', 'cat', 'dog'], ('bird', 'cat', 'dog'))
+        [2, 1]
+    """
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name.lower(), {other.lower(): other for other in known}, n=1)
+            hint = f' (did you mean {next(x for x in known if x.lower() == near[0])!r}?)' if near else ''
+            raise ValueError(f'classes (--classes): unknown class {name!r}{hint}; known classes: {", ".join(known)}')
+    return list(dict.fromkeys(map(list(known).index, names)))
 
 
 def to_array(data: Any) -> np.ndarray:
-    """Turn a field of a prediction into an array, label maps (1, H, W) into (H, W)."""
+    """Convert a field of a prediction to an array, label maps (1, H, W) to (H, W)."""
     array = (data.data if isinstance(data, PixelData) else data).cpu().numpy()
     return array[0] if array.ndim == 3 and array.dtype.kind != 'f' else array
 
@@ -210,5 +228,5 @@ def _build_tta(cfg: Config, model: ImageLevelSegmentor) -> MaxScaleTTAModel:
     settings = cfg.get('tta_model')
     tta_model = None if settings is None else MODELS.build(dict(settings, module=model))
     if not isinstance(tta_model, MaxScaleTTAModel):
-        raise ValueError("tta needs tta_model=dict(type='MaxScaleTTAModel') in the config")
+        raise ValueError("tta requires tta_model=dict(type='MaxScaleTTAModel') in the config")
     return tta_model

@@ -1,4 +1,4 @@
-"""A config and a checkpoint as a network that is ready to use."""
+"""Loading of a trained segmentor from its config and checkpoint."""
 
 from pathlib import Path
 from typing import Any, Union
@@ -7,19 +7,19 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
+from ..models import ImageLevelSegmentor
 from mmseg.registry import DATASETS, MODELS
 
 from ..datasets.palette import voc_palette
 from ..engine.config_check import check_config
 from ..engine.options import load_config
-from ..models import ImageLevelSegmentor
 from ..models.checkpoints import load_state
 from ..models.checkpoints.reading import named, read_checkpoint, state_of
 from ..utils.checks import check_class_count
 
 
 def read_config(config: Union[str, Path, Config, dict]) -> Config:
-    """Read a config file, or copy what was read from one.
+    """Read a config file, or copy a loaded config.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -30,20 +30,20 @@ def read_config(config: Union[str, Path, Config, dict]) -> Config:
 
 
 def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = 'cpu') -> ImageLevelSegmentor:
-    """Build the network of a config with the weights of a checkpoint, in evaluation mode; no file may run code.
+    """Build the segmentor of a config with the weights of a checkpoint, in evaluation mode, without executing its code.
 
-    As mmseg's `init_model` has it, the model's `cfg` is the config, and its `dataset_meta` says classes and palette:
-    those of the checkpoint, else those of the config's data set.
+    As with mmseg's `init_model`, the model has the config in `cfg`, and classes and palette in `dataset_meta`: those
+    of the checkpoint, else those of the config's data set.
 
     Args:
-        config: Left as it is.
-        checkpoint: Of training or published; a file.
-        device: Where the network goes, as PyTorch names it.
+        config: Of a segmentor with CAMs; not modified.
+        checkpoint: File, of training or published.
+        device: Name of a PyTorch device.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, or is not that of a network of this config; a key of the config is misspelt; the
-            config's segmentor does not learn from image-level labels; there is no such device.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: It cannot be read or does not match the config; a key of the config is unexpected; the segmentor
+            has no CAMs; the device is not available.
     """
     check_device(device)
     if config.get('custom_imports'):
@@ -52,10 +52,10 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
     check_config(config)
     content = read_checkpoint(checkpoint)
     model = MODELS.build(_without_pretrained(config.model))
-    if not isinstance(model, ImageLevelSegmentor):
+    if not hasattr(model, 'explain'):
         raise ValueError(
-            f'model.type of the config is {type(model).__name__}, which makes no CAMs: '
-            'give the config of a ImageLevelSegmentor'
+            f'model.type {type(model).__name__} has no CAMs (no method `explain`): '
+            'use the config of a segmentor trained on image-level labels'
         )
     with named(checkpoint):
         load_state(model, state_of(content))
@@ -67,7 +67,7 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
 
 
 def check_device(device: str) -> None:
-    """Raise a `ValueError` that says what there is, unless PyTorch can compute on a device."""
+    """Raise a `ValueError` that lists the available devices, unless PyTorch can compute on this one."""
     gpus = [f'cuda:{number}' for number in range(torch.cuda.device_count())]
     if not _is_usable(device, len(gpus)):
         found = f'finds only {", ".join(gpus)}' if gpus else 'finds no GPU'
@@ -75,7 +75,7 @@ def check_device(device: str) -> None:
 
 
 def _is_usable(device: str, num_gpus: int) -> bool:
-    """Ask PyTorch, but do not take memory of GPUs, which other processes may be about to use."""
+    """Test a device, without allocating memory of GPUs."""
     try:
         place = torch.device(device)
         return (place.index or 0) < num_gpus if place.type == 'cuda' else torch.zeros(1, device=place).item() == 0
@@ -84,14 +84,14 @@ def _is_usable(device: str, num_gpus: int) -> bool:
 
 
 def _without_pretrained(model: dict) -> dict[str, Any]:
-    """Leave out the file that the backbone would start from."""
+    """Remove the pretrained weights of the backbone from the config of a model."""
     return {**model, 'backbone': {**model['backbone'], 'init_cfg': None}, 'pretrained': None}
 
 
 def _dataset_meta(config: Config) -> dict[str, Any]:
-    """Look classes and palette up in the config's data set, without opening any of its files."""
+    """Return classes and palette of the config's data set, without opening its files."""
     dataset = config.test_dataloader.dataset
     meta = {**getattr(DATASETS.get(dataset.type), 'METAINFO', {}), **dataset.get('metainfo', {})}
     if not meta.get('classes'):
-        raise ValueError('neither the checkpoint nor test_dataloader.dataset.metainfo names the classes')
+        raise ValueError('no class names in the checkpoint or in test_dataloader.dataset.metainfo')
     return dict(classes=tuple(meta['classes']), palette=meta.get('palette') or voc_palette(len(meta['classes'])))

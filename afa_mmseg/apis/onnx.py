@@ -1,4 +1,4 @@
-"""A segmentor as an ONNX file, for other runtimes."""
+"""Export of segmentors to ONNX."""
 
 import importlib.util
 import warnings
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from ..functional.cam import resize
 from ..utils import atomic_path
 
-#: Side of the picture that the graph is traced with, in pixels; the graph takes any size.
+#: Side of the traced image in pixels; the graph supports any size.
 TRACE_SIZE = 128
 
 
 class Exportable(nn.Module):
-    """Backbone and head of a segmentor, from grey values to logits.
+    """Backbone and head of a segmentor, from pixel values to logits.
 
     Args:
         model: Segmentor of mmseg in `mode='whole'`.
 
     Raises:
-        ValueError: The model's preprocessor does not say mean and standard deviation.
+        ValueError: The data preprocessor has no mean and standard deviation.
     """
 
     mean: Tensor
@@ -34,13 +34,13 @@ class Exportable(nn.Module):
         super().__init__()
         preprocessor = model.data_preprocessor
         if getattr(preprocessor, 'mean', None) is None or getattr(preprocessor, 'std', None) is None:
-            raise ValueError('data_preprocessor of the model needs mean and std: normalisation is part of the graph')
+            raise ValueError('model.data_preprocessor requires mean and std: normalisation is part of the graph')
         self.backbone, self.decode_head = model.backbone, model.decode_head
         self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment pictures.
+        """Return the logits of images.
 
         Shape:
             image (B, 3, H, W), RGB in 0..255; output logits (B, C + 1, H, W).
@@ -52,16 +52,16 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path]) -> None:
     """Write a segmentor as ONNX: `image` (B, 3, H, W), RGB in 0..255, to `logits` (B, C + 1, H, W), sizes free.
 
     Args:
-        model: A trained segmentor, such as mmseg's `init_model` gives.
-        path: File to write, whole or not at all.
+        model: A trained segmentor, as returned by mmseg's `init_model`.
+        path: File, written atomically.
 
     Raises:
-        ModuleNotFoundError: The packages that write ONNX are missing.
+        ModuleNotFoundError: onnx or onnxscript is missing.
         ValueError: See `Exportable`.
     """
     _require('onnx', 'onnxscript')
     exportable = Exportable(model).eval()
-    # Two pictures: a batch of one would be taken for the only size.
+    # Two images: with one the batch size would be fixed.
     image = 255 * torch.rand(2, 3, TRACE_SIZE, TRACE_SIZE + 32, device=exportable.mean.device)
     free = torch.export.Dim.DYNAMIC
     with atomic_path(path) as temporary, warnings.catch_warnings():
@@ -80,7 +80,7 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path]) -> None:
 
 
 def run_onnx(path: Union[str, Path], image: np.ndarray) -> np.ndarray:
-    """Segment pictures by an exported file, through onnxruntime on the CPU.
+    """Run an exported file on images, by onnxruntime on the CPU.
 
     Shape:
         image (B, 3, H, W), RGB in 0..255; output logits (B, C + 1, H, W).
@@ -92,7 +92,7 @@ def run_onnx(path: Union[str, Path], image: np.ndarray) -> np.ndarray:
 
 
 def open_onnx(path: Union[str, Path]) -> Any:
-    """Load an exported file for running on the CPU: an `onnxruntime.InferenceSession`."""
+    """Load an exported file as an `onnxruntime.InferenceSession` on the CPU."""
     _require('onnxruntime')
     import onnxruntime
 

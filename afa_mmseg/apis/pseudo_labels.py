@@ -1,4 +1,4 @@
-"""The pseudo-labels of a whole training list as files, for a second stage."""
+"""Export of the pseudo-labels of a training set, for a second stage."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmseg.datasets.transforms import LoadAnnotations
+from ..models import ImageLevelSegmentor
 from mmseg.registry import DATASETS
 
 from ..datasets import ImageLevelDataset
-from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask
 from ..utils.checks import check_class_count
 from ..utils.parallel import count_cpus
 from .export_settings import check_settings, describe_settings
 from .loading import check_device, load_segmentor, read_config
 
-#: A process that starts afresh takes neither GPU nor threads of this one along.
+#: Forked processes would inherit the state of GPU and threads.
 START_METHOD = 'spawn'
 
 
 class Job(NamedTuple):
-    """A picture, as its data set describes it, and the file of its pseudo-label."""
+    """An image, as described by its data set, and the file of its pseudo-label."""
 
     info: dict
     file: Path
 
 
 class Exported(NamedTuple):
-    """What an export did.
+    """Result of an export.
 
     Args:
         classes: Names, background first.
-        jobs: The pictures and the files of their pseudo-labels.
-        num_written: Files that were written; others were there.
-        faults: Why a picture has no pseudo-label, by id.
+        jobs: Images with the files of their pseudo-labels.
+        num_written: Number of files written; the others existed.
+        faults: Errors by image id.
     """
 
     classes: Sequence[str]
@@ -53,15 +53,15 @@ class Exported(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a process needs to know to label pictures.
+    """Input of a process that exports pseudo-labels; compared by the digest of its settings.
 
     Args:
-        digest: Of all that labels depend on; recipes with the same one are the same.
+        digest: See `check_settings`.
         device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...
         num_threads: Of each process but the main one.
         config: Of the segmentor.
         checkpoint: Its weights.
-        palette: Colours of the files.
+        palette: RGB of each class.
     """
 
     digest: str
@@ -80,29 +80,28 @@ def export_pseudo_labels(
     device: Optional[str] = None,
     num_workers: Optional[int] = None,
 ) -> Exported:
-    """Write the pseudo-label of each training picture of a config as `{out}/{id}.png`, 255 where it is unsure.
+    """Write the pseudo-label of each training image as `{out}/{id}.png`, 255 where ignored.
 
-    Labels are those that segmentation learns from, of the whole picture as validation loads it: multi-scale CAMs
-    of the classes in its image-level label, spread along the affinity, refined. Files that are there are kept, so
-    that an interrupted export goes on; `settings.json` among them says what they were made with.
+    Pseudo-labels are those of training, on whole images as validation loads them, for the classes of the image-level
+    labels. Existing files are kept, so that an interrupted export resumes; `settings.json` records the settings.
 
     Args:
-        config: Of the segmentor; the pictures are those of `train_dataloader`.
+        config: Of the segmentor, with the images in `train_dataloader`.
         checkpoint: Its weights.
         out: Folder.
-        device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...; by default GPUs, if there are any.
-        num_workers: Processes; 0: none but this one; by default one for each GPU, or for each CPU.
+        device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...; default: GPUs, if available.
+        num_workers: Processes; 0: this one only; default: one for each GPU, or for each CPU.
 
     Raises:
         ChildProcessError: A process was killed.
-        FileNotFoundError: The checkpoint is not there, or something that the config names.
-        ValueError: Config, checkpoint and data set do not fit each other, `out` holds labels of other settings, or
-            there is no such device.
+        FileNotFoundError: The checkpoint or a file of the data set is missing.
+        ValueError: Config, checkpoint and data set do not match, `out` holds labels of other settings, or the
+            device is not available.
     """
     config, out, device = read_config(config), Path(out), device or get_device()
     check_device(device)
-    dataset = training_pictures(config)
-    model = load_segmentor(config, checkpoint)  # says what is wrong with it before there are processes
+    dataset = training_set(config)
+    model = load_segmentor(config, checkpoint)  # errors of the model are raised before processes start
     check_class_count(model.decode_head.num_classes, dataset.metainfo['classes'], 'the data set of train_dataloader')
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
     num_workers = _count_devices(device) if num_workers is None else num_workers
@@ -118,52 +117,41 @@ def export_pseudo_labels(
         remove_leftovers(folder)
     todo = [job for job in jobs if not job.file.is_file()]
     try:
-        reasons = run_parallel(partial(write_label, recipe), todo, 'Pseudo-labels', num_workers, START_METHOD)
+        errors = run_parallel(partial(write_label, recipe), todo, 'Pseudo-labels', num_workers, START_METHOD)
     finally:
         _load.cache_clear()
-    faults = {job.info['img_id']: reason for job, reason in zip(todo, reasons) if reason}
+    faults = {job.info['img_id']: error for job, error in zip(todo, errors) if error}
     return Exported(dataset.metainfo['classes'], jobs, len(todo) - len(faults), faults)
 
 
-def training_pictures(config: Config) -> ImageLevelDataset:
-    """Build the training set of a config for looking pictures up, without its pipeline.
+def training_set(config: Config) -> ImageLevelDataset:
+    """Build the training set of a config, without its pipeline.
 
     Raises:
-        FileNotFoundError: Something that it names is not there.
-        ValueError: There is none, it is not an `ImageLevelDataset`, or as that raises.
+        FileNotFoundError: A file of the data set is missing.
+        ValueError: There is none, it is not an `ImageLevelDataset`, or its settings are invalid.
     """
-    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
-    if 'type' not in dataset:
-        raise ValueError(
-            'train_dataloader.dataset is missing in the config: it says which pictures get pseudo-labels; '
-            'give the config that was trained with'
-        )
-    settings = {**dataset, 'pipeline': [], 'test_mode': True}
-    kind = DATASETS.get(settings['type']) if isinstance(settings['type'], str) else settings['type']
+    settings = {**((config.get('train_dataloader') or {}).get('dataset') or {}), 'pipeline': [], 'test_mode': True}
+    kind = settings.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     if kind is None or not issubclass(kind, ImageLevelDataset):
         raise ValueError(
-            f'train_dataloader.dataset is a {settings["type"]}; pseudo-labels are made of image-level labels: '
-            'give the config of an ImageLevelDataset or a subclass'
+            f'train_dataloader.dataset.type is {settings.get("type")}: pseudo-labels require image-level labels; '
+            'use the config of an ImageLevelDataset or a subclass'
         )
     return DATASETS.build(settings)
 
 
-def prediction_pipeline(config: Config) -> list[dict]:
-    """Say how the config loads whole pictures for validation, or for testing where it has no validation."""
-    loader = config.get('val_dataloader') or config.test_dataloader
-    return list(loader.dataset.pipeline)
-
-
 @torch.no_grad()
 def pseudo_label(model: ImageLevelSegmentor, sample: dict) -> np.ndarray:
-    """Make the pseudo-label of one picture, as its `pred_pseudo_label` is made in prediction.
+    """Compute the pseudo-label of one image.
 
     Args:
-        model: In evaluation mode.
-        sample: What a pipeline packed, with `gt_label`.
+        model: In evaluation mode, with `explain`.
+        sample: Output of a pipeline, with `gt_label`.
 
     Shape:
-        output (H, W), uint8, at the size of the picture's file.
+        output (H, W), uint8, in the size of the image file.
     """
     data = model.data_preprocessor(pseudo_collate([sample]), False)
     (steps,) = model.explain(data['inputs'], data['data_samples'])
@@ -171,39 +159,36 @@ def pseudo_label(model: ImageLevelSegmentor, sample: dict) -> np.ndarray:
 
 
 def write_label(recipe: Recipe, job: Job) -> str:
-    """Write the pseudo-label of one picture; give the reason if that cannot be, else nothing."""
+    """Write the pseudo-label of one image; return an error message, or an empty string."""
     model, pipeline = _load(recipe)
     try:
         sample = pipeline(dict(job.info))
-    except Exception as reason:  # decoders raise whatever they like
-        return f'cannot be read: {_first_line(reason)}'
-    # The list's own label, whatever the pipeline packs.
+    except Exception as error:  # any exception of a decoder
+        return f'cannot be read: {_first_line(error)}'
+    # The label of the data set, whatever the pipeline packs.
     sample['data_samples'].set_data(dict(gt_label=torch.from_numpy(job.info['gt_label'])))
     try:
         label = pseudo_label(model, sample)
-    except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as reason:
-        return _first_line(reason)
+    except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+        return _first_line(error)
     save_mask(label, recipe.palette, job.file)
     return ''
 
 
 @lru_cache(maxsize=1)
 def _load(recipe: Recipe) -> tuple[ImageLevelSegmentor, Compose]:
-    """Make this process ready: network and pipeline, the latter without masks, which there need not be."""
+    """Load model and validation pipeline once for each process; masks are not loaded, and need not exist."""
+    device = recipe.device
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(recipe.num_threads)
-    model = load_segmentor(recipe.config, recipe.checkpoint, _own_device(recipe.device))
-    pipeline = Compose(prediction_pipeline(recipe.config))
+        if device == 'cuda':
+            (number,) = multiprocessing.current_process()._identity  # 1, 2, ...; there is no public counter
+            device = f'cuda:{(number - 1) % torch.cuda.device_count()}'
+    model = load_segmentor(recipe.config, recipe.checkpoint, device)
+    loader = recipe.config.get('val_dataloader') or recipe.config.test_dataloader
+    pipeline = Compose(loader.dataset.pipeline)
     pipeline.transforms = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
     return model, pipeline
-
-
-def _own_device(device: str) -> str:
-    """Deal GPUs out to the processes in turn."""
-    if device != 'cuda' or torch.cuda.device_count() == 0:
-        return device
-    number = getattr(multiprocessing.current_process(), '_identity', ()) or (1,)
-    return f'cuda:{(number[0] - 1) % torch.cuda.device_count()}'
 
 
 def _count_devices(device: str) -> int:
@@ -212,5 +197,5 @@ def _count_devices(device: str) -> int:
     return max(1, torch.cuda.device_count()) if device == 'cuda' else 1
 
 
-def _first_line(reason: Exception) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Predictions of a video, as a video."""
+"""Inference on videos: CAM and segmentation side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -12,25 +12,20 @@ from ..utils import atomic_path, show_progress
 from ..visualization import draw_grid, draw_legend
 from ..visualization.overlays import Image
 from ..visualization.panel import PAPER, enlarge
-from .class_names import class_indices
-from .frames import open_frames
-from .inferencer import WeakSegInferencer
-from .video_files import GifFile, Mp4File
-from .views import CAPTIONS, Painter, Prediction, occurring, shrink
+from .images import shrink
+from .inferencer import WeakSegInferencer, class_indices
+from .video_files import Writer, open_frames, open_writer
+from .views import CAPTIONS, Painter, Prediction, occurring
 
-#: What a video shows, side by side.
+#: Tiles of a frame.
 SHOWN = ('cam', 'pred')
-#: Rows of names for which there is room below a video, if all classes need more; what is seen changes.
+#: Rows of the legend; further classes are left out.
 LEGEND_ROWS = 2
+SUFFIXES = ('.mp4', '.gif', '')
 
 
 class VideoReport(NamedTuple):
-    """What was written.
-
-    Args:
-        num_frames: How many frames.
-        interrupted: Whether Ctrl-C ended it.
-    """
+    """Number of frames written, and whether Ctrl-C ended it."""
 
     num_frames: int
     interrupted: bool
@@ -39,8 +34,7 @@ class VideoReport(NamedTuple):
 def infer_video(
     inferencer: WeakSegInferencer,
     source: Union[str, int, Path],
-    out: Union[str, Path],
-    gif: Union[str, Path, None] = None,
+    outputs: Sequence[Union[str, Path]],
     classes: Optional[Sequence[str]] = None,
     *,
     fps: Optional[float] = None,
@@ -48,101 +42,87 @@ def infer_video(
     max_frames: Optional[int] = None,
     side: int = 512,
 ) -> VideoReport:
-    """Write a video of CAM and segmentation side by side, frame by frame in constant memory, and show progress.
+    """Write a video of CAM and segmentation side by side, frame by frame, and show progress.
 
-    Ctrl-C ends it early: the files then hold the frames that were done. After an error there are none.
+    After Ctrl-C the files hold the frames so far. After an error no video is written.
 
     Args:
-        inferencer: Does the work.
-        source: Video file, folder of frames or number of a camera; see `open_frames`.
-        out: File to write, `.mp4`.
-        gif: The same as GIF, with at most ten frames a second and 640 pixels wide.
-        classes: Names of the classes that all frames hold; by default the classifier decides for each.
-        fps: Frames a second of the video; by default those of `source`, divided by `every`.
-        every: Take each n-th frame only.
+        inferencer: With the network.
+        source: Video file, folder of frames or camera index; see `open_frames`.
+        outputs: Files to write: `.mp4`, `.gif` (at most 10 frames per second and 640 pixels), or a folder of PNGs.
+        classes: Names of the classes in all frames; default: decided by the classifier for each.
+        fps: Frames per second; default: those of `source`, divided by `every`.
+        every: Keep each n-th frame.
         max_frames: Stop after so many.
-        side: Longer side of a frame in pixels; larger ones are made smaller first.
+        side: Longer side of a frame in pixels; larger frames are downscaled.
 
     Raises:
-        FileNotFoundError: `source` is not there.
-        ValueError: It holds no frames; a class is unknown; a number or a file name is wrong.
+        FileNotFoundError: `source` does not exist.
+        ValueError: It holds no frames; a class is unknown; a number or the suffix of an output is invalid.
     """
-    for path, suffix in ((out, '.mp4'), (gif, '.gif')):
-        if path is not None and Path(path).suffix.lower() != suffix:
-            raise ValueError(f'{path}: the name of this file must end in {suffix}')
+    paths = list(map(Path, outputs))
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(f'output {path}: must end in .mp4 or .gif, or be a folder without a suffix')
     if side < 1 or (fps is not None and fps <= 0):
         raise ValueError(f'side={side} and fps={fps} must be positive')
-    if classes is not None:
-        class_indices(classes, inferencer.class_names)
+    class_indices(classes or (), inferencer.class_names)
     frames = open_frames(source, every, max_frames)
-    painted = paint_frames(inferencer, frames.images, classes, side)
+    drawn = draw_frames(inferencer, frames.images, classes, side)
     if frames.total is not None:
-        painted = show_progress(painted, frames.total, 'Frames')
+        drawn = show_progress(drawn, frames.total, 'Frames')
     with ExitStack() as stack:
-        video = stack.enter_context(closing(Mp4File(stack.enter_context(atomic_path(out)), fps or frames.fps)))
-        animation = None
-        if gif is not None:
-            temporary = stack.enter_context(atomic_path(gif))
-            animation = stack.enter_context(closing(GifFile(temporary, fps or frames.fps)))
-        report = _write(painted, video, animation)
+        temporary = [stack.enter_context(atomic_path(path)) if path.suffix else path for path in paths]
+        writers = [stack.enter_context(closing(open_writer(path, fps or frames.fps))) for path in temporary]
+        report = _write(drawn, writers)
         if report.num_frames == 0:
             raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
         return report
 
 
-def paint_frames(
+def draw_frames(
     inferencer: WeakSegInferencer, images: Iterable[np.ndarray], classes: Optional[Sequence[str]], side: int
 ) -> Iterator[Image]:
-    """Put CAM and segmentation of each frame side by side above a legend; all results have one size.
+    """Draw CAM and segmentation of each frame side by side above a legend, all in the size of the first.
 
     Args:
-        inferencer: Does the work.
+        inferencer: With the network.
         images: BGR.
-        classes: Names of the classes that all frames hold; None lets the classifier decide.
+        classes: Names of the classes in all frames; None: decided by the classifier.
         side: Longer side of a frame in pixels.
 
     Shape:
         images and results (H, W, 3).
     """
     painter = Painter(inferencer.model.dataset_meta['classes'], inferencer.palette)
-    size, legend_height = None, None
+    size: Optional[tuple[int, int]] = None
     for image in images:
         image = shrink(image, side)
         size = size or image.shape[1::-1]
-        if image.shape[1::-1] != size:  # pictures of a folder
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        sample = inferencer(image, classes=classes, return_datasamples=True, with_pseudo_label=False)
-        prediction = Prediction.of(sample)
-        grid = _grid(painter, np.ascontiguousarray(image[..., ::-1]), prediction)
-        if legend_height is None:
-            one, of_all = _legend(painter, [1], grid.shape[1]), range(1, len(painter.names))
-            legend_height = min(LEGEND_ROWS * len(one), len(_legend(painter, of_all, grid.shape[1])))
-        seen = occurring(prediction, SHOWN)
-        while len(legend := _legend(painter, seen, grid.shape[1])) > legend_height:
-            seen.pop()
-        below = ((0, legend_height - len(legend)), (0, 0), (0, 0))
-        yield np.concatenate([grid, np.pad(legend, below, constant_values=PAPER)])
-
-
-def _grid(painter: Painter, image: Image, prediction: Prediction) -> Image:
-    tiles = [(CAPTIONS[what], enlarge(painter.overlay(image, prediction, what))) for what in SHOWN]
-    return draw_grid([tiles])
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        prediction = Prediction.of(inferencer(image, classes=classes, return_datasamples=True, with_pseudo_label=False))
+        rgb = np.ascontiguousarray(image[..., ::-1])
+        tiles = [(CAPTIONS[what], enlarge(painter.overlay(rgb, prediction, what))) for what in SHOWN]
+        grid = draw_grid([tiles])
+        yield np.concatenate([grid, _legend(painter, occurring(prediction, SHOWN), grid.shape[1])])
 
 
 def _legend(painter: Painter, indices: Sequence[int], width: int) -> Image:
-    names, colours = [painter.names[i] for i in indices], [painter.palette[i] for i in indices]
-    return draw_legend(names, colours, width, indices=indices)
+    """Draw a legend of constant height, leaving out classes without room."""
+    height = LEGEND_ROWS * len(draw_legend(painter.names, painter.palette, [1], width))
+    while len(legend := draw_legend(painter.names, painter.palette, indices, width)) > height:
+        indices = indices[:-1]
+    return np.pad(legend, ((0, height - len(legend)), (0, 0), (0, 0)), constant_values=PAPER)
 
 
-def _write(frames: Iterable[Image], video: Mp4File, animation: Optional[GifFile]) -> VideoReport:
+def _write(frames: Iterable[Image], writers: Sequence[Writer]) -> VideoReport:
     count = 0
     try:
         for frame in frames:
-            video.write(frame)
-            if animation is not None:
-                animation.write(frame)
+            for writer in writers:
+                writer.write(frame)
             count += 1
-    except (KeyboardInterrupt, SystemExit):  # the latter is what SIGTERM becomes
+    except (KeyboardInterrupt, SystemExit):  # the latter is raised on SIGTERM
         if count == 0:
             raise
         return VideoReport(count, interrupted=True)

@@ -1,43 +1,118 @@
-"""Video files written frame by frame, in constant memory."""
+"""Frames in: video file, folder of images or camera. Frames out: mp4, GIF or folder of images."""
 
+import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Optional, Union
+from typing import NamedTuple, Optional, Protocol, Union
 
 import cv2
 import numpy as np
-from PIL import GifImagePlugin
 from PIL import Image as PILImage
 
+from ..datasets.picture_files import PICTURE_SUFFIXES
 from ..visualization.overlays import Image
-from .views import shrink
+from .images import read_image, shrink
 
-#: Codecs of mp4 files, the first that OpenCV can write: VP9, which browsers and most players show, or MPEG-4, which
-#: browsers do not. H.264 is not in OpenCV's wheels.
+#: Frames per second of a folder (as in DAVIS), and of a camera, whose frames are read as fast as they are processed.
+FOLDER_FPS, CAMERA_FPS = 24.0, 10.0
+#: Codecs of mp4 files, the first one that OpenCV can write: VP9, which browsers support, or MPEG-4.
 CODECS = ('vp09', 'mp4v')
-#: A GIF has at most so many frames a second, and is made smaller to a longer side in pixels.
+#: Largest frame rate and longer side in pixels of a GIF.
 GIF_FPS, GIF_SIDE = 10, 640
 
 
-class Mp4File:
-    """An mp4 file to add frames to; its size is that of the first one, made even.
+class Frames(NamedTuple):
+    """A stream of frames: BGR (H, W, 3), frames per second, and their number if known."""
+
+    images: Iterator[np.ndarray]
+    fps: float
+    total: Optional[int]
+
+
+def open_frames(source: Union[str, int, Path], every: int = 1, max_frames: Optional[int] = None) -> Frames:
+    """Open a video file, a folder of frames (`JPEGImages/480p/bear/00000.jpg`, ...) or a camera.
 
     Args:
-        path: File; the name ends in `.mp4`.
-        fps: Frames a second.
-    """
+        source: File, folder, or index of a camera.
+        every: Keep each n-th frame; the speed stays.
+        max_frames: Stop after so many.
 
-    def __init__(self, path: Union[str, Path], fps: float) -> None:
-        self.path, self.fps = str(path), fps
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        ValueError: It cannot be decoded, holds no frames, or is not a camera; or a number is not positive.
+    """
+    if every < 1 or (max_frames is not None and max_frames < 1):
+        raise ValueError(f'every={every} and max_frames={max_frames} must be positive')
+    images, fps, total = _open_folder(Path(source)) if Path(str(source)).is_dir() else _open_capture(source)
+    total = total and -(-total // every)
+    if max_frames is not None and total is not None:
+        total = min(total, max_frames)
+    return Frames(islice(images, 0, max_frames and max_frames * every, every), fps / every, total)
+
+
+def _open_folder(folder: Path) -> Frames:
+    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != '.']
+    if not files:
+        raise ValueError(f'no frames in {folder}: none of its files is an image; name another folder')
+    files.sort(key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r'(\d+)', path.name)])  # 2 before 10
+    return Frames(map(read_image, files), FOLDER_FPS, len(files))
+
+
+def _open_capture(source: Union[str, int, Path]) -> Frames:
+    is_file = Path(str(source)).is_file()
+    if not is_file and not str(source).isdigit():
+        raise FileNotFoundError(f'video, folder of frames or camera index not found: {source}')
+    capture = cv2.VideoCapture(str(source) if is_file else int(source))
+    if not capture.isOpened():
+        raise ValueError(
+            f'video cannot be read: {source}: OpenCV has no decoder for it; convert it to an mp4 with H.264'
+            if is_file
+            else f'no camera with index {source}: the first one is 0'
+        )
+    if not is_file:
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame rather than the next one
+        return Frames(_read(capture), CAMERA_FPS, None)
+    fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return Frames(_read(capture), fps if 0 < fps < 1000 else FOLDER_FPS, count if count > 0 else None)
+
+
+def _read(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    try:
+        while (frame := capture.read())[0]:
+            yield frame[1]
+    finally:
+        capture.release()
+
+
+class Writer(Protocol):
+    """A destination of RGB frames (H, W, 3)."""
+
+    def write(self, frame: Image) -> None:
+        """Append a frame."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+def open_writer(path: Path, fps: float) -> Writer:
+    """Open a destination of frames by its suffix: `.mp4`, `.gif`, or none for a folder of PNG files."""
+    kinds = {'.mp4': Mp4Writer, '.gif': GifWriter, '': FolderWriter}
+    return kinds[path.suffix.lower()](path, fps)
+
+
+class Mp4Writer:
+    """An mp4 file of the size of its first frame, made even."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path, self.fps = path, fps
         self._writer: Optional[cv2.VideoWriter] = None
 
     def write(self, frame: Image) -> None:
-        """Add a frame.
-
-        Shape:
-            frame (H, W, 3), RGB.
+        """Append a frame.
 
         Raises:
-            ValueError: OpenCV can write no mp4 files here.
+            ValueError: OpenCV has no codec for mp4 files.
         """
         height, width = (length - length % 2 for length in frame.shape[:2])
         if self._writer is None:
@@ -51,52 +126,48 @@ class Mp4File:
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         for codec in CODECS:
-            writer = cv2.VideoWriter(self.path, cv2.VideoWriter.fourcc(*codec), self.fps, size)
+            writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*codec), self.fps, size)
             if writer.isOpened():
                 return writer
-        raise ValueError(f'this OpenCV can write no mp4 file: it has none of the codecs {", ".join(CODECS)}')
+        raise ValueError(f'this OpenCV cannot write mp4 files: it has none of the codecs {", ".join(CODECS)}')
 
 
-class GifFile:
-    """An endless GIF to add the frames of a video to; it leaves some out and makes them smaller, or it would be huge.
+class GifWriter:
+    """An endless GIF, reduced in frame rate and size; frames are kept in memory until it is closed."""
 
-    Pillow's own `save_all` would keep all frames in memory until the end.
-
-    Args:
-        path: File.
-        fps: Frames a second of the video.
-    """
-
-    def __init__(self, path: Union[str, Path], fps: float) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path = path
         self.step = max(1, round(fps / GIF_FPS))
-        self.milliseconds = max(round(1000 * self.step / fps), 20)  # what is shorter is shown at any speed
-        self._file: Optional[BinaryIO] = None
+        self.milliseconds = max(round(1000 * self.step / fps), 20)  # viewers ignore shorter durations
+        self._frames: list[PILImage.Image] = []
         self._count = 0
 
     def write(self, frame: Image) -> None:
-        """Add a frame, if it is its turn.
-
-        Shape:
-            frame (H, W, 3), RGB.
-        """
+        """Append a frame, or skip it to reduce the frame rate."""
         if self._count % self.step == 0:
-            self._append(shrink(frame, GIF_SIDE))
+            image = PILImage.fromarray(shrink(frame, GIF_SIDE))
+            self._frames.append(image.quantize(256, method=PILImage.Quantize.FASTOCTREE))
         self._count += 1
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._file is not None:
-            self._file.write(b';')
-            self._file.close()
+        """Write the file."""
+        if self._frames:
+            first, *rest = self._frames
+            first.save(self.path, save_all=True, append_images=rest, duration=self.milliseconds, loop=0)
 
-    def _append(self, frame: Image) -> None:
-        # Median cut would look a little better and take fifty times as long.
-        image = PILImage.fromarray(frame).quantize(256, method=PILImage.Quantize.FASTOCTREE)
-        blocks: list[bytes] = []
-        is_first = self._file is None
-        if self._file is None:
-            self._file = self.path.open('wb')
-            blocks += GifImagePlugin.getheader(image, info=dict(loop=0))[0]
-        blocks += GifImagePlugin.getdata(image, duration=self.milliseconds, include_color_table=not is_first)
-        self._file.write(b''.join(blocks))
+
+class FolderWriter:
+    """A folder of PNG files, `00000.png`, ..."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path = path
+        self._count = 0
+
+    def write(self, frame: Image) -> None:
+        """Write a frame."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        PILImage.fromarray(frame).save(self.path / f'{self._count:05d}.png')
+        self._count += 1
+
+    def close(self) -> None:
+        """Do nothing: each frame is a file."""

@@ -1,4 +1,4 @@
-"""The inferencer gives what mmseg's gives, and the CAMs of the segmentor."""
+"""WeakSegInferencer: the results of mmseg's inferencer, and the CAMs of the segmentor."""
 
 import cv2
 import numpy as np
@@ -10,6 +10,8 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.apis import WeakSegInferencer
+from afa_mmseg.apis.image_results import Request, infer_images
+from afa_mmseg.apis.images import find_images
 from afa_mmseg.apis.inferencer import CAM_FIELDS
 from afa_mmseg.apis.views import Painter, Prediction
 from afa_mmseg.visualization import overlay_propagated
@@ -31,12 +33,12 @@ def inferencer(files):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two pictures, one in a subfolder, beside other files."""
-    (tmp_path / 'pictures/sub').mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / 'pictures/a.png'), make_picture(seed=1))
-    cv2.imwrite(str(tmp_path / 'pictures/sub/a.png'), make_picture(seed=2))
-    (tmp_path / 'pictures/notes.txt').write_text('no picture')
-    return tmp_path / 'pictures'
+    """Two images, one in a subfolder, beside other files."""
+    (tmp_path / 'images/sub').mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / 'images/a.png'), make_picture(seed=1))
+    cv2.imwrite(str(tmp_path / 'images/sub/a.png'), make_picture(seed=2))
+    (tmp_path / 'images/notes.txt').write_text('no image')
+    return tmp_path / 'images'
 
 
 def model_inputs(model, picture):
@@ -82,7 +84,7 @@ def test_without_names_the_classifier_decides(inferencer):
     assert np.array_equal(result['pred_cam'].max(axis=(1, 2)) > 0, seen)
 
 
-def test_paths_arrays_lists_and_folders_are_the_same_pictures(inferencer, folder):
+def test_paths_arrays_lists_and_folders_are_the_same_images(inferencer, folder):
     by_folder = inferencer(str(folder))
     by_list = inferencer([folder / 'a.png', make_picture(seed=2)], batch_size=2)
     by_path = inferencer(folder / 'sub/a.png')
@@ -108,7 +110,7 @@ def test_work_for_cams_is_done_only_where_they_are_wanted(inferencer, monkeypatc
     assert (len(passes) > 0, len(refinements)) == (True, 0)
 
 
-def test_propagated_cams_are_painted_as_everywhere(inferencer):
+def test_propagated_cams_are_drawn_as_everywhere(inferencer):
     picture = make_picture(seed=1)
     prediction = Prediction.of(inferencer(picture, classes=[UNSEEN], return_datasamples=True))
     painter = Painter(CLASSES, PALETTE)
@@ -120,7 +122,7 @@ def test_propagated_cams_are_painted_as_everywhere(inferencer):
     none = prediction._replace(classes=[])
     for what in ('cam', 'propagated'):
         assert np.array_equal(painter.overlay(picture, none, what), (picture * 0.55).astype(np.uint8))
-    with pytest.raises(ValueError, match='lacks propagated: it was not asked for'):
+    with pytest.raises(ValueError, match='lacks propagated'):
         painter.overlay(picture, prediction._replace(propagated=None), 'propagated')
 
 
@@ -162,17 +164,17 @@ def test_classes_and_colours_come_from_the_checkpoint_or_the_caller(files, infer
         WeakSegInferencer(*files, palette=[[0, 0, 0]] * 3, **QUIET)
 
 
-def test_a_class_that_is_unknown_is_told_with_what_may_be_meant(inferencer):
+def test_an_unknown_class_is_named_with_a_similar_one(inferencer):
     with pytest.raises(
         ValueError,
-        match=r"classes \(--classes\): unknown class 'Kind2' \(is it 'kind2'\?\); known are kind1, .*kind20",
+        match=r"--classes\): unknown class 'Kind2' \(did you mean 'kind2'\?\); .* kind1, .*kind20",
     ):
         inferencer(make_picture(), classes=[SEEN, 'Kind2'])
-    with pytest.raises(ValueError, match="unknown class 'zebra'; known are"):
+    with pytest.raises(ValueError, match="unknown class 'zebra'"):
         inferencer.explain(make_picture(), 'zebra')
 
 
-def test_what_is_no_picture_is_named(inferencer, tmp_path):
+def test_files_that_are_no_images_are_named(inferencer, tmp_path):
     for name, content in (('broken.jpg', b'nothing'), ('empty.png', b'')):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f'cannot be read as a picture: .*{name}'):
@@ -188,11 +190,29 @@ def test_a_checkpoint_of_another_config_and_other_segmentors_are_refused(files, 
     with pytest.raises(ValueError, match='has 21 classes, the config 7 '):
         WeakSegInferencer(fewer, checkpoint, **QUIET)
     assert fewer.model.get('test_cfg') == dict(mode='whole')  # the caller's config is left as it is
-    with pytest.raises(ValueError, match='model.type of the config is EncoderDecoder'):
+    with pytest.raises(ValueError, match='EncoderDecoder has no CAMs'):
         WeakSegInferencer(REPO / 'configs/afa/segformer_mit-tiny_shapes.py', checkpoint, **QUIET)
     without = Config.fromfile(config)
     without.tta_model = None
-    with pytest.raises(ValueError, match="tta needs tta_model=dict\\(type='MaxScaleTTAModel'\\)"):
+    with pytest.raises(ValueError, match="tta requires tta_model=dict\\(type='MaxScaleTTAModel'\\)"):
         WeakSegInferencer(without, checkpoint, tta=True, **QUIET)
     with pytest.raises(FileNotFoundError, match='config not found: no.py'):
         WeakSegInferencer('no.py', checkpoint)
+
+
+def test_without_affinity_its_results_are_left_out(inferencer, tmp_path, monkeypatch):
+    add_cams = inferencer.model.add_cams
+
+    def add_cams_only(inputs, results):
+        add_cams(inputs, results)
+        for result in results:
+            del result.pred_propagated_cam
+
+    monkeypatch.setattr(inferencer.model, 'add_cams', add_cams_only)
+    assert 'pred_propagated_cam' not in inferencer(make_picture())
+    cv2.imwrite(str(tmp_path / 'a.png'), make_picture())
+    (outcome,) = infer_images(inferencer, find_images([tmp_path]), tmp_path / 'out', Request(npz=True))
+    assert outcome.error == ''
+    assert sorted(path.name for path in (tmp_path / 'out/overlay').iterdir()) == ['cam', 'pred', 'pseudo']
+    with np.load(tmp_path / 'out/scores/a.npz') as scores:
+        assert scores.files == ['probability', 'score', 'classes', 'cam']

@@ -23,6 +23,7 @@ def exported(tmp_path_factory):
     return model, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(2, 3, 64, 64), (1, 3, 75, 110), (3, 3, 160, 61)])
 def test_logits_are_those_of_prediction_whatever_the_size(exported, size):
     model, path = exported
@@ -33,15 +34,17 @@ def test_logits_are_those_of_prediction_whatever_the_size(exported, size):
     assert_close(torch.from_numpy(run_onnx(path, image.numpy())), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_mmsegs_inference(exported):
     model, path = exported
     model.cfg = Config(dict(test_pipeline=[dict(type='LoadImageFromNDArray'), dict(type='PackSegInputs')]))
-    picture = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)  # BGR, as OpenCV reads
-    label = inference_model(model, picture).pred_sem_seg.data[0].numpy()
-    logits = run_onnx(path, picture[..., ::-1].transpose(2, 0, 1)[None])
+    image = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)  # BGR, as OpenCV reads
+    label = inference_model(model, image).pred_sem_seg.data[0].numpy()
+    logits = run_onnx(path, image[..., ::-1].transpose(2, 0, 1)[None])
     assert (logits[0].argmax(axis=0) != label).mean() < 1e-3  # rounding decides ties
 
 
+@pytest.mark.slow
 def test_it_is_one_file_and_nothing_else(exported):
     assert [path.name for path in exported[1].parent.iterdir()] == ['model.onnx']
 

@@ -1,5 +1,6 @@
 """tools/export_onnx.py as a user runs it."""
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -16,6 +17,7 @@ def export(config, folder, modules, check=True):
     ).stdout
 
 
+@pytest.mark.slow
 def test_any_segmentor_of_mmseg_is_exported_and_compared(toy_config, tmp_path):
     init_default_scope('mmseg')
     config = Config.fromfile(toy_config, import_custom_modules=False)

@@ -16,14 +16,14 @@ from tests.tools.toolbox import REPO, run_tool, tool_environment
 from tests.utils.processes import is_running, wait_for
 
 SCRIPT = 'export_pseudo_labels.py'
-NUM_PICTURES = 120
+NUM_IMAGES = 120
 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
     """A folder with a config, a checkpoint, and more pictures than are labelled before a signal arrives."""
     folder = tmp_path_factory.mktemp('run')
-    write_small_run(folder, NUM_PICTURES)
+    write_small_run(folder, NUM_IMAGES)
     return folder
 
 
@@ -52,7 +52,7 @@ def stop_half_way(folder, number):
     workers = children(process.pid)
     os.kill(process.pid, number)
     output, _ = process.communicate(timeout=120)
-    assert enough <= count(out) < NUM_PICTURES, output
+    assert enough <= count(out) < NUM_IMAGES, output
     wait_for(lambda: not any(map(is_running, workers)), seconds=60)
     return process.returncode, output, workers
 
@@ -70,22 +70,23 @@ def test_interrupted_killed_and_again_gives_the_files_of_one_go(run):
     output = run_tool(
         SCRIPT, 'small.py', 'small.pth', '--out', 'labels', '--procs', 0, cwd=run, OMP_NUM_THREADS='1'
     ).stdout
-    assert f'labels: {NUM_PICTURES - here} written, {here} were there' in output
+    assert f'labels: {NUM_IMAGES - here} written, {here} existed before' in output
     reference = export_pseudo_labels(run / 'small.py', run / 'small.pth', run / 'whole', device='cpu', num_workers=0)
-    assert count(run / 'labels') == NUM_PICTURES
+    assert count(run / 'labels') == NUM_IMAGES
     for job in reference.jobs:
         assert (run / 'labels' / job.file.name).read_bytes() == job.file.read_bytes()
     assert not list(run.rglob('.tmp-*'))
 
 
-def test_an_export_with_an_unreadable_picture_reports_and_fails(run, tmp_path):
+@pytest.mark.slow
+def test_an_export_with_an_unreadable_image_reports_and_fails(run, tmp_path):
     split = run / 'data/ImageSets/Segmentation/few.txt'
     split.write_text('train_000001\nval_000000\ntrain_000002\n')
     (run / 'data/JPEGImages/val_000000.jpg').write_bytes(b'no picture')
     command = [SCRIPT, run / 'small.py', run / 'small.pth', '--out', 'labels', '--procs', '0']
     process = run_tool(*command, '--split', 'ImageSets/Segmentation/few.txt', cwd=tmp_path, check=False)
     assert process.returncode == 1, process.stdout
-    assert 'labels: 2 written, 0 were there' in process.stdout
+    assert 'labels: 2 written, 0 existed before' in process.stdout
     assert 'FAILED val_000000: cannot be read' in process.stdout
     assert '| background |' in process.stdout
     report = json.loads((tmp_path / 'labels/report.json').read_text())
@@ -103,7 +104,7 @@ def test_an_export_with_an_unreadable_picture_reports_and_fails(run, tmp_path):
     assert process.returncode == 1
     (line, *_) = [line for line in process.stdout.splitlines() if 'error' in line]
     assert line.startswith('export_pseudo_labels.py: error: labels holds files of other settings:')
-    assert 'model.refiner.type: PAR then, DenseCRF now' in line
+    assert 'model.refiner.type: PAR before, DenseCRF now' in line
     assert 'Traceback' not in process.stdout
 
 

@@ -1,4 +1,4 @@
-"""Plot the curves of a training, or of several: losses, learning rate, validation, IoU of each class.
+"""Plot one run or several: losses, learning rate, validation, IoU of each class.
 
 python tools/analysis_tools/plot_training.py work_dirs/afa_mit-b1_voc                     # training.png, training.svg
 python tools/analysis_tools/plot_training.py work_dirs/afa_* --out docs/comparison.png
@@ -13,13 +13,13 @@ from afa_mmseg.visualization.training_log import read_runs
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'logs',
         nargs='+',
         metavar='LOG_OR_WORK_DIR',
-        help="work directory, where parts of a resumed training are joined; or a log file of mmengine's, scalars.json",
+        help='work directory, in which the parts of a resumed run are joined; or a log file scalars.json of mmengine',
     )
     parser.add_argument(
         '--out',
@@ -38,7 +38,7 @@ def main() -> None:
     save_curves(draw_curves(runs), files)
     for run in runs:
         if run.best and not run.class_iou:
-            print(f'{run.name}: IoU of classes is left out: no text log (.log) with their table beside the JSON log')
+            print(f'{run.name}: no IoU of classes: no text log (.log) with their table beside the JSON log')
     print(*files, 'written')
 
 
