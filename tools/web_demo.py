@@ -1,4 +1,4 @@
-"""Show a trained segmentor in the browser: its steps on your pictures, and what a pixel is tied to.
+"""Serve a page that shows the steps of a trained segmentor on uploaded images.
 
 python tools/web_demo.py CONFIG CHECKPOINT [--examples DIR]
 """
@@ -17,28 +17,28 @@ from afa_mmseg.utils import run_command
 from afa_mmseg.web.examples import examples_in, examples_of
 from afa_mmseg.web.uploads import Limits
 
-#: Gradio reports to nobody.
+# No telemetry.
 os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1')
 
 
 def parse_args(arguments: Optional[list[str]] = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Serve a page on this machine: drop a picture, tick classes, and see CAM, propagated CAM, '
-        'pseudo-label and prediction; click a pixel to see what it is tied to. Nothing leaves the machine.'
+        description='Serve a page on this machine: drop an image, choose classes, and see CAM, propagated CAM, '
+        'pseudo-label and prediction; click a pixel to see its affinity. Nothing leaves the machine.'
     )
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
-        '--examples', metavar='DIR', help="pictures to begin with (default: some of the config's validation set)"
+        '--examples', metavar='DIR', help="images to choose from (default: some of the config's validation set)"
     )
     parser.add_argument('--port', type=int, default=7860, help='default: %(default)s')
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='what to listen on; 0.0.0.0 lets everybody in who reaches this machine (default: %(default)s)',
+        help='address to listen on; 0.0.0.0 admits all who reach this machine (default: %(default)s)',
     )
-    parser.add_argument('--device', help='where the network runs (default: a GPU, if there is one)')
+    parser.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU, if available)')
     limits = Limits()
     parser.add_argument('--max-mb', type=float, default=limits.max_mb, help='size of an upload (default: %(default)s)')
     parser.add_argument(
@@ -48,16 +48,16 @@ def parse_args(arguments: Optional[list[str]] = None) -> argparse.Namespace:
         '--max-side',
         type=int,
         default=limits.max_side,
-        help='larger pictures are made smaller for the network; time and memory grow fast (default: %(default)s)',
+        help='larger images are downscaled for the network; time and memory grow fast (default: %(default)s)',
     )
     parser.add_argument(
-        '--max-visitors', type=int, default=limits.max_visitors, help='pictures kept in memory (default: %(default)s)'
+        '--max-visitors', type=int, default=limits.max_visitors, help='sessions kept in memory (default: %(default)s)'
     )
     return parser.parse_args(arguments)
 
 
 def main() -> None:
-    """Check, load, serve."""
+    """Run the command."""
     args = parse_args()
     limits = Limits(args.max_mb, args.max_pixels, args.max_side, args.max_visitors)
     limits.check()
@@ -73,7 +73,7 @@ def main() -> None:
         host, port = place.getsockname()[:2]
         print(f'open http://{f"[{host}]" if ":" in host else host}:{port} in a browser; Ctrl-C ends', flush=True)
         if args.host not in LOOPBACK:
-            print('everybody who reaches this machine can use the page', flush=True)
+            print('all who reach this machine can use the page', flush=True)
         try:
             make_server(build_app(page, limits, args.host)).run(sockets=[place])
         except KeyboardInterrupt:
@@ -81,19 +81,19 @@ def main() -> None:
 
 
 def find_examples(cfg: Config, folder: Optional[str]) -> list[Path]:
-    """List the pictures to begin with; without those of the config, say why."""
+    """List the example images; print the reason if the config has none."""
     if folder is not None:
         return examples_in(folder)
     try:
         return examples_of(cfg)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        print(f'no example pictures: the validation set cannot be read ({reason}); --examples DIR names others')
+        print(f'no example images: the validation set cannot be read ({reason}); use --examples DIR')
         return []
 
 
 def require_gradio() -> None:
-    """Raise a ModuleNotFoundError that says how to install Gradio, where it is missing."""
+    """Raise a `ModuleNotFoundError` with the remedy where Gradio is missing."""
     if importlib.util.find_spec('gradio') is None:
         raise ModuleNotFoundError('gradio not installed: pip install -e ".[demo]"')
 

@@ -1,1 +1,1 @@
-"""A page that shows the steps of a trained segmentor on one's own pictures, and what a pixel is tied to."""
+"""Web page that shows the steps of a trained segmentor on uploaded images, and the affinity of a clicked pixel."""

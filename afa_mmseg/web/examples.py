@@ -1,4 +1,4 @@
-"""The pictures that a page offers to begin with."""
+"""Example images of the page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,26 +8,26 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from ..apis.pictures import find_pictures
+from ..apis.images import find_images
 
-#: Of a validation set, and of a folder at most.
+#: Number of examples of a validation set, and of a folder at most.
 NUM_CHOSEN, NUM_SHOWN = 6, 24
 
 
 def examples_in(folder: Union[str, Path]) -> list[Path]:
-    """List the pictures of a folder and its subfolders, the first ones by name.
+    """List the first images of a folder and its subfolders, by name.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no picture in it.
+        FileNotFoundError: The folder does not exist or has no images.
     """
-    return [picture.path for picture in find_pictures([folder])][:NUM_SHOWN]
+    return [image.path for image in find_images([folder])][:NUM_SHOWN]
 
 
 def examples_of(cfg: Config) -> list[Path]:
-    """Choose some pictures of the validation set that a config describes, spread over its length.
+    """Choose evenly spaced images of the validation set of a config.
 
     Raises:
-        FileNotFoundError: The data set is not there.
+        FileNotFoundError: The data set is missing.
         ValueError: The config has none, or it cannot be read.
     """
     if cfg.get('val_dataloader') is None:
@@ -39,7 +39,7 @@ def examples_of(cfg: Config) -> list[Path]:
 
 
 def spread(length: int, count: int) -> Sequence[int]:
-    """Give at most `count` indices of a list, evenly.
+    """Return at most `count` evenly spaced indices of a list.
 
     Example:
         >>> list(spread(10, 3)), list(spread(2, 3))

@@ -1,33 +1,37 @@
-"""The page: controls on the left, the steps on the right, and below them what a clicked pixel is tied to."""
+"""Layout of the page: controls on the left, steps on the right, affinity and attention of a pixel below."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import gradio as gr
+import numpy as np
 from gradio.data_classes import ImageData
 from gradio.utils import is_in_or_equal
 
 from ..apis.inferencer import WeakSegInferencer
 from .handlers import CLICK, START, TIES, Handlers
 from .uploads import Limits
+from .visit import has_affinity, has_attention
 
 TITLE = 'What the network sees'
 INTRO = f"""
 <h1>{TITLE}</h1>
-<p>This network learned to segment from nothing but lists of what is in each picture. Follow a picture of yours from
-class activation map to segmentation, and click a pixel to see what it is tied to.</p>
+<p>This network was trained on image-level labels only. Follow an image from class activation map to segmentation, and
+click a pixel to see its affinity and attention.</p>
 """
 STEPS = (
-    ('CAM', 'Where the classifier looks; the more colour, the higher the score.'),
-    ('Propagated', 'CAM spread along the learned affinity, where it beats the background.'),
-    ('Refined', 'Snapped to the edges of the picture: a pseudo-label.'),
-    ('Prediction', 'What the segmentation head says, whatever is ticked.'),
+    ('CAM', 'Evidence of the classifier; the more colour, the higher the score.'),
+    ('Propagated', 'CAM propagated along the learned affinity, where it exceeds the background.'),
+    ('Refined', 'Refined along the edges of the image: a pseudo-label.'),
+    ('Prediction', 'Output of the segmentation head, for any choice of classes.'),
 )
-#: Seconds between two looks for files to delete, and after which files and visits are.
+#: Seconds between two deletions of old files, and the age of files and sessions to delete.
 DELETE_FILES = (600, 3600)
-#: Events share one network: one at a time, and no more than so many waiting.
+#: Events share one network: they run one at a time, and at most so many wait.
 QUEUE, MAX_WAITING = 'network', 32
+#: Side of the image that finds out whether the method has affinity and attention, in pixels.
+PROBE = 224
 
 
 class Controls(NamedTuple):
@@ -41,14 +45,16 @@ class Controls(NamedTuple):
 
 
 def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: Limits) -> gr.Blocks:
-    """Lay out the page and connect it.
+    """Build the page.
 
     Args:
         inferencer: With the network.
-        examples: Files of pictures to begin with.
-        limits: Of what visitors upload.
+        examples: Image files to choose from.
+        limits: Of uploads.
     """
     on = Handlers(inferencer, limits)
+    steps = inferencer.explain(np.zeros((PROBE, PROBE, 3), np.uint8))
+    affinity, attention = has_affinity(steps), has_attention(steps)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_FILES) as page:
         visit = gr.State(None, time_to_live=DELETE_FILES[1])
         gr.HTML(INTRO, elem_id='intro', padding=False)
@@ -57,8 +63,8 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
                 upload, boxes, own, slider, note = _controls(examples, inferencer.model.test_cfg.get('bkg_score', 0.35))
             with gr.Column():
                 legend = gr.HTML(START, elem_id='legend', padding=False)
-                tiles = _tiles()
-                ties = _ties()
+                tiles = _tiles(affinity)
+                ties = _ties(affinity, attention)
         drawn = [*tiles, legend]
         queue: dict[str, Any] = dict(
             concurrency_id=QUEUE, concurrency_limit=1, api_visibility='private', show_progress_on=tiles
@@ -72,7 +78,7 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
         for tile in tiles:
             tile.select(on.click, visit, ties, **pointed)
         upload.select(on.click_upload, visit, ties, **pointed)
-    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)  # nobody jumps the queue
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)  # all requests go through the queue
     page.state_session_capacity = limits.max_visitors
     return page
 
@@ -80,66 +86,66 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
 def _controls(examples: Sequence[Path], bkg_score: float) -> Controls:
     upload = upload_image()
     if examples:
-        gr.Examples([[str(path)] for path in examples], upload, label='or one of these', api_visibility='private')
+        gr.Examples([[str(path)] for path in examples], upload, label='Examples', api_visibility='private')
     boxes = gr.CheckboxGroup(
-        [], label='Classes in the picture', info="With the classifier's probability.", elem_id='classes'
+        [], label='Classes in the image', info="With the classifier's probability.", elem_id='classes'
     )
-    own = gr.Button("Take the classifier's own", size='sm', elem_id='own')
+    own = gr.Button('Classes of the classifier', size='sm', elem_id='own')
     slider = gr.Slider(
         0.05, 0.95, value=bkg_score, step=0.01, label='Background score',
-        info='The higher, the less is taken for an object.', elem_id='background',
+        info='A higher score leaves less foreground.', elem_id='background',
     )  # fmt: skip
     note = gr.HTML(elem_id='note', padding=False)
     return Controls(upload, boxes, own, slider, note)
 
 
-def _tiles() -> list[gr.Image]:
+def _tiles(with_affinity: bool) -> list[gr.Image]:
     tiles = []
     with gr.Row(elem_id='steps'):
         for name, meaning in STEPS:
-            with gr.Column():
-                tiles.append(picture(name, f'tile-{name.lower()}'))
+            with gr.Column(visible=with_affinity or name != 'Propagated'):
+                tiles.append(drawn_image(name, f'tile-{name.lower()}'))
                 caption(name, meaning)
     return tiles
 
 
-def _ties() -> list[gr.blocks.Block]:
+def _ties(with_affinity: bool, with_attention: bool) -> list[gr.blocks.Block]:
     intro = gr.HTML(TIES.format(CLICK), elem_id='ties-intro', padding=False)
     with gr.Row(visible=False, elem_id='ties') as row:
-        with gr.Column():
-            affinity = picture('Learned affinity', 'affinity')
+        with gr.Column(visible=with_affinity):
+            affinity = drawn_image('Learned affinity', 'affinity')
             gr.HTML(
-                '<p class="note"><b>Learned affinity</b>What belongs together, as learned from all heads.</p>',
+                '<p class="note"><b>Learned affinity</b>Cells of the same class, as learned from all heads.</p>',
                 padding=False,
             )
             numbers = gr.DownloadButton('Numbers as .npz', size='sm', elem_id='numbers')
-        with gr.Column():
+        with gr.Column(visible=with_attention):
             heads = gr.Gallery(
                 label='Attention', show_label=False, format='png', columns=4, object_fit='contain', height='auto',
                 interactive=False, buttons=[], elem_id='heads',
             )  # fmt: skip
             gr.HTML(
-                '<p class="note"><b>Attention</b>What each head of the last blocks looks at from here.</p>',
+                '<p class="note"><b>Attention</b>Attention of the pixel in each head of the last blocks.</p>',
                 padding=False,
             )
     return [intro, row, affinity, heads, numbers]
 
 
 def upload_image() -> gr.Image:
-    """Make the place for the visitor's picture: from uploads and examples only, given as a path that nobody opened.
+    """Build the input image, which accepts uploads and examples only and returns an unopened path.
 
-    Gradio by itself takes any address that a request names, and opens files before they are checked.
+    Gradio by default accepts any URL of a request, and opens files before they are checked.
     """
     upload = gr.Image(
-        label='Picture', type='filepath', sources=['upload', 'clipboard'], height=240, buttons=[], elem_id='upload'
+        label='Image', type='filepath', sources=['upload', 'clipboard'], height=240, buttons=[], elem_id='upload'
     )
 
     async def keep_in_cache(path: Union[str, Path, None]) -> Optional[str]:
         if path is None or not is_in_or_equal(path, upload.GRADIO_CACHE):
-            raise gr.Error('only uploaded pictures and examples are taken', print_exception=False)
+            raise gr.Error('only uploaded images and examples are accepted', print_exception=False)
         return str(path)
 
-    # Not a subclass: Gradio would write a stub beside its source.
+    # Not a subclass: Gradio would write a stub file beside its source.
     upload.async_move_resource_to_block_cache = keep_in_cache  # type: ignore[method-assign, assignment]
     upload.preprocess = _path_of  # type: ignore[method-assign]
     return upload
@@ -149,8 +155,8 @@ def _path_of(payload: Optional[ImageData]) -> Optional[str]:
     return payload.path if payload is not None else None
 
 
-def picture(label: str, name: str) -> gr.Image:
-    """Make a place for a drawn picture; PNG, so that its pixels stay what they are."""
+def drawn_image(label: str, name: str) -> gr.Image:
+    """Build a lossless output image."""
     return gr.Image(
         label=label, show_label=False, alt_text=label, format='png', interactive=False,
         buttons=['download', 'fullscreen'], elem_id=name, elem_classes=['drawn'],
@@ -158,5 +164,5 @@ def picture(label: str, name: str) -> gr.Image:
 
 
 def caption(name: str, meaning: str) -> None:
-    """Name what is above, and say what it shows."""
+    """Write the caption of the element above."""
     gr.HTML(f'<p class="note"><b>{name}</b>{meaning}</p>', padding=False)

@@ -1,4 +1,4 @@
-"""How the page looks. Nothing in it is fetched from elsewhere."""
+"""Style of the page; nothing is loaded from other servers."""
 
 import gradio as gr
 
@@ -20,7 +20,7 @@ h1, h2 { font-weight: 650; letter-spacing: -0.01em; }
 .problem { color: var(--error-text-color); background: var(--error-background-fill); border-radius: 4px;
   border: 1px solid var(--error-border-color); padding: 8px 12px; margin: 0; }
 .problem::first-letter { text-transform: uppercase; }
-#steps { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 16px; align-items: start; }
+#steps { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 16px; align-items: start; }
 #steps > *, #ties > * { min-width: 0 !important; gap: 8px; }
 #ties { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 20px; align-items: start; }
 .drawn { aspect-ratio: 4 / 3; }
@@ -35,7 +35,6 @@ h1, h2 { font-weight: 650; letter-spacing: -0.01em; }
 .legend i { width: 14px; height: 14px; border-radius: 3px; border: 1px solid var(--border-color-primary); }
 .heat-bar { display: inline-block; width: 110px; height: 10px; border-radius: 3px; vertical-align: middle;
   background: linear-gradient(90deg, #000004, #420a68, #932667, #dd513a, #fca50a, #fcffa4); margin: 0 7px; }
-@media (max-width: 1100px) { #steps { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media (max-width: 900px) {
   #main { grid-template-columns: 220px minmax(0, 1fr); gap: 20px; }
   #ties { grid-template-columns: minmax(0, 1fr); }
@@ -45,7 +44,7 @@ h1, h2 { font-weight: 650; letter-spacing: -0.01em; }
 
 
 def theme() -> gr.themes.Base:
-    """Give a plain theme in the fonts of the visitor's system."""
+    """Return a plain theme in the system fonts of the visitor."""
     return gr.themes.Default(
         primary_hue='teal', neutral_hue='slate', radius_size='md', font=FONTS, font_mono=MONO_FONTS
     ).set(

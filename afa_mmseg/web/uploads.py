@@ -1,4 +1,4 @@
-"""Pictures from anywhere: what is too large or no picture is refused, all others become RGB."""
+"""Uploaded images: limits, decoding, conversion to RGB."""
 
 import warnings
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from ..visualization.overlays import Image
 
-#: What is opened; PIL knows more, among them formats that start other programs.
+#: Accepted formats; Pillow supports more, some of which start other programs.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
 #: Modes of PIL with more than 8 bits per value.
 DEEP_MODES = ('I', 'F')
@@ -18,13 +18,13 @@ WHITE = (255, 255, 255, 255)
 
 
 class Limits(NamedTuple):
-    """What a page takes from its visitors.
+    """Limits of uploads.
 
     Args:
-        max_mb: Size of a file, in megabytes.
-        max_pixels: Width times height of a picture; the header tells, before anything is decoded.
-        max_side: Longer side at which a picture enters the network; larger ones are made smaller.
-        max_visitors: For how many the page remembers a picture; the one idle for longest is forgotten first.
+        max_mb: File size in megabytes.
+        max_pixels: Width times height, checked before decoding.
+        max_side: Longer side at which an image enters the network; larger ones are downscaled.
+        max_visitors: Number of sessions kept; the one idle for longest is dropped first.
     """
 
     max_mb: float = 10
@@ -34,71 +34,67 @@ class Limits(NamedTuple):
 
     @property
     def max_bytes(self) -> int:
-        """Size of a file, in bytes."""
+        """File size in bytes."""
         return int(self.max_mb * 1e6)
 
     def check(self) -> None:
-        """Refuse limits that let nothing pass.
-
-        Raises:
-            ValueError: One of them is not positive.
-        """
+        """Raise a `ValueError` for a limit that is not positive."""
         for name, value in self._asdict().items():
             if value <= 0:
-                raise ValueError(f'--{name.replace("_", "-")} is {value:g}; give a positive number')
+                raise ValueError(f'--{name.replace("_", "-")} is {value:g}: use a positive number')
 
 
 def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[int, int]]:
-    """Read a picture the way a browser shows it: turned as its EXIF says, the first frame, on white.
+    """Read an image as browsers show it: rotated by its EXIF orientation, the first frame, on white.
 
     Args:
-        path: The file; its content tells the format.
-        limits: Of file and picture.
+        path: File; its format is detected from its content.
+        limits: Of file and image.
 
     Returns:
         RGB (H, W, 3), no side above `max_side`, and height and width of the file.
 
     Raises:
-        ValueError: It is too large, damaged, or no picture.
+        ValueError: It is too large, damaged, or not an image.
     """
     size = Path(path).stat().st_size
     if size > limits.max_bytes:
-        raise ValueError(f'the file has {size / 1e6:.1f} MB; this page takes up to {limits.max_mb:g} MB')
+        raise ValueError(f'the file has {size / 1e6:.1f} MB; the limit is {limits.max_mb:g} MB')
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of large pictures: they are refused below
+            warnings.simplefilter('ignore')  # of large images: they are refused below
             with PILImage.open(path, formats=FORMATS) as file:
                 _check_pixels(file, limits)
-                picture = to_rgb(ImageOps.exif_transpose(file))
+                image = to_rgb(ImageOps.exif_transpose(file))
     except PILImage.DecompressionBombError as error:
-        raise ValueError(f'the picture has too many pixels; this page takes up to {limits.max_pixels:,}') from error
+        raise ValueError(f'the image has too many pixels; the limit is {limits.max_pixels:,}') from error
     except UnidentifiedImageError as error:
-        raise ValueError(f'this is no picture that the page knows: {", ".join(FORMATS)}') from error
+        raise ValueError(f'not an image of the accepted formats: {", ".join(FORMATS)}') from error
     except (OSError, SyntaxError, ValueError, IndexError) as error:
-        raise ValueError(f'the picture cannot be read: {error}') from error
-    whole = picture.size[::-1]
+        raise ValueError(f'the image cannot be read: {error}') from error
+    whole = image.size[::-1]
     if max(whole) > limits.max_side:
-        picture.thumbnail((limits.max_side, limits.max_side), PILImage.Resampling.LANCZOS)
-    return np.array(picture), whole
+        image.thumbnail((limits.max_side, limits.max_side), PILImage.Resampling.LANCZOS)
+    return np.array(image), whole
 
 
-def _check_pixels(picture: PILImage.Image, limits: Limits) -> None:
-    width, height = picture.size
+def _check_pixels(image: PILImage.Image, limits: Limits) -> None:
+    width, height = image.size
     if width * height > limits.max_pixels:
         raise PILImage.DecompressionBombError
 
 
-def to_rgb(picture: PILImage.Image) -> PILImage.Image:
-    """Bring a picture of any mode to 8-bit RGB; what is transparent becomes white."""
-    if picture.mode.startswith(DEEP_MODES):
-        return PILImage.fromarray(_to_8_bits(np.asarray(picture), sixteen=picture.mode.startswith('I;'))).convert('RGB')
-    if picture.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in picture.info:
-        picture = picture.convert('RGBA')
-        return PILImage.alpha_composite(PILImage.new('RGBA', picture.size, WHITE), picture).convert('RGB')
-    return picture.convert('RGB')
+def to_rgb(image: PILImage.Image) -> PILImage.Image:
+    """Convert an image of any mode to 8-bit RGB on white."""
+    if image.mode.startswith(DEEP_MODES):
+        return PILImage.fromarray(_to_8_bits(np.asarray(image), sixteen=image.mode.startswith('I;'))).convert('RGB')
+    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        return PILImage.alpha_composite(PILImage.new('RGBA', image.size, WHITE), image).convert('RGB')
+    return image.convert('RGB')
 
 
 def _to_8_bits(values: np.ndarray, sixteen: bool) -> np.ndarray:
-    """Scale 16-bit values as they are meant, and others, whose range nothing tells, to their largest."""
+    """Scale 16-bit values by 65535, and others, whose range is unknown, by their maximum."""
     top = 65535 if sixteen else max(float(values.max()), 1e-12)
     return np.rint(values.clip(0) / top * 255).astype(np.uint8)

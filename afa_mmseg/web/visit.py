@@ -1,9 +1,9 @@
-"""What the page knows about one visitor's picture, and the pictures that it makes of it."""
+"""State of one visitor: an image with its explanation, and the images drawn from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 import cv2
 import numpy as np
@@ -11,31 +11,33 @@ from torch import Tensor
 
 from ..apis.inferencer import WeakSegInferencer
 from ..functional.cam import resize
-from ..models.segmentors.explanation import Explanation
 from ..visualization.overlays import Image, mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
 
-#: Small pictures are enlarged, by a whole number, until their longer side has at least so many pixels.
+if TYPE_CHECKING:
+    from ..models.segmentors.explanation import Explanation
+
+#: Small images are enlarged, by an integer factor, to a longer side of at least so many pixels.
 MIN_SIDE = 512
 
 
 class Stages(NamedTuple):
-    """The steps from CAM to prediction, each painted over the picture; RGB (H, W, 3)."""
+    """The steps from CAM to prediction, drawn over the image; RGB (H, W, 3); None without affinity."""
 
     cam: Image
-    propagated: Image
+    propagated: Optional[Image]
     refined: Image
     prediction: Image
 
 
 class Ties(NamedTuple):
-    """What one pixel is tied to, in numbers.
+    """Affinity and attention of one pixel; None where the method has none.
 
     Args:
-        point: Row and column in the picture.
-        cell: Number of its cell in the grid, row by row.
+        point: Row and column in the image.
+        cell: Index of its cell in the grid, row by row.
         affinity: Its row of the learned affinity.
-        attention: What it attends to, for each head of the last blocks.
-        heads: How many of the heads each block has.
+        attention: Its attention in each head of the last blocks.
+        heads: Number of heads of each block.
 
     Shape:
         affinity (h, w) in [0, 1]; attention (heads, h, w), sum 1 each.
@@ -43,111 +45,118 @@ class Ties(NamedTuple):
 
     point: tuple[int, int]
     cell: int
-    affinity: np.ndarray
-    attention: np.ndarray
+    affinity: Optional[np.ndarray]
+    attention: Optional[np.ndarray]
     heads: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """A picture with the steps that the network takes on it.
+    """An image with the steps of the network on it.
 
     Args:
-        picture: RGB, as it entered the network.
-        file_size: Height and width of the file that it was read from.
-        explanation: Of the picture, with the classes that the visitor ticked.
-        own_classes: Those that the classifier sees.
+        image: RGB, as it entered the network.
+        file_size: Height and width of its file.
+        explanation: For the classes that the visitor chose.
+        own_classes: Classes found by the classifier.
         prediction: Of the segmentation head.
         palette: RGB of each class, background first.
 
     Shape:
-        picture (H, W, 3); prediction (H, W).
+        image (H, W, 3); prediction (H, W).
     """
 
-    picture: Image
+    image: Image
     file_size: tuple[int, int]
-    explanation: Explanation
+    explanation: 'Explanation'
     own_classes: Sequence[int]
     prediction: np.ndarray
     palette: Sequence
 
     def with_classes(self, classes: Sequence[int]) -> 'Visit':
-        """Take the picture to hold these foreground classes, 0 being the first one."""
+        """Choose the foreground classes, 0 being the first one."""
         return replace(self, explanation=self.explanation.with_classes(classes))
 
     @property
     def enlargement(self) -> int:
-        """How many pixels of the page's pictures, along each side, show one of this picture."""
-        return max(1, -(-MIN_SIDE // max(self.picture.shape[:2])))
+        """Pixels of the drawn images per pixel of the image."""
+        return max(1, -(-MIN_SIDE // max(self.image.shape[:2])))
 
     @cached_property
     def canvas(self) -> Image:
-        """The picture in the size in which the page shows it; RGB (kH, kW, 3), k being `enlargement`."""
+        """The image in the size of the drawn images; RGB (kH, kW, 3), k being `enlargement`."""
         k = self.enlargement
-        return cv2.resize(self.picture, None, fx=k, fy=k, interpolation=cv2.INTER_CUBIC) if k > 1 else self.picture
+        return cv2.resize(self.image, None, fx=k, fy=k, interpolation=cv2.INTER_CUBIC) if k > 1 else self.image
 
     def stages(self, bkg_score: float) -> Stages:
-        """Draw the steps for a background score; costs no pass through the network."""
-        cam = self._paint_scores(overlay_scores, self.explanation.cam()[[i - 1 for i in self._shown[1:]]])
-        return Stages(cam, *self.spread(bkg_score), self._paint_label(self.prediction))
+        """Draw the steps for a background score, without running the network."""
+        cam = self._draw_scores(overlay_scores, self.explanation.cam()[[i - 1 for i in self._shown[1:]]])
+        return Stages(cam, *self.refined(bkg_score), self._draw_label(self.prediction))
 
-    def spread(self, bkg_score: float) -> tuple[Image, Image]:
-        """Draw the two steps that a background score changes: propagated CAM and refined label."""
-        explanation = self.explanation
-        spread = self._paint_scores(overlay_propagated, explanation.propagated(bkg_score)[self._shown])
-        label = explanation.to_original(explanation.refined_label(bkg_score)).cpu().numpy()
-        return spread, self._paint_label(label)
+    def refined(self, bkg_score: float) -> tuple[Optional[Image], Image]:
+        """Draw the two steps that depend on the background score: propagated CAM and refined label."""
+        steps, propagated = self.explanation, None
+        if has_affinity(steps):
+            propagated = self._draw_scores(overlay_propagated, steps.propagated(bkg_score)[self._shown])
+        return propagated, self._draw_label(steps.to_original(steps.refined_label(bkg_score)).cpu().numpy())
 
     def ties(self, row: int, column: int) -> Ties:
-        """Look up what a pixel of the picture is tied to."""
-        explanation = self.explanation
-        return Ties(
-            (row, column),
-            explanation.cell_of(row, column),
-            explanation.affinity_of(row, column).cpu().numpy(),
-            explanation.attention_of(row, column).cpu().numpy(),
-            [query.shape[1] for query, _ in explanation.attentions],
-        )
+        """Look up affinity and attention of a pixel of the image."""
+        steps = self.explanation
+        affinity = steps.affinity_of(row, column).cpu().numpy() if has_affinity(steps) else None
+        attention = steps.attention_of(row, column).cpu().numpy() if has_attention(steps) else None
+        heads = [query.shape[1] for query, _ in steps.attentions] if has_attention(steps) else []
+        return Ties((row, column), steps.cell_of(row, column), affinity, attention, heads)
 
     def draw_tie(self, heat: np.ndarray, point: tuple[int, int]) -> Image:
-        """Paint one map of `ties` over the picture, from 0 to its largest value, and mark the pixel."""
+        """Draw one map of `ties` over the image, from 0 to its largest value, and mark the pixel."""
         row, column = (int((value + 0.5) * self.enlargement) for value in point)
         return mark_point(overlay_heat(self.canvas, heat), row, column)
 
     def classes_shown(self) -> list[int]:
-        """Give the classes that a legend has to name, 1 being the first of the foreground."""
+        """Return the classes of the legend, 1 being the first of the foreground."""
         present = {*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)}
         return sorted(present - {0})
 
     @property
     def _shown(self) -> list[int]:
-        """The background and the ticked classes, or one that is absent: its scores are 0."""
+        """The background and the chosen classes, or an absent one, whose scores are 0."""
         return [0, *(i + 1 for i in self.explanation.classes or [0])]
 
-    def _paint_scores(self, paint: Callable[..., Image], scores: Tensor) -> Image:
+    def _draw_scores(self, draw: Callable[..., Image], scores: Tensor) -> Image:
         enlarged = resize(self.explanation.to_original(scores)[None], self.canvas.shape[:2])[0]
-        return paint(self.canvas, enlarged.cpu().numpy(), [self.palette[i] for i in self._shown])
+        return draw(self.canvas, enlarged.cpu().numpy(), [self.palette[i] for i in self._shown])
 
-    def _paint_label(self, label: np.ndarray) -> Image:
+    def _draw_label(self, label: np.ndarray) -> Image:
         k = self.enlargement
         return overlay_label(self.canvas, label.repeat(k, axis=0).repeat(k, axis=1), self.palette)
 
 
-def look_at(inferencer: WeakSegInferencer, picture: Image, file_size: tuple[int, int]) -> Visit:
-    """Pass a picture through the network, once and for all.
+def has_affinity(explanation: 'Explanation') -> bool:
+    """Return whether the method has an affinity."""
+    return getattr(explanation, 'has_affinity', True)
+
+
+def has_attention(explanation: 'Explanation') -> bool:
+    """Return whether the backbone exposes attention."""
+    return getattr(explanation, 'has_attention', True)
+
+
+def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, int]) -> Visit:
+    """Run the network on an image.
 
     Args:
         inferencer: With the network.
-        picture: RGB.
-        file_size: Height and width of the file that it was read from.
+        image: RGB.
+        file_size: Height and width of its file.
 
     Shape:
-        picture (H, W, 3).
+        image (H, W, 3).
 
     Raises:
         ValueError: It is too small for the network.
     """
-    bgr = np.ascontiguousarray(picture[..., ::-1])
+    bgr = np.ascontiguousarray(image[..., ::-1])
     explanation = inferencer.explain(bgr)
     prediction = inferencer(bgr, with_cam=False, with_pseudo_label=False)['predictions']
-    return Visit(picture, file_size, explanation, explanation.classes, prediction, inferencer.palette)
+    return Visit(image, file_size, explanation, explanation.classes, prediction, inferencer.palette)

@@ -44,6 +44,7 @@ def fails(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c_and_leaves_nothing(tiny_files, tmp_path):
     Image.fromarray(make_picture(80, 96)).save(tmp_path / 'example.png')
     command = [sys.executable, str(SCRIPT), *tiny_files, '--port', '0', '--examples', str(tmp_path)]
@@ -104,7 +105,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(fails, tiny_files, tmp_path
 def test_missing_files_are_named(fails, tiny_files, tmp_path):
     assert fails(tiny_files[0], 'no.pth') == 'web_demo.py: error: checkpoint not found: no.pth'
     assert 'no-such' in fails(*tiny_files, '--port', 0, '--examples', tmp_path / 'no-such')
-    assert '--max-side is 0; give a positive number' in fails(*tiny_files, '--max-side', 0)
+    assert '--max-side is 0: use a positive number' in fails(*tiny_files, '--max-side', 0)
 
 
 def test_gradio_missing_is_one_line(fails, tiny_files, monkeypatch):

@@ -1,4 +1,4 @@
-"""The pictures that a page offers."""
+"""Example images of the page."""
 
 import numpy as np
 import pytest
@@ -34,5 +34,5 @@ def test_those_of_a_folder_are_the_first_ones(pictures):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match='the config has no val_dataloader'):
         examples_of(Config())
-    with pytest.raises(FileNotFoundError, match='no pictures in'):
+    with pytest.raises(FileNotFoundError, match='no images in'):
         examples_in(tmp_path)

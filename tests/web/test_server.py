@@ -1,6 +1,5 @@
 """What the page's server refuses: files of the machine, other servers' files, large requests, other hosts."""
 
-import asyncio
 import contextlib
 import http.client
 import json
@@ -8,9 +7,8 @@ import uuid
 from urllib.parse import quote, urlsplit
 
 import pytest
-from starlette.requests import ClientDisconnect
 
-from afa_mmseg.web.server import Gate, listen
+from afa_mmseg.web.server import listen
 from tests.web.conftest import LIMITS
 
 BOUNDARY = 'boundary'
@@ -88,7 +86,7 @@ def test_a_request_cannot_have_the_network_look_at_files_of_the_machine(address,
         answer = ask(address, path)
         assert not answer['success'], path
         assert (
-            'only uploaded pictures and examples' in answer['output']['error']
+            'only uploaded images and examples' in answer['output']['error']
             or 'Cannot move' in answer['output']['error']
         )
 
@@ -118,14 +116,12 @@ def test_other_hosts_are_refused(address):
     assert request(address, 'GET', '/', Host='localhost')[0] == 200
 
 
-def test_large_uploads_are_refused_by_what_they_say_and_by_what_they_send(address):
+def test_large_uploads_and_those_of_unknown_length_are_refused(address):
     fits, large = b'x' * (LIMITS.max_bytes - 1), b'x' * (LIMITS.max_bytes * 4)
     assert upload(address, fits)[0] == 200
-    assert upload(address, fits, chunked=True)[0] == 200
+    assert upload(address, fits, chunked=True)[0] == 411
     assert upload(address, b'', Content_Length=str(10**9))[0] == 413
-    with contextlib.suppress(ConnectionError):  # it may hang up on us
-        assert upload(address, large, chunked=True)[0] == 413
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # the server may close the connection early
         assert upload(address, large)[0] == 413
 
 
@@ -150,28 +146,3 @@ def test_a_port_in_use_is_one_line_with_a_remedy():
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(ValueError, match='cannot listen on 192.0.2.1, port 0'):
         listen('192.0.2.1', 0)
-
-
-def test_the_gate_counts_what_arrives():
-    """Not by luck: behind the gate a long request ends after the limit."""
-    arrived, answers = [], []
-
-    async def app(scope, receive, send):
-        while True:
-            message = await receive()
-            arrived.append(message)
-            if message['type'] == 'http.disconnect':
-                raise ClientDisconnect
-
-    parts = iter([*[dict(type='http.request', body=b'x' * 100_000, more_body=True)] * 5, dict(type='http.disconnect')])
-
-    async def receive():
-        return next(parts)
-
-    async def send(message):
-        answers.append(message.get('status'))
-
-    scope = dict(type='http', path='/gradio_api/upload', headers=[])
-    asyncio.run(Gate(app, max_bytes=250_000)(scope, receive, send))
-    assert [len(message.get('body', b'')) for message in arrived] == [100_000, 100_000, 0]
-    assert answers == [413, None]

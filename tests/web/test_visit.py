@@ -17,7 +17,7 @@ def visit(inferencer):
 
 
 def test_numbers_are_rows_of_affinity_and_attention(inferencer, visit):
-    explanation = inferencer.explain(np.ascontiguousarray(visit.picture[..., ::-1]))
+    explanation = inferencer.explain(np.ascontiguousarray(visit.image[..., ::-1]))
     ties = visit.ties(37, 101)
     rows, columns = explanation.plain.grid
     assert (rows, columns) == (5, 7)
@@ -28,7 +28,7 @@ def test_numbers_are_rows_of_affinity_and_attention(inferencer, visit):
 
 
 def test_the_prediction_is_that_of_the_inferencer(inferencer, visit):
-    expected = inferencer(np.ascontiguousarray(visit.picture[..., ::-1]), with_cam=False)['predictions']
+    expected = inferencer(np.ascontiguousarray(visit.image[..., ::-1]), with_cam=False)['predictions']
     np.testing.assert_array_equal(visit.prediction, expected)
 
 
@@ -36,7 +36,7 @@ def test_small_pictures_are_drawn_large_enough_to_look_at(visit):
     assert visit.enlargement == 5
     assert all(picture.shape == (400, 560, 3) for picture in visit.stages(0.5))
     assert max(visit.canvas.shape) >= MIN_SIDE
-    assert_close(visit.canvas[::5, ::5].mean(), visit.picture.mean(), rtol=0.02, atol=0)
+    assert_close(visit.canvas[::5, ::5].mean(), visit.image.mean(), rtol=0.02, atol=0)
 
 
 def test_cams_of_ticked_classes_are_shown_and_no_others(visit):
@@ -55,7 +55,7 @@ def test_cams_of_ticked_classes_are_shown_and_no_others(visit):
 def test_a_higher_background_score_leaves_less(visit):
     visit = visit.with_classes([4])
     shown = [
-        (visit.spread(score)[1] != (visit.canvas * 0.55).astype(np.uint8)).any(axis=2).mean() for score in (0.05, 0.95)
+        (visit.refined(score)[1] != (visit.canvas * 0.55).astype(np.uint8)).any(axis=2).mean() for score in (0.05, 0.95)
     ]
     assert shown[0] > shown[1]
 
@@ -63,7 +63,7 @@ def test_a_higher_background_score_leaves_less(visit):
 def test_propagated_cams_are_hidden_where_the_background_wins(visit):
     visit = visit.with_classes([4, 7])
     likeliest = visit.explanation.propagated(0.5).argmax(0).numpy()
-    shown = visit.spread(0.5)[0][2::5, 2::5]  # the middle of each pixel
+    shown = visit.refined(0.5)[0][2::5, 2::5]  # the middle of each pixel
     hidden = (shown == (visit.canvas[2::5, 2::5] * 0.55).astype(np.uint8)).all(axis=2)
     assert 0.1 < (likeliest == 0).mean() < 0.9
     assert ((likeliest == 0) == hidden).mean() > 0.98
@@ -78,7 +78,7 @@ def test_the_point_is_marked_where_it_is(visit):
 
 
 def test_clicks_beyond_the_edge_are_clicks_on_it(visit):
-    assert 'Row 79, column 111 (cell 34 of 5 × 7)' in show_ties(visit, 80, 500)[0]
+    assert 'Row 79, column 111.' in show_ties(visit, 80, 500)[0]
 
 
 def test_class_names_are_text_wherever_they_stand(inferencer, visit):
@@ -97,3 +97,15 @@ def test_likely_classes_come_first(inferencer, visit):
     assert listed == sorted(listed, reverse=True)
     assert len(listed) == 20
     assert boxes.value == [inferencer.class_names[i] for i in visit.own_classes]
+
+
+def test_without_affinity_and_attention_their_maps_are_left_out(inferencer, visit, monkeypatch):
+    monkeypatch.setattr('afa_mmseg.web.visit.has_affinity', lambda explanation: False)
+    monkeypatch.setattr('afa_mmseg.web.visit.has_attention', lambda explanation: False)
+    stages = visit.stages(0.5)
+    assert stages.propagated is None
+    assert stages.refined.shape == visit.canvas.shape
+    sentence, _, affinity, heads, numbers = show_ties(visit, 10, 20)
+    assert (affinity, heads) == (None, [])
+    with np.load(numbers) as file:
+        assert sorted(file.files) == ['cell', 'point']
