@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.apis import MMSegInferencer
-from ..models import ImageLevelSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_classes, get_palette
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from ..datasets.decoding import check_array
 from ..datasets.palette import voc_palette
-from ..models import MaxScaleTTAModel
+from ..models import ImageLevelSegmentor, MaxScaleTTAModel
 from .images import find_images
 from .loading import load_segmentor, read_config
 

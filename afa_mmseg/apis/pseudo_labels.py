@@ -14,10 +14,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmseg.datasets.transforms import LoadAnnotations
-from ..models import ImageLevelSegmentor
 from mmseg.registry import DATASETS
 
 from ..datasets import ImageLevelDataset
+from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask
 from ..utils.checks import check_class_count
 from ..utils.parallel import count_cpus

@@ -92,7 +92,7 @@ def row_of_explanation(
     if ground_truth is not None:
         tiles.append(('ground truth', overlay_label(image, ground_truth, palette)))
     tiles.append(('CAM', overlay_scores(image, _in_file(explanation, explanation.cam()), palette)))
-    if _has_affinity(explanation):
+    if explanation.has_affinity:
         propagated = _in_file(explanation, explanation.propagated(explanation.labeler.bkg_scores[0]))
         tiles.append(('propagated CAM', overlay_propagated(image, propagated, palette)))
     pseudo_label = _in_file(explanation, explanation.pseudo_label())
@@ -152,7 +152,7 @@ class _Artist(NamedTuple):
         """Draw CAM and propagated CAM of each present class."""
         steps = self.explanation
         cam = steps.cam()
-        propagated = steps.propagated(steps.labeler.bkg_scores[0])[1:] if _has_affinity(steps) else None
+        propagated = steps.propagated(steps.labeler.bkg_scores[0])[1:] if steps.has_affinity else None
         tiles = []
         for i in _by_score(steps)[:MAX_CLASSES]:
             name = self.names[i + 1]
@@ -165,10 +165,10 @@ class _Artist(NamedTuple):
     def point_row(self, number: int, point: Point) -> list[Tile]:
         """Draw the affinity of a pixel, and the attention of single heads."""
         tiles: list[Tile] = []
-        if _has_affinity(self.explanation):
+        if self.explanation.has_affinity:
             affinity = self.explanation.affinity_of(*point)
             tiles.append((f'affinity of pixel {number}', self._heat(affinity, high=1.0)))
-        if getattr(self.explanation, 'has_attention', True):
+        if self.explanation.has_attention:
             heads = self.explanation.attention_of(*point)
             chosen = np.unique(np.linspace(0, len(heads) - 1, min(NUM_HEADS, len(heads))).round().astype(int))
             tiles += [(f'attention head {i + 1}/{len(heads)}', self._heat(heads[i])) for i in chosen]
@@ -188,10 +188,6 @@ class _Artist(NamedTuple):
         return (point[0] + 0.5) * self._scale()[0], (point[1] + 0.5) * self._scale()[1]
 
 
-def _has_affinity(explanation: 'Explanation') -> bool:
-    return getattr(explanation, 'has_affinity', True)
-
-
 def _in_rows(first: list[Tile], groups: list[list[Tile]]) -> list[list[Tile]]:
     """Arrange tiles in rows, without splitting the groups."""
     rows = [first]
@@ -204,9 +200,11 @@ def _in_rows(first: list[Tile], groups: list[list[Tile]]) -> list[list[Tile]]:
 
 def _labels(explanation: 'Explanation') -> list[tuple[str, np.ndarray]]:
     """Return pseudo-labels with their captions, in the size of the file."""
-    maps = [('pseudo-label', explanation.pseudo_label())]
-    if _has_affinity(explanation):
-        maps.insert(0, ('pseudo-label from CAM', explanation.cam_label()))
+    maps = [
+        ('label from CAM', explanation.cam_label()),
+        *((f'at background {score:g}', explanation.label_at(score)) for score in explanation.labeler.bkg_scores),
+        ('final label', explanation.pseudo_label()),
+    ]
     return [(name, _in_file(explanation, x)) for name, x in maps]
 
 

@@ -12,7 +12,6 @@ from gradio.utils import is_in_or_equal
 from ..apis.inferencer import WeakSegInferencer
 from .handlers import CLICK, START, TIES, Handlers
 from .uploads import Limits
-from .visit import has_affinity, has_attention
 
 TITLE = 'What the network sees'
 INTRO = f"""
@@ -54,7 +53,6 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
     """
     on = Handlers(inferencer, limits)
     steps = inferencer.explain(np.zeros((PROBE, PROBE, 3), np.uint8))
-    affinity, attention = has_affinity(steps), has_attention(steps)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_FILES) as page:
         visit = gr.State(None, time_to_live=DELETE_FILES[1])
         gr.HTML(INTRO, elem_id='intro', padding=False)
@@ -63,8 +61,8 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
                 upload, boxes, own, slider, note = _controls(examples, inferencer.model.test_cfg.get('bkg_score', 0.35))
             with gr.Column():
                 legend = gr.HTML(START, elem_id='legend', padding=False)
-                tiles = _tiles(affinity)
-                ties = _ties(affinity, attention)
+                tiles = _tiles(steps.has_affinity)
+                ties = _ties(steps.has_affinity, steps.has_attention)
         drawn = [*tiles, legend]
         queue: dict[str, Any] = dict(
             concurrency_id=QUEUE, concurrency_limit=1, api_visibility='private', show_progress_on=tiles

@@ -96,16 +96,16 @@ class Visit:
     def refined(self, bkg_score: float) -> tuple[Optional[Image], Image]:
         """Draw the two steps that depend on the background score: propagated CAM and refined label."""
         steps, propagated = self.explanation, None
-        if has_affinity(steps):
+        if steps.has_affinity:
             propagated = self._draw_scores(overlay_propagated, steps.propagated(bkg_score)[self._shown])
         return propagated, self._draw_label(steps.to_original(steps.refined_label(bkg_score)).cpu().numpy())
 
     def ties(self, row: int, column: int) -> Ties:
         """Look up affinity and attention of a pixel of the image."""
         steps = self.explanation
-        affinity = steps.affinity_of(row, column).cpu().numpy() if has_affinity(steps) else None
-        attention = steps.attention_of(row, column).cpu().numpy() if has_attention(steps) else None
-        heads = [query.shape[1] for query, _ in steps.attentions] if has_attention(steps) else []
+        affinity = steps.affinity_of(row, column).cpu().numpy() if steps.has_affinity else None
+        attention = steps.attention_of(row, column).cpu().numpy() if steps.has_attention else None
+        heads = [attention.query.shape[1] for attention in steps.attentions]
         return Ties((row, column), steps.cell_of(row, column), affinity, attention, heads)
 
     def draw_tie(self, heat: np.ndarray, point: tuple[int, int]) -> Image:
@@ -130,16 +130,6 @@ class Visit:
     def _draw_label(self, label: np.ndarray) -> Image:
         k = self.enlargement
         return overlay_label(self.canvas, label.repeat(k, axis=0).repeat(k, axis=1), self.palette)
-
-
-def has_affinity(explanation: 'Explanation') -> bool:
-    """Return whether the method has an affinity."""
-    return getattr(explanation, 'has_affinity', True)
-
-
-def has_attention(explanation: 'Explanation') -> bool:
-    """Return whether the backbone exposes attention."""
-    return getattr(explanation, 'has_attention', True)
 
 
 def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, int]) -> Visit:

@@ -193,7 +193,7 @@ def test_errors_are_raised_before_anything_is_written(run, tmp_path, options, me
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(options)
     if cfg.model.type == 'EncoderDecoder':
-        for key in ("refiner", "pseudo_labeler", "train_cfg"):
+        for key in ('refiner', 'pseudo_labeler', 'train_cfg'):
             cfg.model.pop(key)
     with pytest.raises(ValueError, match=message):
         export_pseudo_labels(cfg, checkpoint, tmp_path / 'labels', device='cpu', num_workers=0)

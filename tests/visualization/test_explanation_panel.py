@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.datasets.palette import voc_palette
+from afa_mmseg.models.pseudo_labelers import CamPseudoLabeler
 from afa_mmseg.visualization import (
     image_of,
     overlay_heat,
@@ -73,8 +74,9 @@ def test_a_cam_is_brightest_where_its_class_scores_highest(explain):
 def test_labels_are_hatched_where_ignored(explain):
     explanation = explain(img_box=(10, 50, 20, 64))
     panel, image = draw(explanation), tile_of(draw(explain()), 0, 0)
+    low, high = (explanation.label_at(score) for score in explanation.labeler.bkg_scores)
     nearest = np.arange(TILE) * 64 // TILE
-    for column, label in enumerate((explanation.cam_label(), explanation.pseudo_label())):
+    for column, label in enumerate((explanation.cam_label(), low, high, explanation.pseudo_label())):
         label = label.numpy()[nearest][:, nearest]
         assert np.array_equal(tile_of(panel, 1, column), overlay_label(image, label, PALETTE))
         assert (label == 255).any()
@@ -106,7 +108,7 @@ def test_affinity_and_attention_of_a_pixel_are_those_of_the_explanation(explain)
 def test_each_present_class_has_two_heat_maps_up_to_a_number(explain, count, rows):
     panel = draw(explain(range(count)))
     assert num_rows(panel) == rows
-    assert panel.shape[1] == min(count * 2 + 1 + (count == 0), 5) * (TILE + GAP) - GAP
+    assert panel.shape[1] == (5 if count > 1 else 4) * (TILE + GAP) - GAP
     assert MAX_CLASSES == 10
 
 
@@ -159,17 +161,10 @@ def test_the_row_of_essentials(explain):
 
 
 def test_without_affinity_and_attention_their_tiles_are_left_out(explain):
-    class CamOnly:
-        """An explanation of a method with CAMs alone."""
-
-        has_affinity = has_attention = False
-
-        def __init__(self, explanation):
-            for name in ('image', 'box', 'classes', 'score', 'original_size', 'to_original', 'cam', 'pseudo_label'):
-                setattr(self, name, getattr(explanation, name))
-
     explanation = explain([2, 7])
-    steps = CamOnly(explanation)
+    labeler = CamPseudoLabeler(bkg_scores=explanation.labeler.bkg_scores)
+    outputs = {name: getattr(explanation, name)._replace(affinity=None) for name in ('output', 'plain')}
+    steps = replace(explanation, labeler=labeler, attentions=(), **outputs)
     panel = draw(steps, points=salient_points(steps))
     assert num_rows(panel) == 2
     assert np.array_equal(tile_of(panel, 0, 2), tile_of(draw(explanation), 0, 3))  # the second class's CAM
