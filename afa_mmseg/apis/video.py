@@ -98,7 +98,7 @@ def draw_frames(
     size: Optional[tuple[int, int]] = None
     for image in images:
         image = shrink(image, side)
-        size = size or image.shape[1::-1]
+        size = size or (image.shape[1], image.shape[0])
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         prediction = Prediction.of(inferencer(image, classes=classes, return_datasamples=True, with_pseudo_label=False))
         rgb = np.ascontiguousarray(image[..., ::-1])

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Optional, Protocol, Union
+from typing import Callable, NamedTuple, Optional, Protocol, Union
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ def _open_capture(source: Union[str, int, Path]) -> Frames:
     is_file = Path(str(source)).is_file()
     if not is_file and not str(source).isdigit():
         raise FileNotFoundError(f'video, folder of frames or camera index not found: {source}')
-    capture = cv2.VideoCapture(str(source) if is_file else int(source))
+    capture = cv2.VideoCapture(str(source)) if is_file else cv2.VideoCapture(int(str(source)))
     if not capture.isOpened():
         raise ValueError(
             f'video cannot be read: {source}: OpenCV has no decoder for it; convert it to an mp4 with H.264'
@@ -97,7 +97,7 @@ class Writer(Protocol):
 
 def open_writer(path: Path, fps: float) -> Writer:
     """Open a destination of frames by its suffix: `.mp4`, `.gif`, or none for a folder of PNG files."""
-    kinds = {'.mp4': Mp4Writer, '.gif': GifWriter, '': FolderWriter}
+    kinds: dict[str, Callable[[Path, float], Writer]] = {'.mp4': Mp4Writer, '.gif': GifWriter, '': FolderWriter}
     return kinds[path.suffix.lower()](path, fps)
 
 

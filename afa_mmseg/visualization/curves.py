@@ -155,13 +155,14 @@ def _draw_panels(figure: SubFigure, panels: Sequence[Panel], columns: int, *, is
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    for number, (label, (steps, values)) in enumerate(panel.curves.items()):
+    for number, (label, (steps, raw)) in enumerate(panel.curves.items()):
+        values: ArrayLike = raw
         style = _line_style(number)
         if len(steps) >= MARKED_BELOW:
             style['marker'] = None
         if panel.is_loss and len(steps) >= SMOOTHED_FROM:
-            axes.plot(steps, values, color=style['color'], linewidth=0.6, alpha=0.25)
-            values = smooth(values, int(len(values) * WINDOW))
+            axes.plot(steps, raw, color=style['color'], linewidth=0.6, alpha=0.25)
+            values = smooth(raw, int(len(raw) * WINDOW))
         axes.plot(steps, values, markersize=4, label=label, **style)
     axes.set_title(panel.title, fontweight='bold')
     axes.set_xlim(left=0)
