@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
-from afa_mmseg.engine.config_check import check_config
+from afa_mmseg.engine import check_config
 from tests.datasets.files import write_template
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

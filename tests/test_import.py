@@ -13,7 +13,7 @@ GOOD = dict(mmengine='0.10.4', mmcv='2.1.0', mmseg='1.2.2')
 REGISTERED = dict(
     MODELS=['AttnMixVisionTransformer', 'AFAHead', 'AFA', 'AffinityPseudoLabeler', 'PAR', 'PAMR'],
     DATASETS=['ImageLevelDataset', 'VOCImageLevelDataset'],
-    HOOKS=['AverageNormStatsHook', 'InterruptHook'],
+    HOOKS=['AverageNormStatsHook', 'ShutdownHook'],
     OPTIM_WRAPPERS=['CPUAmpOptimWrapper'],
 )
 
@@ -105,9 +105,8 @@ def test_a_system_with_fewer_signals_will_do():
 import signal, mmseg, mmpretrain
 for name in ('SIGUSR1', 'SIGHUP', 'SIGCHLD'):  # Windows has none of these
     delattr(signal, name)
-from afa_mmseg.engine import faults, interrupt
-assert interrupt.SIGNALS == (signal.SIGINT, signal.SIGTERM)
-assert faults.REQUEUE_SIGNALS == (signal.SIGTERM,)
+from afa_mmseg.engine import shutdown
+assert shutdown.SIGNALS == (signal.SIGINT, signal.SIGTERM)
 """
     subprocess.run([sys.executable, '-c', code], cwd=REPO, check=True)
 

@@ -12,9 +12,9 @@ from afa_mmseg.apis import export_onnx, run_onnx
 from afa_mmseg.apis.onnx import Exportable
 from afa_mmseg.engine.config_check import check_config
 from afa_mmseg.engine.options import load_config, require_file
-from afa_mmseg.models.checkpoints import fetch_state, load_state
-from afa_mmseg.models.checkpoints.reading import named
+from afa_mmseg.models.checkpoints import load_state
 from afa_mmseg.utils import run_command
+from afa_mmseg.utils.checkpoints import named, read_state, use_strict_loading
 
 #: Image sizes of the comparison, other than that of the trace.
 SIZES = ((96, 160), (203, 131))
@@ -39,7 +39,8 @@ def main() -> int:
     cfg = load_config(args.config)
     require_file(args.checkpoint, 'checkpoint')
     check_config(cfg)
-    state = fetch_state(args.checkpoint)
+    use_strict_loading()
+    state = read_state(args.checkpoint)
     cfg.model.backbone.init_cfg = None
     model = init_model(cfg, device='cpu')
     with named(args.checkpoint):

@@ -6,7 +6,7 @@ python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_20000.pth afa_b1.pth
 
 import argparse
 
-from afa_mmseg.models.checkpoints import add_trust_option, publish, trusting
+from afa_mmseg.models.checkpoints import publish
 from afa_mmseg.utils import run_command
 
 
@@ -24,15 +24,13 @@ def parse_args() -> argparse.Namespace:
         help='folder, where the file is named after the experiment, or a name that ends in .pth; '
         'eight digits of the SHA-256 of the file are added',
     )
-    add_trust_option(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    with trusting(args.trust):
-        published = publish(args.checkpoint, args.out)
+    published = publish(args.checkpoint, args.out)
     print(
         'weights: the moving average of training (EMA), which validation used'
         if published.is_averaged

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
 
 from mmengine.config import Config  # noqa: E402
+from torch.distributed.elastic.multiprocessing.errors import record  # noqa: E402
 
 from afa_mmseg.engine import (  # noqa: E402
     add_common_options,
@@ -26,6 +27,9 @@ from afa_mmseg.engine import (  # noqa: E402
     save_predictions,
     shut_down,
 )
+from afa_mmseg.engine.data_hooks import unwrap  # noqa: E402
+from afa_mmseg.models.checkpoints import load_state  # noqa: E402
+from afa_mmseg.utils.checkpoints import named, read_state, use_strict_loading  # noqa: E402
 from afa_mmseg.utils.command import USER_ERRORS  # noqa: E402
 
 
@@ -34,9 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument('--out', metavar='DIR', help='write the predicted label maps there, as PNG')
-    parser.add_argument('--show-dir', metavar='DIR', help='paint predictions over the pictures, there (one process)')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions over the images, there (one process)')
     parser.add_argument('--show', action='store_true', help='show them in a window instead')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds per picture with --show')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds per image with --show')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: tta_pipeline of the config')
     add_common_options(parser)
     return parser.parse_args()
@@ -56,17 +60,21 @@ def build_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@record  # has torchrun name the rank that failed
 def main() -> int:
     args = parse_args()
+    use_strict_loading()
     try:
         with naming_config(args.config):
             cfg = build_config(args)
             prepare_runtime(cfg, args.launcher)
             runner = build_runner(cfg)
+            with named(args.checkpoint):  # mmengine loads what fits of other weights
+                load_state(unwrap(runner.model), read_state(args.checkpoint))
     except USER_ERRORS as error:
         sys.exit(f'test.py: error: {error}')
     if args.show_dir is not None and runner.world_size > 1:
-        runner.logger.warning('--show-dir: only the pictures of the main process are painted, mmseg does no more')
+        runner.logger.warning('--show-dir: only the images of the main process are drawn, as mmseg does')
     code = run_test(runner)
     if code == 0:
         shut_down()

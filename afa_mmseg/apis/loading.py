@@ -14,7 +14,7 @@ from ..engine.config_check import check_config
 from ..engine.options import load_config
 from ..models import ImageLevelSegmentor
 from ..models.checkpoints import load_state
-from ..models.checkpoints.reading import named, read_checkpoint, state_of
+from ..utils.checkpoints import named, read_checkpoint, state_of
 from ..utils.checks import check_class_count
 
 

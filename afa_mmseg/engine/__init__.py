@@ -1,46 +1,44 @@
-"""What runs training and testing: launching, command line options, stand-ins for machines without GPUs."""
+"""Training and testing: hooks, loops, schedule, launching and command line options."""
 
 from .atomic_checkpoints import AtomicCheckpointHook
-from .broken_pictures import BrokenPictureHook
-from .building import naming_config
-from .class_count import ClassCountHook
-from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper
-from .faults import check_work_dir, run_test, run_training
-from .finite import FiniteLossHook
-from .interrupt import InterruptHook
+from .config_check import check_config, naming_config
+from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper, CPUDistributedDataParallel
+from .data_hooks import ClassCountHook, SkippedImageHook
+from .finite import FiniteLossHook, read_dump
 from .launch import build_runner, prepare_runtime, shut_down
 from .loops import CAMValLoop, UpdateTrainLoop
 from .options import (
     add_common_options,
     apply_common_options,
+    check_work_dir,
     draw_predictions,
     enable_tta,
     load_config,
     require_file,
     save_predictions,
 )
-from .peers import PeerHook
 from .replay import replay
 from .resume import ResumeHook, find_checkpoint
 from .schedulers import WarmupPolyLR
-from .step_dump import read_dump
+from .shutdown import ShutdownHook, run_test, run_training
 
 __all__ = [
-    'CAMValLoop',
-    'UpdateTrainLoop',
-    'WarmupPolyLR',
     'AtomicCheckpointHook',
     'AverageNormStatsHook',
+    'CAMValLoop',
     'CPUAmpOptimWrapper',
-    'BrokenPictureHook',
+    'CPUDistributedDataParallel',
     'ClassCountHook',
     'FiniteLossHook',
-    'InterruptHook',
-    'PeerHook',
     'ResumeHook',
+    'ShutdownHook',
+    'SkippedImageHook',
+    'UpdateTrainLoop',
+    'WarmupPolyLR',
     'add_common_options',
     'apply_common_options',
     'build_runner',
+    'check_config',
     'check_work_dir',
     'draw_predictions',
     'enable_tta',

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole whenever the run is stopped."""
+"""Atomic checkpoints: written under a temporary name, synced, renamed; older ones are deleted last."""
 
 import os
 from contextlib import suppress
@@ -12,12 +12,12 @@ from mmengine.registry import HOOKS
 
 from ..utils import atomic_path, remove_leftovers, write_text
 
-#: Backend of mmengine's files that writes them whole or not at all.
+#: Name of the file backend, registered with mmengine.
 ATOMIC = 'atomic'
 
 
 class AtomicBackend(LocalBackend):
-    """Local files that take their name when they are complete and on the disk."""
+    """Local files that are renamed to their name once they are complete and on the disk."""
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         """Write a file."""
@@ -29,15 +29,15 @@ class AtomicBackend(LocalBackend):
         _sync_folder(path.parent)
 
 
-register_backend(ATOMIC, AtomicBackend, force=True)
+register_backend(ATOMIC, AtomicBackend, force=True)  # `force` for reloads of this module alone
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's `CheckpointHook`, safe to kill at any moment and to run out of disk.
+    """mmengine's `CheckpointHook`, safe against kills and full disks at any moment.
 
-    A checkpoint takes its name when it is complete, `last_checkpoint` names it after that, and only then are older
-    ones deleted. mmengine's hook deletes first and writes in place. There must be room for one checkpoint more than
+    A checkpoint is renamed to its name when it is complete, then `last_checkpoint` names it, and only then are older
+    ones deleted; mmengine's hook deletes first and writes in place. This requires room for one checkpoint more than
     `max_keep_ckpts`. Files elsewhere (`s3://`, given `backend_args`) are written as their backend does.
 
     Raises:
@@ -58,7 +58,7 @@ class AtomicCheckpointHook(CheckpointHook):
             remove_leftovers(self.out_dir)
 
     def save_now(self, runner: Any) -> str:
-        """Save between two iterations, before the next is due; give the path of the file."""
+        """Save between two iterations and return the path of the file."""
         self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
         return str(self.last_ckpt)
 
@@ -85,12 +85,12 @@ class AtomicCheckpointHook(CheckpointHook):
             kept = f'{before} is untouched' if before else 'it would have been the first'
             raise OSError(
                 f'the checkpoint {self.last_ckpt} cannot be written ({error.strerror or error}); {kept}.\n'
-                '  Make room, or set `default_hooks.checkpoint.out_dir`; --resume goes on.'
+                '  Make room, or set `default_hooks.checkpoint.out_dir`; then --resume continues.'
             ) from error
         self._remove(self.file_backend, outdated)
 
     def _make_room(self, runner: Any, step: int) -> list[str]:
-        """Count the new checkpoint among those to keep; give the files that are no longer among them."""
+        """Add the new checkpoint to those to keep; return the files to delete."""
         if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
             return []
         full = len(self.keep_ckpt_ids) == self.max_keep_ckpts
@@ -117,7 +117,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _LateRemoval:
-    """A file backend that notes what to remove instead of removing it."""
+    """A file backend that records what to remove instead of removing it."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -131,7 +131,7 @@ class _LateRemoval:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder outlive a power cut, where the platform can."""
+    """Sync a folder, so that a new name in it survives a power failure, where the platform supports it."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:

@@ -1,118 +1,127 @@
-"""Keys of a config that nothing reads, which would change nothing and say nothing, and values of a wrong type."""
+"""Config errors that `Registry.build` does not catch: unexpected keys in sections that ignore them."""
 
-import ast
-import builtins
 import difflib
 import inspect
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Optional
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
+from mmseg.registry import HOOKS, OPTIMIZERS
+from torch.nn.utils import clip_grad_norm_
 
 from ..utils.checks import closest
-from ..utils.value_types import type_faults
-from .config_sections import Section, keys_of, kind_of, sections_of
 
+#: What classes raise for invalid arguments, and mmengine for an unknown `type`.
+BUILD_ERRORS = (KeyError, TypeError, AttributeError, AssertionError, IndexError, SyntaxError, ZeroDivisionError)
+#: Environment variable that has errors raised with their traceback.
+TRACEBACK = 'AFA_TRACEBACK'
+
+#: Variables of config files that are used while the file is read.
+FILE_VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'vis_backends')
 #: Top-level keys that something else than the Runner's constructor reads: its methods, mmseg, our tools.
 OTHER_KEYS = (
-    'custom_imports', 'runner_type', 'tta_model', 'tta_pipeline', 'train_pipeline', 'val_pipeline', 'test_pipeline',
-    'model_wrapper_cfg', 'vis_backends',
-    'find_unused_parameters', 'sync_bn', 'compile', 'efficient_conv_bn_eval', 'activation_checkpointing',
-    'env_cfg', 'resource_limit', 'strategy',
+    'custom_imports', 'runner_type', 'tta_model', 'tta_pipeline', 'model_wrapper_cfg', 'find_unused_parameters',
+    'sync_bn', 'compile', 'efficient_conv_bn_eval', 'activation_checkpointing', 'resource_limit', 'strategy',
+    *FILE_VARIABLES,
 )  # fmt: skip
-#: What mmengine takes out of a section before the class named by `type` is built.
-TAKEN_ANYWHERE = ('_scope_', '_delete_')
-TAKEN = ('type', *TAKEN_ANYWHERE, 'priority', 'convert_to_iter_based')
-#: Variables of our and mmseg's files: of no use to options, though not misspelt.
-FILE_VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'vis_backends')
-#: Packages and modules whose annotations are taken at their word; those of others are often narrower than their code.
-ANNOTATED = (__name__.split('.')[0], 'torch.optim', 'mmengine.runner.loops')
+#: Sections that are read key by key, unexpected keys ignored.
+PLAIN_SECTIONS = {
+    'auto_scale_lr': ('enable', 'base_batch_size'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'optim_wrapper.clip_grad': ('type', 'clip_value', *inspect.signature(clip_grad_norm_).parameters),
+}
+#: The same, read by mmengine's own constructor of optimisers alone.
+CONSTRUCTOR = 'DefaultOptimWrapperConstructor'
+PARAMWISE_KEYS = (
+    'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult',
+    'dcn_offset_lr_mult', 'bypass_duplicate',
+)  # fmt: skip
+#: `CheckpointHook` passes other keys to this method at the first checkpoint.
+CHECKPOINT_KEYS = ('type', 'priority', '_scope_', *inspect.signature(Runner.save_checkpoint).parameters)
 
 
 def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
-    """Refuse what nothing reads and looks like a misspelt key; warn of other variables that nothing reads.
+    """Raise a `ValueError` for unexpected keys that would be ignored, with the closest known ones.
 
     Args:
-        cfg: What was read from a file, options applied.
-        overrides: Keys that options set. A variable of the file, such as `data_root`, is of no use there: what is
-            made of it was made when the file was read.
+        cfg: Read from a file, options applied.
+        overrides: Keys that `--cfg-options` sets. Variables of the file, such as `data_root`, have no effect there.
 
     Raises:
-        ValueError: Keys are misspelt, with the closest ones that are read; values are of a wrong type; there is no
-            `model`.
+        ValueError: Keys are unexpected, or there is no `model`.
     """
     name = cfg.filename or 'config'
     if cfg.filename and not isinstance(cfg.get('model'), Mapping):
-        raise ValueError(f'{name}: `model` is {cfg.get("model")!r}; give a config of mmseg, with a dict of the network')
+        raise ValueError(f'{name}: `model` is {cfg.get("model")!r}; required is a dict, as in configs of mmseg')
     top = (*inspect.signature(Runner).parameters, *OTHER_KEYS)
-    used = _names_used(cfg.filename)
-    spare = [key for key in cfg if key not in top and key not in used and not key.startswith('_')]
     options = {key.split('.')[0] for key in overrides}
-    misspelt = [key for key in spare if key in options or difflib.get_close_matches(key, top, n=1, cutoff=0.85)]
-    faults = [f'{key}: {closest(key, top) or "no such key"}' for key in misspelt]
+    misspelt = [key for key in cfg if key not in top and difflib.get_close_matches(key, top, n=1, cutoff=0.85)]
+    faults = [f'{key}: {closest(key, top)}' for key in misspelt]
     faults += [
-        f'--cfg-options {key}: nothing reads it any more once the file is read; set what the file makes of it, such as '
+        f'--cfg-options {key}: without effect, it is used while the file is read; set what is made of it, such as '
         f'train_dataloader.dataset.{"pipeline" if key.endswith("pipeline") else key}'
         for key in sorted(options.difference(top, misspelt) | options.intersection(FILE_VARIABLES))
     ]
-    doubts: list[str] = []
-    sections = list(sections_of(cfg))
-    for section in sections:
-        (faults if section.sure else doubts).extend(_faults(section))
-    _refuse(name, 'nothing reads these keys', faults)
-    _refuse(name, 'these values cannot be', [text for section in sections for text in _type_faults(section)])
-    unused = [key for key in spare if key not in misspelt]
-    if unused and used:  # a file that training wrote has all variables of those that it was made from, and uses none
-        doubts.append(', '.join(unused))
-    for doubt in doubts:
-        print_log(f'config: nothing reads {doubt}', logger='current', level=logging.WARNING)
-
-
-def _refuse(name: str, what: str, faults: list[str]) -> None:
+    faults += _unexpected(cfg)
     if faults:
-        raise ValueError(f'{name}: {what}:\n  ' + '\n  '.join(faults))
+        raise ValueError(f'{name}: unexpected keys:\n  ' + '\n  '.join(faults))
 
 
-def _faults(section: Section) -> Iterator[str]:
-    read = set() if section.registry is None else keys_of(section.node, section.registry)
-    if read is None:
+def _unexpected(cfg: Config) -> Iterator[str]:
+    for path, known in PLAIN_SECTIONS.items():
+        yield from _compare(path, _find(cfg, path), known)
+    for name, hook in (cfg.get('default_hooks') or {}).items():
+        kind = HOOKS.get(hook.get('type')) if isinstance(hook, Mapping) and isinstance(hook.get('type'), str) else None
+        if inspect.isclass(kind) and issubclass(kind, CheckpointHook):
+            known = (*inspect.signature(CheckpointHook).parameters, *inspect.signature(kind).parameters)
+            yield from _compare(f'default_hooks.{name}', hook, (*known, *CHECKPOINT_KEYS))
+    wrapper = cfg.get('optim_wrapper') or {}
+    rules, path = wrapper.get('paramwise_cfg'), 'optim_wrapper.paramwise_cfg'
+    if wrapper.get('constructor', CONSTRUCTOR) != CONSTRUCTOR or not isinstance(rules, Mapping):
         return
-    names = (*sorted(read), *section.more)
-    taken = TAKEN if section.registry is not None else TAKEN_ANYWHERE
-    for key in section.node:
-        if key not in (*names, *taken):
-            yield f'{section.path}.{key}: {closest(key, names) or "known are " + ", ".join(names)}'
+    yield from _compare(path, rules, PARAMWISE_KEYS)
+    optimizer = OPTIMIZERS.get(_find(wrapper, 'optimizer.type') or 'SGD')
+    settings = () if optimizer is None else inspect.signature(optimizer).parameters
+    for key, values in (rules.get('custom_keys') or {}).items():
+        yield from _compare(f'{path}.custom_keys.{key}', values, ('lr_mult', 'decay_mult', *settings))
 
 
-def _type_faults(section: Section) -> Iterator[str]:
-    """Name the values of a section that are not what its class declares, if that is one of `ANNOTATED`."""
-    if section.path == 'randomness':
-        yield from type_faults(_randomness, section.node, section.path)
-    kind = None if section.registry is None else kind_of(section.node, section.registry)
-    for base in kind.__mro__ if inspect.isclass(kind) else ():
-        if base.__module__.startswith(ANNOTATED) and '__init__' in vars(base):
-            yield from type_faults(vars(base)['__init__'], section.node, section.path)
+def _find(node: Any, path: str) -> Any:
+    for key in path.split('.'):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
-def _randomness(seed: Optional[int], diff_rank_seed: bool, deterministic: bool) -> None:
-    """Declare what `randomness` may hold."""
+def _compare(path: str, node: Any, known: Iterable[str]) -> Iterator[str]:
+    names = tuple(dict.fromkeys(known))
+    for key in node if isinstance(node, Mapping) else ():
+        if key not in (*names, '_delete_'):
+            yield f'{path}.{key}: {closest(key, names) or "known are " + ", ".join(names)}'
 
 
-def _names_used(filename: Optional[str]) -> set[str]:
-    """List the variables that a config file and its bases read."""
-    if filename is None or not str(filename).endswith('.py') or not Path(filename).is_file():
-        return set()
-    tree = ast.parse(Path(filename).read_text(encoding='utf-8'))
+@contextmanager
+def naming_config(config: str) -> Iterator[None]:
+    """Turn the errors of a config that cannot be built into a `ValueError` with its name, unless `AFA_TRACEBACK=1`."""
     try:
-        bases = Config._get_base_files(filename)  # computed ones too
-    except TypeError:  # {{'$VARIABLE:...'}} is no expression before mmengine fills it in
-        return set()
-    names = {x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)} - {*dir(builtins)}
-    names |= {x.attr for x in ast.walk(tree) if isinstance(x, ast.Attribute) and ast.unparse(x.value) == '_base_'}
-    for base in bases:
-        names |= _names_used(Config._get_cfg_path(base, filename)[0])
-    return names
+        yield
+    except BUILD_ERRORS as error:
+        if shows_traceback():
+            raise
+        raise ValueError(describe_build_error(error, config)) from error
+
+
+def describe_build_error(error: BaseException, config: str) -> str:
+    """Return a message that names the config and the reason."""
+    reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    return (
+        f'{config} cannot be built: {type(error).__name__}: {reason}\n  {TRACEBACK}=1 in the environment shows where.'
+    )
+
+
+def shows_traceback() -> bool:
+    """Return whether the user asks for tracebacks."""
+    return os.environ.get(TRACEBACK, '') not in ('', '0')

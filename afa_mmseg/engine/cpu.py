@@ -1,26 +1,24 @@
-"""What stands in, on a machine without GPUs, for what runs on GPUs only."""
+"""CPU counterparts of what mmengine has for GPUs only: mixed precision, distributed data parallel, SyncBN."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
 
 import torch
-from mmengine.config import Config
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.registry import HOOKS, OPTIM_WRAPPERS
+from mmengine.registry import HOOKS, MODEL_WRAPPERS, OPTIM_WRAPPERS
 from torch import nn
-
-SYNC_NORMS = ('SyncBN', 'MMSyncBN')
+from torch.nn.modules.batchnorm import _BatchNorm  # the only name for batch norms of all dimensions
 
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
     """Mixed precision on the CPU: bfloat16 autocast, which needs no loss scaling.
 
-    mmengine's ``AmpOptimWrapper`` refuses to be built without an accelerator. Checkpoints of the two can
-    be resumed from in both directions.
+    mmengine's `AmpOptimWrapper` requires an accelerator. Checkpoints of each can be resumed with the other.
     """
 
     @contextmanager
@@ -29,12 +27,25 @@ class CPUAmpOptimWrapper(OptimWrapper):
             yield
 
 
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's `MMDistributedDataParallel` on CPUs, with SyncBN replaced by BN.
+
+    Args:
+        module: The network.
+        device_ids: Ignored: mmengine's Runner fills it in.
+        kwargs: Of `MMDistributedDataParallel`.
+    """
+
+    def __init__(self, module: nn.Module, device_ids: Any = None, **kwargs: Any) -> None:
+        super().__init__(module=revert_sync_batchnorm(module), **kwargs)
+
+
 @HOOKS.register_module()
 class AverageNormStatsHook(Hook):
-    """Average batch-norm statistics over the processes after every iteration.
+    """Average the statistics of batch norms over the ranks after every iteration, except those of SyncBN.
 
-    Where SyncBN does not run, every process collects statistics of its own batches. Averaged, all of them
-    validate the same network, and it is the one that the checkpoint holds.
+    Otherwise each rank has statistics of its own batches, and the checkpoint holds those of the main process.
     """
 
     priority = 'NORMAL'  # before CheckpointHook
@@ -42,29 +53,7 @@ class AverageNormStatsHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        norms = [m for m in runner.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        synced = nn.SyncBatchNorm
+        norms = [m for m in runner.model.modules() if isinstance(m, _BatchNorm) and not isinstance(m, synced)]
         stats = [stat for norm in norms for stat in (norm.running_mean, norm.running_var)]
         all_reduce_params([stat for stat in stats if stat is not None], op='mean')
-
-
-def revert_sync_bn(cfg: Config) -> bool:
-    """Replace SyncBN by BN everywhere in ``cfg.model``; say whether there was any.
-
-    mmengine does so by itself where training is not distributed, and never otherwise.
-    """
-    wanted = cfg.pop('sync_bn', None) is not None
-    return _revert(cfg.model) or wanted
-
-
-def _revert(node: Any) -> bool:
-    found = False
-    if isinstance(node, dict):
-        kind = node.get('type')
-        if kind is nn.SyncBatchNorm or str(kind).rsplit('.', 1)[-1] in SYNC_NORMS:
-            node['type'] = 'BN'
-            found = True
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            found = _revert(item) or found
-    return found

@@ -1,9 +1,9 @@
-"""A training stops before the update that would spoil its weights, and says where to look."""
+"""NaN protection: stop before the update that a non-finite loss or gradient would spoil, with a dump of the step."""
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, NoReturn, Optional, Union
 
 import torch
 import torch.distributed as torch_dist
@@ -12,25 +12,50 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ..utils import atomic_path
+from ..utils.checkpoints import read_checkpoint
 from ..utils.checks import first_few
-from .step_dump import TrainingPass, add_up, random_states, write_dump
+from .resume import make_plain
 
-#: What finds the cause in a dump.
+#: Tool that finds the cause in a dump, and the mark of a dump.
 SCRIPT = 'tools/analysis_tools/replay_nonfinite.py'
+FORMAT = 'training step'
+
+
+class TrainingPass(NamedTuple):
+    """Input and output of a forward pass in training.
+
+    Args:
+        inputs: Normalised images.
+        samples: Of these images.
+        random: States of PyTorch's random generators before, of the CPU and of the device.
+        losses: Scalars, without gradients.
+        bad_rank: The first rank whose loss is not finite, or the number of ranks; on the device.
+        agreement: Pending all-reduce of `bad_rank`, if there are several ranks.
+    """
+
+    inputs: Tensor
+    samples: Sequence[SegDataSample]
+    random: dict[str, Tensor]
+    losses: dict[str, Tensor]
+    bad_rank: Tensor
+    agreement: Optional[Any] = None
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stop a training at a loss, a gradient or a weight that is not finite, all ranks together.
+    """Stop training on all ranks at a loss, gradient or weight that is not finite.
 
-    Losses and gradients are looked at before the update, weights before they are saved: whatever happens, the last
-    checkpoint is good. What reproduces the iteration is written to the work directory; see `replay`.
+    Losses and gradients are checked before the update, weights before they are saved, so the last checkpoint is
+    good. The step is dumped to the work directory; see `replay`.
 
-    Two numbers are read from the device, at once, when the optimiser is about to step: by then the losses and the
-    ranks' agreement on them have long been there, and mmengine reads every loss of every iteration anyway, for its
-    log. With loss scaling, the scaler skips updates with infinite gradients, as it should; then only losses count.
+    Two numbers are read from the device, when the optimiser is about to step; mmengine reads every loss of every
+    iteration for its log anyway. With loss scaling only losses are checked: the scaler skips updates with
+    infinite gradients.
 
     Raises:
         FloatingPointError: Something is not finite. The message names iteration, rank, images and loss or weight.
@@ -45,7 +70,7 @@ class FiniteLossHook(Hook):
         self._handles: list[Any] = []
 
     def before_train(self, runner: Any) -> None:
-        """Begin to watch the network and its optimisers."""
+        """Register hooks of PyTorch on network and optimisers."""
         self._runner = runner
         model = _unwrapped(runner.model)
         self._handles = [
@@ -55,7 +80,7 @@ class FiniteLossHook(Hook):
         ]
 
     def after_train(self, runner: Any) -> None:
-        """Leave the network alone."""
+        """Remove them."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -63,38 +88,40 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        """Look at the losses of an iteration without an update: one of several, or skipped by the scaler."""
+        """Check the losses of an iteration without an update: one of several, or skipped by the scaler."""
         self._check([])
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Refuse to save weights that are not finite."""
+        """Raise an error before weights that are not finite are saved."""
         bad = [name for name, x in checkpoint['state_dict'].items() if not x.isfinite().all()]
         if bad:
             raise FloatingPointError(
                 f'weights are not finite after iteration {runner.iter + 1}: {first_few(bad)}.\n'
-                '  They are not saved; checkpoints from before are good.'
+                '  They are not saved; earlier checkpoints are good.'
             )
-
-    # While an iteration runs
 
     def _before_forward(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
         if kwargs.get('mode') == 'loss':
-            self._random = random_states(next(model.parameters()).device)
+            self._random = _random_states(next(model.parameters()).device)
 
     def _after_forward(self, model: nn.Module, args: tuple, kwargs: dict, losses: dict) -> None:
         if kwargs.get('mode') == 'loss':
             terms = {name: add_up(value) for name, value in losses.items() if 'loss' in name}
-            bad_rank, agreement = _agree(torch.stack([*terms.values()]).sum())
+            rank, world = get_dist_info()
+            bad_rank = torch.where(torch.stack([*terms.values()]).sum().isfinite(), world, rank)
+            agreement = None
+            if world > 1:
+                agreement = torch_dist.all_reduce(bad_rank, torch_dist.ReduceOp.MIN, async_op=True)
             inputs, samples = (*args, *(kwargs[name] for name in ('inputs', 'data_samples') if name in kwargs))
             self._passes.append(TrainingPass(inputs, samples, self._random, terms, bad_rank, agreement))
 
     def _before_update(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        left_to_scaler = getattr(optimizer, 'found_inf', None) is not None
+        is_scaled = getattr(optimizer, 'found_inf', None) is not None
         parameters = [p for group in optimizer.param_groups for p in group['params']]
-        self._check([] if left_to_scaler else [p.grad for p in parameters if p.grad is not None])
+        self._check([] if is_scaled else [p.grad for p in parameters if p.grad is not None])
 
     def _check(self, gradients: Sequence[Tensor]) -> None:
-        """Look at the losses since the last time, and at gradients."""
+        """Check the losses since the last call, and gradients."""
         if not self._passes:
             return
         for one in self._passes:
@@ -105,14 +132,12 @@ class FiniteLossHook(Hook):
         rank, gradient = torch.stack([numbers[0], numbers[1:].sum()]).tolist()
         world = get_dist_info()[1]
         if rank < world:
-            self._stop(self._losses_to_blame(int(rank), world))
+            self._stop(self._describe_losses(int(rank), world))
         if not math.isfinite(gradient):
-            self._stop(self._gradients_to_blame())
+            self._stop(self._describe_gradients())
         self._passes.clear()
 
-    # Once something is not finite
-
-    def _losses_to_blame(self, bad_rank: int, world: int) -> Iterator[str]:
+    def _describe_losses(self, bad_rank: int, world: int) -> Iterator[str]:
         """Dump this rank's batches whose loss is not finite, and describe them."""
         found = False
         for number, one in enumerate(self._passes):
@@ -127,45 +152,90 @@ class FiniteLossHook(Hook):
         if not found:
             yield f'a loss is not finite on rank {bad_rank} of {world}, whose message names it'
 
-    def _gradients_to_blame(self) -> Iterator[str]:
-        """Dump the batches of this rank; any of them, or another rank's, may be the cause."""
+    def _describe_gradients(self) -> Iterator[str]:
+        """Dump all batches of this rank."""
         named = _unwrapped(self._runner.model).named_parameters()
         bad = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
         yield f'losses are finite, gradients are not: {first_few(bad) or "their sum is too large"}'
         for number in range(len(self._passes)):
             yield self._dump(number)
 
-    def _stop(self, lines: Iterator[str]) -> None:
-        """Raise when all ranks have written what they have to write: the first to end would have the others killed."""
-        runner = self._runner
+    def _stop(self, lines: Iterator[str]) -> NoReturn:
+        """Raise the error when all ranks have written their dumps: a launcher ends the others at the first exit."""
         rank, world = get_dist_info()
-        where = f'iteration {runner.iter + 1}' + (f', rank {rank} of {world}' if world > 1 else '')
+        where = f'iteration {self._runner.iter + 1}' + (f', rank {rank} of {world}' if world > 1 else '')
         try:
             message = f'stopped before the update of {where}: ' + '\n  '.join(lines)
         finally:
             if world > 1:
                 torch_dist.barrier()
-        raise FloatingPointError(f'{message}\n  Checkpoints from before are good.')
+        raise FloatingPointError(f'{message}\n  Earlier checkpoints are good.')
 
     def _dump(self, number: int) -> str:
-        """Write what reproduces a batch of this iteration and say how to; gives lines of the message."""
+        """Write what reproduces a batch of this iteration; return lines of the message."""
         runner, one = self._runner, self._passes[number]
         part = f'_batch_{number}' if len(self._passes) > 1 else ''
         path = Path(runner.work_dir, f'not_finite_iter_{runner.iter + 1}_rank_{get_dist_info()[0]}{part}.pth')
         images = '\n    '.join(str(sample.get('img_path', 'without a path')) for sample in one.samples)
         try:
-            write_dump(
-                path,
-                _unwrapped(runner.model),
-                one,
-                iteration=runner.iter,
-                dtype=_product_type(next(_wrappers(runner)), runner.model),
-                config=runner.cfg.pretty_text,
-            )
+            write_dump(path, runner, one)
         except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
-            return f'Images:\n    {images}\n  What reproduces it could not be written: {error}'
+            return f'Images:\n    {images}\n  The dump could not be written: {error}'
         config = Path(runner.work_dir, Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
         return f'Images:\n    {images}\n  Find the cause: python {SCRIPT} {config} {path}'
+
+
+def add_up(loss: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+    """Return a loss, or the sum of several under one name, as a scalar without gradient."""
+    parts = [loss] if isinstance(loss, Tensor) else loss
+    return torch.stack([part.detach().float().mean() for part in parts]).sum()
+
+
+def write_dump(path: Path, runner: Any, one: TrainingPass) -> None:
+    """Write a file with what reproduces a training step, in tensors and plain values; see `read_dump`."""
+    model = _unwrapped(runner.model)
+    content = dict(
+        format=FORMAT,
+        iteration=runner.iter,
+        dtype=_product_type(next(_wrappers(runner)), model),
+        config=runner.cfg.pretty_text,
+        inputs=one.inputs.cpu(),
+        samples=[_plain_sample(sample) for sample in one.samples],
+        random=one.random,
+        losses={name: value.item() for name, value in one.losses.items()},
+        state_dict={name: x.cpu() for name, x in model.state_dict().items()},
+        evaluating=[name for name, module in model.named_modules() if not module.training],
+    )
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def read_dump(path: Union[str, Path]) -> dict:
+    """Read what `write_dump` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no dump of a training step.
+    """
+    dump = read_checkpoint(path)
+    if not isinstance(dump, dict) or dump.get('format') != FORMAT:
+        raise ValueError(f'{path} is no dump of a training step: those are called not_finite_iter_*.pth')
+    return dump
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = dict(cpu=torch.get_rng_state())
+    if device.type != 'cpu':
+        states['device'] = getattr(torch, device.type).get_rng_state(device)
+    return states
+
+
+def _plain_sample(sample: SegDataSample) -> dict:
+    """Return meta information, tensors and maps of a sample; other data take no part in losses."""
+    meta = {key: str(x) if isinstance(x, Path) else make_plain(x) for key, x in sample.metainfo_items()}
+    data = {name: value.cpu() for name, value in sample.items() if isinstance(value, Tensor)}
+    maps = {name: value.data.cpu() for name, value in sample.items() if isinstance(value, PixelData)}
+    return dict(meta=meta, data=data, maps=maps)
 
 
 def _unwrapped(model: Any) -> nn.Module:
@@ -177,17 +247,8 @@ def _wrappers(runner: Any) -> Iterator[OptimWrapper]:
     yield from wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
 
 
-def _agree(loss: Tensor) -> tuple[Tensor, Optional[Any]]:
-    """Give the first rank whose loss is not finite, or the number of ranks; nobody waits for it here."""
-    rank, world = get_dist_info()
-    bad_rank = torch.where(loss.isfinite(), world, rank)
-    if world == 1:
-        return bad_rank, None
-    return bad_rank, torch_dist.all_reduce(bad_rank, torch_dist.ReduceOp.MIN, async_op=True)
-
-
 def _product_type(wrapper: OptimWrapper, model: nn.Module) -> str:
-    """Name the type that a training step computes products of matrices in: that of mixed precision, or float32."""
-    one = next(_unwrapped(model).parameters()).new_ones(1, 1)
+    """Return the type that matrix products of a training step have: that of mixed precision, or float32."""
+    one = next(model.parameters()).new_ones(1, 1)
     with wrapper.optim_context(model):
         return str((one @ one).dtype).split('.')[-1]

@@ -1,4 +1,4 @@
-"""Validation that looks at the CAMs too, and training that counts updates."""
+"""Loops: validation with CAMs in the predictions, training whose iterations are updates."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..utils import write_text
 
 @LOOPS.register_module()
 class CAMValLoop(ValLoop):
-    """mmengine's `ValLoop`, with predictions that carry CAMs; testing and inference stay free of that work.
+    """mmengine's `ValLoop`, with CAMs in the predictions, which testing and inference do not compute.
 
     Args:
         runner: The runner.
@@ -39,17 +39,16 @@ class CAMValLoop(ValLoop):
 
 @LOOPS.register_module()
 class UpdateTrainLoop(IterBasedTrainLoop):
-    """mmengine's `IterBasedTrainLoop` with one update of the weights per iteration, whatever that takes.
+    """mmengine's `IterBasedTrainLoop` with one update of the weights per iteration.
 
     With `optim_wrapper.accumulative_counts=N` an iteration is N batches, their gradients averaged, so that schedule,
     phases, validation and checkpoints count what they count without accumulation. mmengine's own loop counts
     batches: everything in the config would have to be multiplied by N. The log shows the mean over the batches;
-    hooks are given the list of them.
+    hooks get the list of them.
 
-    A resumed run takes the pictures that an uninterrupted one would have taken, without reading those before, and
-    begins with the validation that was due where it stopped, if that was not finished. How far the run is in the
-    sequence of pictures goes into checkpoints, so that is right also where the size of a batch or the number of
-    processes is another now.
+    A resumed run loads the images that an uninterrupted one would have loaded, without reading those before, and
+    begins with the validation that was due where it stopped, if that was not finished. The position in the sequence
+    of images is saved in checkpoints, so batch size and number of processes may change.
     """
 
     dataloader_iterator: Any
@@ -65,7 +64,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
     def run(self) -> Any:
         """Train; the iterations of a resumed run are updates too."""
         wrapper = self.runner.optim_wrapper
-        self._count = getattr(wrapper, '_accumulative_counts', 1)
+        self._count = getattr(wrapper, '_accumulative_counts', 1)  # no public name
         self._seen = 0
         if self._count > 1:
             wrapper.initialize_count_status(self.runner.model, self._iter * self._count, self._max_iters * self._count)
@@ -73,7 +72,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         if self._iter > 0:
-            self._go_on()
+            self._resume()
         elif is_main_process():
             self._validation_record.unlink(missing_ok=True)  # of an earlier run
         while self._iter < self._max_iters and not self.stop_training:
@@ -89,7 +88,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
     def run_iter(self, data_batch: Any) -> None:
         """Run the batches of one update."""
         self.runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
-        self._count_pictures()
+        self._count_images()
         batches = data_batch if self._count > 1 else [data_batch]
         logs = [self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper) for batch in batches]
         outputs = logs[0]
@@ -99,8 +98,8 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         self._iter += 1
 
     @property
-    def pictures_per_update(self) -> int:
-        """Pictures that all processes together take in an iteration."""
+    def images_per_update(self) -> int:
+        """Images that all ranks together use in an iteration."""
         batch_size = getattr(self.dataloader.batch_sampler, 'batch_size', None) or 1
         return batch_size * self._count * get_world_size()
 
@@ -108,32 +107,32 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         batches = [next(self.dataloader_iterator) for _ in range(self._count)]
         return batches if self._count > 1 else batches[0]
 
-    def _count_pictures(self) -> None:
-        """Note how far the run is, where checkpoints of this iteration and the next validation find it."""
-        self._seen += self.pictures_per_update
+    def _count_images(self) -> None:
+        """Record the position in the sequence of images, for the checkpoint of this iteration."""
+        self._seen += self.images_per_update
         sampler_seed = getattr(self.dataloader.sampler, 'seed', None)
-        self.runner.message_hub.update_info_dict(dict(pictures_seen=self._seen, sampler_seed=sampler_seed))
+        self.runner.message_hub.update_info_dict(dict(images_seen=self._seen, sampler_seed=sampler_seed))
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         info = self.runner.message_hub.runtime_info  # the checkpoint's
-        self._seen = info.get('pictures_seen', self._iter * self.pictures_per_update)
+        self._seen = info.get('images_seen', self._iter * self.images_per_update)
         sampler = self.dataloader.sampler
         if isinstance(sampler, SequenceSampler):
             sampler.seed = info.get('sampler_seed', sampler.seed)
             sampler.start_at(self._seen)
             self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
-            self.runner.logger.info(f'goes on after {self._seen} pictures, at iteration {self._iter + 1}')
+            self.runner.logger.info(f'resumed after {self._seen} images, at iteration {self._iter + 1}')
         else:
             self._skip_batches()
         self._decide_current_val_interval()
         if self._validation_is_due() and not self._was_validated():
-            self.runner.logger.info(f'the validation of iteration {self._iter} was not finished: it comes first')
+            self.runner.logger.info(f'the validation of iteration {self._iter} was not finished and is repeated first')
             self._validate()
 
     def _skip_batches(self) -> None:
         self.runner.logger.warning(
-            f'`train_dataloader.sampler` is {type(self.dataloader.sampler).__name__}: the resumed run takes the '
-            'pictures of an uninterrupted one, but other crops and mirror images; SequenceSampler repeats those too'
+            f'`train_dataloader.sampler` is {type(self.dataloader.sampler).__name__}: the resumed run loads the '
+            'images of an uninterrupted one, but other crops and flips; SequenceSampler repeats those too'
         )
         count = self._iter * self._count
         if hasattr(self.dataloader_iterator, 'skip_iter'):
@@ -153,7 +152,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
             write_text(self._validation_record, str(self._iter))
 
     def _was_validated(self) -> bool:
-        """Whether the validation of this iteration was finished; the same answer in all processes."""
+        """Return whether the validation of this iteration was finished, the same on all ranks."""
         record = self._validation_record
         answer = torch.tensor(int(record.is_file() and record.read_text() == str(self._iter)))
         broadcast(answer)
@@ -161,5 +160,5 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     @property
     def _validation_record(self) -> Path:
-        """Holds the iteration of the last validation that was finished."""
+        """File with the iteration of the last validation that was finished."""
         return Path(self.runner.work_dir, 'last_validation')

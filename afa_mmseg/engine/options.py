@@ -1,25 +1,25 @@
-"""The command line options that ``tools/train.py`` and ``tools/test.py`` know, applied to a config."""
+"""Command line options of `tools/train.py` and `tools/test.py`, applied to a config."""
 
 import argparse
 import os
 import os.path as osp
+import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
-from ..models.checkpoints import add_trust_option, read_checkpoint, set_trust
 from .config_check import check_config
 from .launch import LAUNCHERS
 from .resume import set_resume
 
-#: What `--amp` can compute in on GPUs.
+#: Types of `--amp` on GPUs.
 AMP_TYPES = ('float16', 'bfloat16')
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing have in common."""
+    """Add the options that training and testing share."""
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/CONFIG)')
     parser.add_argument(
         '--cfg-options',
@@ -31,7 +31,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=LAUNCHERS, default='none', help='what started the processes (default: none)'
     )
-    add_trust_option(parser)
     # Old launchers pass it; the environment says the same.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
@@ -40,23 +39,23 @@ def load_config(path: str) -> Config:
     """Read a config file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: There is no such file.
     """
     require_file(path, 'config')
     return Config.fromfile(path)
 
 
 def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply ``--cfg-options``, ``--work-dir`` and, where ``args`` has them, ``--seed``, ``--amp`` and the like.
+    """Apply `--cfg-options`, `--work-dir` and, where `args` has them, `--seed`, `--amp` and the like.
 
     Args:
         cfg: Changed in place.
-        args: Parsed options; ``args.config`` names the default work directory.
+        args: Parsed options; `args.config` names the default work directory.
 
     Raises:
-        FileNotFoundError: If ``load_from`` names a file that does not exist.
-        ValueError: If ``--amp`` meets an optimiser wrapper that it does not know, if nothing reads a key of the
-            config, or if ``load_from`` names a file that may run code or is none.
+        FileNotFoundError: If `load_from` names a file that does not exist.
+        ValueError: If `--amp` meets an optimiser wrapper that it does not know, if nothing reads a key of the
+            config, or if `load_from` names a file that may run code or is none.
     """
     overrides = args.cfg_options or {}
     cfg.merge_from_dict(overrides)
@@ -67,24 +66,34 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
     set_randomness(cfg, getattr(args, 'seed', None), getattr(args, 'deterministic', False))
     if getattr(args, 'amp', False):
         enable_amp(cfg)
-    set_trust(getattr(args, 'trust', False))  # before checkpoints are looked at
     if getattr(args, 'resume', False):
         set_resume(cfg, explicit='load_from' in overrides)
     check_config(cfg, overrides)
     if cfg.get('load_from') is not None:
         require_file(cfg.load_from, 'load_from')
-        if '://' not in cfg.load_from and not getattr(args, 'trust', False):
-            read_checkpoint(cfg.load_from)  # what is refused is said before anything is built
 
 
 def require_file(path: str, field: str) -> None:
-    """Raise a FileNotFoundError that names ``field`` unless ``path`` is a file or a URL."""
+    """Raise a FileNotFoundError that names `field` unless `path` is a file or a URL."""
     if '://' not in path and not osp.isfile(path):
         raise FileNotFoundError(f'{field} not found: {path}')
 
 
+def check_work_dir(path: str) -> None:
+    """Raise an `OSError` unless files can be written to the work directory; missing folders are made."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b'a few bytes')
+            file.flush()
+    except OSError as error:
+        raise OSError(
+            f'the work directory {path} cannot be written ({error.strerror or error})\n  Choose another one: --work-dir'
+        ) from error
+
+
 def set_randomness(cfg: Config, seed: Optional[int] = None, deterministic: bool = False) -> None:
-    """Set the seed and have PyTorch compute the same numbers every time, where the command line asks for it.
+    """Set the seed and deterministic algorithms in the config, where the command line asks for them.
 
     Raises:
         ValueError: The seed is negative or has more than 32 bits.
@@ -95,16 +104,16 @@ def set_randomness(cfg: Config, seed: Optional[int] = None, deterministic: bool 
     if asked:
         cfg.randomness = {**(cfg.get('randomness') or {}), **asked}
     if (cfg.get('randomness') or {}).get('deterministic', False):
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # PyTorch wants it for products of matrices on GPUs
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # PyTorch requires it for matrix products on GPUs
 
 
 def enable_amp(cfg: Config) -> None:
     """Train in mixed precision: on GPUs float16 with dynamic loss scaling, on the CPU bfloat16.
 
-    `optim_wrapper.dtype='bfloat16'` is what a GPU computes in too; it has the range of float32 and needs no scaling.
+    With `optim_wrapper.dtype='bfloat16'` a GPU computes in that, which needs no scaling.
 
     Raises:
-        ValueError: The optimiser wrapper or its `dtype` is not known.
+        ValueError: The optimiser wrapper or its `dtype` is not supported.
     """
     wrapper = cfg.optim_wrapper
     name = _type_name(wrapper, default='OptimWrapper')
@@ -123,10 +132,10 @@ def enable_amp(cfg: Config) -> None:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Test with the augmentations of ``cfg.tta_pipeline``.
+    """Test with the augmentations of `cfg.tta_pipeline`.
 
     Raises:
-        ValueError: If the config has no ``tta_pipeline`` or no ``tta_model``.
+        ValueError: The config has no `tta_pipeline` or no `tta_model`.
     """
     missing = [field for field in ('tta_model', 'tta_pipeline') if cfg.get(field) is None]
     if missing:
@@ -137,21 +146,21 @@ def enable_tta(cfg: Config) -> None:
 
 
 def save_predictions(cfg: Config, folder: str) -> None:
-    """Write the label map of every test image to ``folder`` as PNG, in the palette of the data set.
+    """Write the label map of every test image to `folder` as PNG, in the palette of the data set.
 
     Raises:
-        ValueError: If no IoUMetric in ``cfg.test_evaluator`` could do it.
+        ValueError: There is no IoUMetric in `cfg.test_evaluator`.
     """
     writers = ('IoUMetric', 'PaletteIoUMetric')
     metrics = [metric for metric in _metrics(cfg.test_evaluator) if _type_name(metric) in writers]
     if not metrics:
-        raise ValueError('--out needs an IoUMetric in test_evaluator, which writes the pictures')
+        raise ValueError('--out needs an IoUMetric in test_evaluator, which writes them')
     metrics[0].update(type='PaletteIoUMetric', output_dir=folder)
     os.makedirs(folder, exist_ok=True)  # IoUMetric does so in the main process only, and others may be first
 
 
 def draw_predictions(cfg: Config, folder: Optional[str] = None, show: bool = False, wait_time: float = 2.0) -> None:
-    """Paint predictions over the test images: into ``folder``, or in a window with ``show``."""
+    """Draw predictions over the test images: into `folder`, or in a window with `show`."""
     hook = _section(_section(cfg, 'default_hooks'), 'visualization', type='SegVisualizationHook')
     hook.update(draw=True, show=show, wait_time=wait_time, interval=1)
     visualizer = _section(cfg, 'visualizer', type='SegLocalVisualizer', name='visualizer')

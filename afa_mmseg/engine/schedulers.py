@@ -1,8 +1,8 @@
-"""Learning-rate schedule of the published run."""
+"""Learning-rate schedule: warm-up and polynomial decay."""
 
 from typing import Any, Optional
 
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import _ParamScheduler  # the base class of schedulers, without a public name
 from mmengine.registry import PARAM_SCHEDULERS
 
 
@@ -19,12 +19,12 @@ class WarmupPolyLR(_ParamScheduler):
     way already, so the rate drops a little at the end of the warm-up, as in the published run.
 
     Args:
-        optimizer: Whose learning rates to set.
+        optimizer: Its learning rates are set.
         max_iters: Length of the run.
         warmup_iters: Length of the warm-up.
         warmup_ratio: Multiplier of step 0.
         power: Exponent of the decay.
-        last_step: Step to go on from; -1 to start.
+        last_step: Step to resume from; -1 to start.
         verbose: Print each change.
         end: Ignored: mmengine's Runner fills it in, this schedule ends at `max_iters`.
 
@@ -62,7 +62,7 @@ class WarmupPolyLR(_ParamScheduler):
         super().__init__(optimizer, 'lr', by_epoch=False, last_step=last_step, verbose=verbose)
 
     def multiplier(self, step: int) -> float:
-        """Give the factor on the learning rate used in a step."""
+        """Return the factor on the learning rate of a step."""
         if step < self.warmup_iters:
             return 1 - (1 - step / self.warmup_iters) * (1 - self.warmup_ratio)
         return max(1 - step / self.max_iters, 0.0) ** self.power

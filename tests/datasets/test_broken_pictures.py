@@ -224,5 +224,5 @@ def test_a_training_leaves_out_what_disappears_and_counts_it(shapes, tmp_path):
     assert train(data, tmp_path / 'skip', **options) == 0
     (file,) = (tmp_path / 'skip').glob('*/*.log')
     log = file.read_text()
-    assert len(re.findall(rf'left out, and another picture taken: .*{gone}', log)) == 1
-    assert f"broken pictures so far: 1, left out 1 times: '{gone}'" in log
+    assert len(re.findall(rf'skipped, and another image loaded: .*{gone}', log)) == 1
+    assert f"broken images so far: 1, skipped 1 times: '{gone}'" in log

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed computes what it would have computed."""
+"""Exact resume: a run that is killed and resumed computes what an uninterrupted one computes."""
 
 import os
 import random
@@ -6,25 +6,20 @@ import re
 import resource
 import signal
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
 
-from afa_mmseg.datasets.shapes import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import find_checkpoint
 from afa_mmseg.engine.atomic_checkpoints import AtomicBackend
-from afa_mmseg.engine.options import apply_common_options
-from afa_mmseg.engine.resume import find_damage, make_plain, restore_logs
-from afa_mmseg.models.checkpoints import set_trust
+from afa_mmseg.engine.resume import restore_logs, set_resume
+from afa_mmseg.utils.checkpoints import find_damage
 from tests.engine.stopped import finish, read_journal, start_training
-from tests.engine.test_damage import Anything
-from tests.engine.training import CONFIG, ITERATIONS, train
+from tests.engine.training import ITERATIONS, train
 from tests.utils.processes import SPAWN, start, wait_for
 
 INTERVAL = 3
@@ -109,15 +104,8 @@ def short(data):
 # kill -9
 
 
-@pytest.mark.parametrize(
-    ('num_procs', 'num_workers'),
-    [
-        (1, 2),
-        pytest.param(1, 0, marks=pytest.mark.slow),
-        pytest.param(2, 0, marks=pytest.mark.slow),
-        pytest.param(2, 2, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(('num_procs', 'num_workers'), [(1, 2), (1, 0), (2, 0), (2, 2)])
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(data, uninterrupted, tmp_path, num_procs, num_workers):
     options = {**SAVING, **workers(num_workers), **(ACCUMULATED if num_procs == 1 else {})}
     kills = 2
@@ -146,6 +134,7 @@ def kill_at_random(processes, folder):
         process.join(60)
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(data, uninterrupted, tmp_path):
     options = {**SAVING, **workers(0), **ACCUMULATED, **checkpoints(max_keep_ckpts=1)}
     process = start(train_until_second_write, data, tmp_path, options, output=tmp_path / 'output', context=SPAWN)
@@ -172,6 +161,7 @@ def train_until_second_write(data, folder, options):
     train(data, folder, options)
 
 
+@pytest.mark.slow
 def test_killed_in_a_validation_the_run_begins_with_it(data, tmp_path):
     class Stop(Hook):
         def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -200,12 +190,6 @@ def test_killed_in_a_validation_the_run_begins_with_it(data, tmp_path):
     assert_equal_weights(weights_of(tmp_path / 'killed'), weights_of(tmp_path / 'whole'))
 
 
-def test_a_fresh_run_forgets_the_validations_of_an_earlier_one(data, tmp_path):
-    (tmp_path / 'last_validation').write_text('4')
-    train(data, tmp_path, {**SHORT, 'train_cfg.max_iters': 2})
-    assert not (tmp_path / 'last_validation').exists()
-
-
 # Files
 
 
@@ -222,6 +206,7 @@ class Ledger:
             self.wrong.append(event)
 
 
+@pytest.mark.slow
 def test_there_is_a_whole_recorded_checkpoint_at_every_moment(data, tmp_path, monkeypatch):
     ledger = Ledger(tmp_path)
 
@@ -247,6 +232,7 @@ def test_there_is_a_whole_recorded_checkpoint_at_every_moment(data, tmp_path, mo
     assert kept[1] == 'iter_6.pth'
 
 
+@pytest.mark.slow
 def test_a_better_checkpoint_is_there_before_the_best_so_far_is_removed(data, tmp_path, monkeypatch):
     class Improve(Hook):
         priority = 'VERY_HIGH'
@@ -266,22 +252,13 @@ def test_a_better_checkpoint_is_there_before_the_best_so_far_is_removed(data, tm
     assert [event for event in events if event in order] == order
 
 
-def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
-    events = []
-    replace, fsync = os.replace, os.fsync
-    monkeypatch.setattr(os, 'replace', lambda *args: (events.append('replace'), replace(*args)))
-    monkeypatch.setattr(os, 'fsync', lambda number: (events.append('fsync'), fsync(number)))
-    AtomicBackend().put(b'x', tmp_path / 'a')
-    assert events == ['fsync', 'replace', 'fsync']  # the last one is the folder's
-
-
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_checkpoint_before_untouched(data, tmp_path):
     process = start(train_on_a_small_disk, data, tmp_path, output=tmp_path / 'output', context=SPAWN)
     process.join(120)
     assert process.exitcode == 1
     output = (tmp_path / 'output').read_text()
-    assert f'the checkpoint {tmp_path}/iter_4.pth cannot be written (File too large); {tmp_path}/iter_2.pth' in output
-    assert 'Make room' in output
+    assert f'{tmp_path}/iter_4.pth cannot be written (File too large); {tmp_path}/iter_2.pth' in output
     assert (tmp_path / 'last_checkpoint').read_text() == find_checkpoint(tmp_path) == f'{tmp_path}/iter_2.pth'
     assert [path.name for path in tmp_path.glob('*iter_*')] == ['iter_2.pth']
 
@@ -296,30 +273,48 @@ def train_on_a_small_disk(data, folder):
     train(data, folder, {**SHORT, **checkpoints(2, max_keep_ckpts=1)}, hooks=[Fill()])
 
 
-@pytest.fixture
-def trust():
-    """Options of `--resume --trust`; the trust ends with the test."""
-    yield dict(cfg_options=None, work_dir=None, resume=True, trust=True)
-    set_trust(False)
+# Which checkpoint, what it holds, and whether it fits
 
 
-@pytest.mark.parametrize('named', [False, True], ids=['newest', 'load_from'])
-def test_a_trusted_checkpoint_that_would_run_code_is_resumed_from(data, short, tmp_path, trust, named):
-    content = torch.load(short[0] / 'iter_4.pth', weights_only=True)
-    content['meta']['by'] = Anything()
-    path = str(tmp_path / 'iter_4.pth')
-    torch.save(content, path)
-    trust.update(config='shapes.py', work_dir=str(tmp_path), cfg_options=dict(load_from=path) if named else None)
-    cfg = Config.fromfile(CONFIG)
-    with pytest.raises(ValueError, match='(?s)--resume: .*iter_4.pth is refused.* read it with --trust'):
-        apply_common_options(cfg, Namespace(**{**trust, 'trust': False}))
-    apply_common_options(cfg, Namespace(**trust))
-    assert (cfg.resume, cfg.load_from) == (True, path)
-    train(data, tmp_path, {**SHORT, **checkpoints(2), 'load_from': cfg.load_from, 'resume': cfg.resume})
-    assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
+def save(path):
+    torch.save(dict(a=1), path)
+    return path
 
 
-# What is in them, and what a resumed run makes of it
+def test_the_newest_whole_checkpoint_of_the_work_directory_is_found(tmp_path):
+    elsewhere = save(tmp_path / 'iter_12.pth')
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    assert find_checkpoint(str(folder)) is None
+    older, newer = save(folder / 'iter_9.pth'), save(folder / 'iter_10.pth')
+    save(folder / 'best_mIoU_iter_10.pth')
+    (folder / 'last_checkpoint').write_text(str(older))
+    assert find_checkpoint(str(folder)) == str(older)
+    (folder / 'last_checkpoint').write_text(str(elsewhere))  # of the folder that this one was copied from
+    assert find_checkpoint(str(folder)) == str(newer)
+    newer.write_bytes(newer.read_bytes()[:-200])
+    assert find_checkpoint(str(folder)) == str(older)
+    older.write_bytes(b'PK')
+    with pytest.raises(ValueError, match=r'(?s)iter_10.pth: .*iter_9.pth: '):
+        find_checkpoint(str(folder))
+    assert find_checkpoint(str(folder), out_dir=str(tmp_path / 'out')) is None
+
+
+def test_resume_does_not_take_pretrained_weights_for_a_checkpoint(tmp_path):
+    pretrained = str(save(tmp_path / 'mit_b1.pth'))
+    cfg = Config(dict(load_from=pretrained, work_dir=str(tmp_path / 'run')))
+    set_resume(cfg)
+    assert (cfg.resume, cfg.load_from) == (False, pretrained)
+    (tmp_path / 'run').mkdir()
+    checkpoint = str(save(tmp_path / 'run/iter_2.pth'))
+    set_resume(cfg)
+    assert (cfg.resume, cfg.load_from) == (True, checkpoint)
+    cfg.load_from = pretrained
+    set_resume(cfg, explicit=True)
+    assert (cfg.resume, cfg.load_from) == (True, pretrained)
+    Path(pretrained).write_bytes(b'PK')
+    with pytest.raises(ValueError, match='load_from=.*mit_b1.pth is damaged'):
+        set_resume(cfg, explicit=True)
 
 
 def test_checkpoints_hold_nothing_to_unpickle(short):
@@ -334,82 +329,38 @@ def test_checkpoints_hold_nothing_to_unpickle(short):
     assert checkpoint['settings']['model.decode_head.num_classes'] == '7'
 
 
-def test_plain_values():
-    buffer = HistoryBuffer([0.5, 0.25], [1, 2])
-    plain = make_plain(dict(log=buffer, best=torch.tensor(3), names=('a', [buffer.mean()])))
-    assert restore_logs(dict(log=plain['log']))['log'].data[1].tolist() == [1, 2]
-    assert type(plain['names'][1][0]) is float
-    assert restore_logs(dict(strange=3, own=buffer)) == dict(own=buffer)
-
-
-def test_a_broken_one_is_reported_in_the_log(data, short, tmp_path, capfd):
-    broken = copy_checkpoints(short, tmp_path)[-1]
-    broken.write_bytes(broken.read_bytes()[:-1000])
-    runner = train(data, tmp_path, {**SHORT, **checkpoints(2)}, resume=True)
-    assert f'{broken} is broken: incomplete' in capfd.readouterr().out
-    assert Path(runner._load_from).name == 'iter_4.pth'
-    assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
-
-
-def copy_checkpoints(short, folder):
-    paths = []
-    for name in ('iter_2.pth', 'iter_4.pth', 'iter_6.pth'):
-        paths.append(folder / name)
-        paths[-1].write_bytes((short[0] / name).read_bytes())
-    return paths
-
-
 def resume_from(data, short, folder, options, name='iter_4.pth', **kwargs):
     given = {'load_from': str(short[0] / name), 'resume': True, **SHORT, **checkpoints(2), **options}
     return train(data, folder, given, **kwargs)
 
 
 @pytest.mark.parametrize(
-    ('options', 'told'),
+    ('options', 'named'),
     [
-        (
-            {
-                'model.decode_head.num_classes': 3,
-                'train_dataloader.dataset.metainfo': dict(
-                    classes=['background', *ShapesVOCDataset.METAINFO['classes'][2:4]]
-                ),
-            },
-            [r'parameters of the network differ', r'model.decode_head.num_classes: 7 in the checkpoint, 3 now'],
-        ),
-        (
-            {'model.backbone.num_layers': (1, 1, 2, 2)},
-            [r'absent there', r'model.backbone.num_layers: \[1, 1, 1, 2\] in the checkpoint, \[1, 1, 2, 2\] now'],
-        ),
-        (
-            {'optim_wrapper.optimizer': dict(type='SGD', lr=0.01, _delete_=True)},
-            [r"optim_wrapper.optimizer.type is another: 'AdamW', now 'SGD'", r'optim_wrapper.optimizer.lr: 0.0005'],
-        ),
+        ({'model.backbone.num_layers': (1, 1, 2, 2)}, r'model.backbone.num_layers: \[1, 1, 1, 2\].*\[1, 1, 2, 2\] now'),
+        ({'optim_wrapper.optimizer': dict(type='SGD', lr=0.01, _delete_=True)}, r"optimizer.type: 'AdamW'.*'SGD' now"),
         (
             {'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(decode_head=dict(lr_mult=10.0)))},
-            [
-                r'optimiser has \d+ groups of parameters here and 1 there',
-                r'lr_mult: not set in the checkpoint, 10.0 now',
-            ],
+            r'lr_mult: not set in the checkpoint, 10.0 now',
         ),
     ],
-    ids=['classes', 'layers', 'optimizer', 'groups'],
+    ids=['layers', 'optimizer', 'groups'],
 )
-def test_another_network_or_optimizer_is_refused(data, short, tmp_path, options, told):
-    with pytest.raises(ValueError, match='cannot resume from .*iter_4.pth: ') as raised:
+def test_another_network_or_optimizer_is_refused(data, short, tmp_path, options, named):
+    with pytest.raises(ValueError, match=f'(?s)iter_4.pth: .*{named}'):
         resume_from(data, short, tmp_path, options)
-    for text in told:
-        assert re.search(text, str(raised.value)), raised.value
 
 
 def test_weights_alone_are_refused(data, short, tmp_path):
     checkpoint = torch.load(short[0] / 'iter_4.pth', weights_only=True)
     del checkpoint['optimizer']
     torch.save(checkpoint, tmp_path / 'best.pth')
-    with pytest.raises(ValueError, match='it holds no optimizer; it was saved to predict with'):
+    with pytest.raises(ValueError, match='best.pth: it holds no optimizer'):
         resume_from(data, short, tmp_path, {'load_from': str(tmp_path / 'best.pth')})
 
 
-def test_other_changes_are_told_and_pictures_go_on_from_where_they_were(data, short, tmp_path, capfd):
+@pytest.mark.slow
+def test_other_changes_are_logged_and_the_images_continue(data, short, tmp_path, capfd):
     options = {
         'train_dataloader.batch_size': 2,
         'optim_wrapper.optimizer.lr': 1.0,
@@ -418,24 +369,26 @@ def test_other_changes_are_told_and_pictures_go_on_from_where_they_were(data, sh
         **workers(1),
     }
     runner = resume_from(data, short, tmp_path, options)
-    told = capfd.readouterr().out
+    logged = capfd.readouterr().out
     for line in (
         'train_dataloader.batch_size: 1 in the checkpoint, 2 now\n',
         'model.pseudo_labeler.radius: 2 in the checkpoint, 3 now\n',
-        'optim_wrapper.optimizer.lr: 0.0005 in the checkpoint, 1.0 now (without effect: a resumed run keeps the check',
+        'optim_wrapper.optimizer.lr: 0.0005 in the checkpoint, 1.0 now (without effect)\n',
     ):
-        assert line in told
-    assert not re.search('num_workers|max_iters', told)
-    assert runner.message_hub.get_info('pictures_seen') == 4 + 2
+        assert line in logged
+    assert not re.search('num_workers|max_iters', logged)
+    assert runner.message_hub.get_info('images_seen') == 4 + 2
     assert runner.optim_wrapper.get_lr()['lr'][0] < 5e-4
 
 
+@pytest.mark.slow
 def test_the_seed_is_the_checkpoint_s(data, short, tmp_path):
     assert short[1].seed == 0
     resume_from(data, short, tmp_path, {'randomness': dict(seed=None)})
     assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
 
 
+@pytest.mark.slow
 def test_a_config_in_a_checkpoint_is_not_run(data, short, tmp_path):
     checkpoint = torch.load(short[0] / 'iter_4.pth', weights_only=True)
     proof = tmp_path / 'was-run'
@@ -445,15 +398,16 @@ def test_a_config_in_a_checkpoint_is_not_run(data, short, tmp_path):
     assert not proof.exists()
 
 
-def test_mmengine_s_sampler_goes_on_too_and_what_it_lacks_is_told(data, tmp_path, capfd):
+@pytest.mark.slow
+def test_mmengine_s_sampler_is_resumed_too(data, tmp_path):
     options = {**SHORT, **checkpoints(3), 'train_dataloader.sampler.type': 'InfiniteSampler'}
     whole = train(data, tmp_path, options)
     (tmp_path / 'iter_6.pth').unlink()
     resumed = train(data, tmp_path, options, resume=True)
-    assert 'SequenceSampler repeats those too' in capfd.readouterr().out
-    assert resumed.message_hub.get_info('pictures_seen') == whole.message_hub.get_info('pictures_seen') == 6
+    assert resumed.message_hub.get_info('images_seen') == whole.message_hub.get_info('images_seen') == 6
 
 
+@pytest.mark.slow
 def test_a_checkpoint_between_two_that_are_due(data, short, tmp_path):
     class Save(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):

@@ -1,4 +1,4 @@
-"""A plain mmseg network of a few hundred weights and six made-up pictures, for the tools to run on."""
+"""A plain mmseg network of a few hundred weights and six generated images, for the tools to run on."""
 
 import numpy as np
 import pytest
@@ -40,11 +40,12 @@ param_scheduler = dict(type='PolyLR', by_epoch=False, eta_min=0.0, power=1.0, be
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(timer=dict(type='IterTimerHook'), logger=dict(type='LoggerHook', interval=1),
+default_hooks = dict(shutdown=dict(type='ShutdownHook'), norm_stats=dict(type='AverageNormStatsHook'),
+                     timer=dict(type='IterTimerHook'), logger=dict(type='LoggerHook', interval=1),
                      param_scheduler=dict(type='ParamSchedulerHook'),
                      checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=2))
 log_processor = dict(by_epoch=False)
-custom_imports = dict(imports=['toy_probe'])
+custom_imports = dict(imports=['afa_mmseg', 'toy_probe'])
 custom_hooks = [dict(type='ToyProbe')]
 randomness = dict(seed=0)
 """
@@ -84,9 +85,9 @@ def toy_config(tmp_path_factory):
         mask = np.zeros((32, 32), np.uint8)
         mask[:, index + 8 :] = 1
         image = (mask[..., None] * 180 + rng.integers(0, 60, (32, 32, 3))).astype(np.uint8)
-        for folder, picture in (('img', image), ('mask', mask)):
+        for folder, array in (('img', image), ('mask', mask)):
             (root / folder).mkdir(exist_ok=True)
-            Image.fromarray(picture).save(root / folder / f'{index}.png')
+            Image.fromarray(array).save(root / folder / f'{index}.png')
     path = root / 'toy.py'
     (root / 'toy_probe.py').write_text(PROBE)
     path.write_text(CONFIG.replace('{root!r}', repr(str(root))))

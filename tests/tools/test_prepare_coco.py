@@ -84,7 +84,7 @@ def test_killed_and_interrupted_it_leaves_whole_files_and_goes_on(tmp_path):
 
     status, output = stop_halfway(tmp_path, signal.SIGINT, masks=before + 100)
     assert status == 130
-    assert 'prepare_coco.py: interrupted; the same command goes on from here' in output
+    assert 'prepare_coco.py: interrupted; the same command continues from here' in output
     assert 'Traceback' not in output
     assert before + 100 <= check_whole(tmp_path) < COUNT
     assert not list(tmp_path.rglob('.tmp-*'))

@@ -67,7 +67,7 @@ def test_interrupted_killed_and_again(downloads):
     code, output, workers = stop_half_way(downloads, lambda p: os.killpg(p.pid, signal.SIGINT), 50)
     assert code == 130, output
     assert len(workers) >= 2
-    assert 'prepare_voc.py: interrupted; the same command goes on from here' in output
+    assert 'prepare_voc.py: interrupted; the same command continues from here' in output
     assert 'Traceback' not in output
 
     code, output, workers = stop_half_way(downloads, lambda p: p.kill(), 200)

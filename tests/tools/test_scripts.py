@@ -1,4 +1,4 @@
-"""The scripts of tools/ as processes, on the CPU: training, Ctrl-C, resuming, testing, and their launchers."""
+"""The scripts of tools/ as processes, on the CPU: training, Ctrl-C, resume, testing, and their launchers."""
 
 import os
 import pickle
@@ -89,9 +89,10 @@ def resumed(interrupted, toy_config):
     return work_dir, before, output
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_every_process_and_leaves_a_checkpoint(interrupted):
     work_dir, output = interrupted
-    assert 'train.py: interrupted; --resume goes on from the last checkpoint' in output
+    assert 'train.py: interrupted; --resume continues from iter_' in output
     pids = [noted['pid'] for noted in facts(work_dir, 'pid')]
     deadline = time.monotonic() + 30
     while any(map(is_running, pids)) and time.monotonic() < deadline:
@@ -100,7 +101,8 @@ def test_ctrl_c_stops_every_process_and_leaves_a_checkpoint(interrupted):
     assert Path((work_dir / 'last_checkpoint').read_text()).is_file()
 
 
-def test_resume_goes_on_at_the_next_iteration_with_the_same_schedule(resumed):
+@pytest.mark.slow
+def test_resume_continues_at_the_next_iteration_with_the_same_schedule(resumed):
     _, before, output = resumed
     steps = re.findall(r'Iter\(train\) \[\s*(\d+)/\d+\]\s+lr: (\S+)', output)
     expected = [(step, 0.1 * (1 - (step - 1) / 999)) for step in range(before + 1, before + 4)]
@@ -109,6 +111,7 @@ def test_resume_goes_on_at_the_next_iteration_with_the_same_schedule(resumed):
     ]
 
 
+@pytest.mark.slow
 def test_processes_run_on_gloo_with_one_set_of_norm_statistics(resumed):
     work_dir, before, _ = resumed
     first, second = facts(work_dir, 'norm')
@@ -116,15 +119,16 @@ def test_processes_run_on_gloo_with_one_set_of_norm_statistics(resumed):
     assert np.ptp(first.pop('mean')) > 0
     cores = len(os.sched_getaffinity(0))
     assert first == dict(
-        norm='BatchNorm2d',
+        norm='_BatchNormXd',
         iter=before + 3,
         backend='gloo',
         threads=max(1, cores // 2),
         cuda=False,
-        wrapper='MMDistributedDataParallel',
+        wrapper='CPUDistributedDataParallel',
     )
 
 
+@pytest.mark.slow
 def test_testing_gives_the_figure_of_the_validation(resumed, toy_config, tmp_path):
     work_dir, before, training = resumed
     checkpoint = work_dir / f'iter_{before + 3}.pth'
@@ -145,6 +149,7 @@ def test_testing_gives_the_figure_of_the_validation(resumed, toy_config, tmp_pat
     assert last_figure(output) == pytest.approx(100 * (intersection / union).mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_slurm_tasks_find_each_other_on_the_cpu(resumed, toy_config, tmp_path):
     work_dir, before, training = resumed
     write_program(
@@ -170,6 +175,7 @@ wait
     assert last_figure(output) == last_figure(training)
 
 
+@pytest.mark.slow
 def test_one_process_augments_and_paints(resumed, toy_config, tmp_path):
     work_dir, before, _ = resumed
     output = run_tool(
@@ -185,6 +191,7 @@ def test_one_process_augments_and_paints(resumed, toy_config, tmp_path):
     assert {Image.open(picture).size for picture in pictures} == {(64, 32)}  # ground truth beside prediction
 
 
+@pytest.mark.slow
 def test_one_process_trains_in_mixed_precision_and_says_that_it_starts_anew(toy_config, tmp_path):
     (tmp_path / 'toy_probe.py').write_text('')
     output = run_tool(
@@ -194,7 +201,7 @@ def test_one_process_trains_in_mixed_precision_and_says_that_it_starts_anew(toy_
         OMP_NUM_THREADS='1',
         PYTHONPATH=str(tmp_path),
     ).stdout
-    assert f'--resume: no checkpoint in {tmp_path}/run, training starts from the beginning' in output
+    assert f'--resume: no checkpoint in {tmp_path}/run' in output
     assert "type='CPUAmpOptimWrapper'" in output
     assert (tmp_path / 'run/iter_2.pth').is_file()
 

@@ -9,12 +9,12 @@ import argparse
 
 import torch
 from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import MODELS
 
 from afa_mmseg.engine import load_config, read_dump, replay
-from afa_mmseg.engine.cpu import revert_sync_bn
 from afa_mmseg.utils import run_command
 
 
@@ -35,9 +35,8 @@ def main() -> None:
     if cfg.get('custom_imports'):
         import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    revert_sync_bn(cfg)
     cfg.model.pop('init_cfg', None)
-    model = MODELS.build(cfg.model).to(torch.device(args.device))
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(torch.device(args.device))
     print(f'iteration {dump["iteration"] + 1}, computed in {dump["dtype"]}')
     print('\n'.join(replay(dump, model)))
 

@@ -9,14 +9,7 @@ python tools/model_converters/convert_mit.py afa_voc.pth wetr_voc.pth --to afa  
 import argparse
 from pathlib import Path
 
-from afa_mmseg.models.checkpoints import (
-    LAYOUTS,
-    Report,
-    add_trust_option,
-    convert_file,
-    convert_file_to_afa,
-    trusting,
-)
+from afa_mmseg.models.checkpoints import LAYOUTS, Report, convert_file, convert_file_to_afa
 from afa_mmseg.utils import run_command
 from afa_mmseg.utils.checks import first_few
 
@@ -35,7 +28,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', metavar='OUT', help='file to write, such as pretrained/mit_b1.pth')
     parser.add_argument('--to', choices=['ours', 'afa'], default='ours', help="layout of OUT; afa: AFA's wetr_*.pth")
     parser.add_argument('--force', action='store_true', help='replace OUT if it holds something else')
-    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -43,8 +35,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     convert = convert_file_to_afa if args.to == 'afa' else convert_file
-    with trusting(args.trust):
-        report = convert(args.source, args.out, force=args.force)
+    report = convert(args.source, args.out, force=args.force)
     print(f'recognised: {report.source}, {report.architecture}')
     print(f'tensors: {report.num_read} read, {len(report.left_out)} left out, {report.num_written} written')
     for what in sorted(set(report.left_out.values())):

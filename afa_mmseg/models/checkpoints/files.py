@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ...datasets import COCOImageLevelDataset, VOCImageLevelDataset
 from ...utils import atomic_path, remove_leftovers
+from ...utils.checkpoints import named, read_state
 from ...version import __version__
 from .architecture import Architecture
 from .conversion import State, convert, recognise, to_afa
-from .reading import named, read_state
 
 PathLike = Union[str, Path]
 

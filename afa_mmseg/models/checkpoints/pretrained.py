@@ -4,10 +4,9 @@ import os.path as osp
 import shlex
 from typing import Optional
 
+from ...utils.checkpoints import read_state
 from ...utils.checks import first_few
 from .conversion import Recognised, State, check_shapes, recognise
-from .mmengine_loading import fetch_state
-from .reading import read_state
 
 CONVERT = 'python tools/model_converters/convert_mit.py'
 FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
@@ -40,10 +39,8 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
 
 
 def _read(file: str, own: State) -> State:
-    if '://' in file:
-        return fetch_state(file)
-    path = osp.expanduser(file)
-    if not osp.isfile(path):
+    path = file if '://' in file else osp.expanduser(file)
+    if '://' not in file and not osp.isfile(path):
         raise FileNotFoundError(
             f'pretrained weights not found: {file}\n{FIELD}\n{_where_to_get(file, own)}'
             '  Or name another file by --cfg-options model.backbone.init_cfg.checkpoint=FILE,\n'

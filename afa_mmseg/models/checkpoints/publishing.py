@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Union
 import torch
 
 from ...utils import atomic_path, remove_leftovers
+from ...utils.checkpoints import named, read_checkpoint, state_of
 from ...utils.checks import first_few
 from ...version import __version__
-from .reading import named, read_checkpoint, state_of
 
 #: What is kept of a checkpoint's `meta`.
 META = ('dataset_meta', 'cfg', 'experiment_name', 'iter', 'epoch', 'seed', 'time', 'mmengine_version')

@@ -35,5 +35,3 @@ model = dict(
     train_cfg=dict(cls_only_until=2000, cam_label_until=6000),
     test_cfg=dict(mode='whole'),
 )
-# Files in `vis_data/vis_image` of the run's folder, of two pictures each: docs/visualization.md.
-custom_hooks = [dict(type='WeakSegVisualizationHook', interval=2000, num_samples=2)]

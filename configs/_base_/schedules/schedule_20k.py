@@ -24,7 +24,16 @@ train_cfg = dict(type='UpdateTrainLoop', max_iters=max_iters, val_interval=2000)
 val_cfg = dict(type='CAMValLoop')
 test_cfg = dict(type='TestLoop')
 
+# All hooks of a run, but those that mmengine adds itself. In this order where priorities are equal.
 default_hooks = dict(
+    # Stops at a loss, gradient or weight that is not finite, before it is saved.
+    finite=dict(type='FiniteLossHook'),
+    # Ctrl-C or SIGTERM: a checkpoint after the iteration, then the end.
+    shutdown=dict(type='ShutdownHook'),
+    resume=dict(type='ResumeHook'),
+    class_count=dict(type='ClassCountHook'),
+    skipped_images=dict(type='SkippedImageHook'),
+    norm_stats=dict(type='AverageNormStatsHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -32,5 +41,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
+# Panels of two images each in `vis_data/vis_image` of the work directory: docs/visualization.md.
+custom_hooks = [dict(type='WeakSegVisualizationHook', interval=2000, num_samples=2)]
 # The published run had 2 images on each of 2 GPUs; `tools/train.py` does not scale the rate by itself.
 auto_scale_lr = dict(enable=False, base_batch_size=4)

@@ -1,0 +1,235 @@
+"""Graceful shutdown: a checkpoint on Ctrl-C and SIGTERM, exit codes, errors reported in one message."""
+
+import errno
+import functools
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from contextlib import suppress
+from multiprocessing.util import Finalize
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import torch
+import torch.distributed as torch_dist
+from mmengine.dist import get_dist_info, is_distributed, is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS
+
+from ..datasets.broken_pictures import BrokenPictureError
+from ..utils.command import USER_ERRORS
+from .atomic_checkpoints import AtomicCheckpointHook
+from .config_check import BUILD_ERRORS, describe_build_error, shows_traceback
+from .resume import find_checkpoint
+
+#: Ctrl-C, a scheduler that ends a job (Slurm sends SIGTERM, or what `--signal` names), a closed terminal.
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
+#: Exit code of a run that a scheduler stopped, which is to be started again with `--resume` (EX_TEMPFAIL).
+REQUEUE = 75
+#: Ctrl-C reaches a process twice, from the terminal and from torchrun; a later one is the user's second.
+REPEAT_SECONDS = 3.0
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised between two iterations after a signal, once the checkpoint is written.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@HOOKS.register_module()
+class ShutdownHook(Hook):
+    """On a signal, finish the iteration, write a checkpoint and stop; a second Ctrl-C stops at once.
+
+    All ranks agree before each training iteration, so a signal to one of them stops all before the same iteration.
+    A validation is left before its next batch by each rank that got the signal; torchrun and `srun
+    --kill-on-bad-exit` then signal the others. A resumed run repeats that validation.
+
+    Raises:
+        Stopped: Between two iterations, or two batches of a validation.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.started = False
+        self._since = 0.0
+        self._previous: dict[int, Any] = {}
+        self._group: Any = None
+
+    def before_train(self, runner: Any) -> None:
+        """Install the signal handlers."""
+        self.started = True
+        for loop in (runner.train_loop, runner.val_loop):
+            if loop is not None:
+                shield_workers(loop.dataloader)
+        Finalize(None, end_workers, exitpriority=100)  # before multiprocessing waits for them at exit
+        if is_distributed():
+            self._group = torch_dist.new_group(backend='gloo')  # does not wait for GPUs
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` does
+                self._previous[number] = signal.signal(number, self._request)
+
+    def before_test(self, runner: Any) -> None:
+        self.started = True
+
+    def after_train(self, runner: Any) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Restore the signal handlers from before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        number = self._agree()
+        if number:
+            self._save(runner)
+            if self._group is not None:
+                torch_dist.barrier(group=self._group)  # torchrun ends all ranks when the first one exits
+            raise Stopped(number)
+
+    def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if self.number:
+            self._save(runner)
+            raise Stopped(self.number)
+
+    def _agree(self) -> int:
+        """Return the signal that any rank received before it came here, or 0."""
+        if self._group is None:
+            return self.number
+        number = torch.tensor(self.number)
+        torch_dist.all_reduce(number, torch_dist.ReduceOp.MAX, group=self._group)
+        return int(number)
+
+    def _save(self, runner: Any) -> None:
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch and runner.iter > 0:
+                saved = os.path.basename(hook.last_ckpt or '')
+                if saved != hook.filename_tmpl.format(runner.iter):
+                    AtomicCheckpointHook.save_now(hook, runner)  # type: ignore[arg-type] # works on mmengine's hook, too
+
+    def _request(self, number: int, frame: Any) -> None:
+        if not self.number:
+            self.number, self._since = number, time.monotonic()
+            if is_main_process():
+                with suppress(OSError):  # the terminal may be closed; logging is not safe in a handler
+                    os.write(2, b'stopping before the next iteration, with a checkpoint; Ctrl-C again: at once\n')
+        elif number == signal.SIGINT and time.monotonic() - self._since > REPEAT_SECONDS:
+            raise KeyboardInterrupt
+
+
+def run_training(runner: Any) -> int:
+    """Train and return the exit code: 0, 1 after an error, 75 after SIGTERM or SIGUSR1, 130 after Ctrl-C.
+
+    Errors of config, data, disk and non-finite numbers are reported in one message; all others are raised.
+
+    Args:
+        runner: mmengine's.
+    """
+    return _run(runner, runner.train)
+
+
+def run_test(runner: Any) -> int:
+    """Test and return the exit code, as `run_training`."""
+    return _run(runner, runner.test)
+
+
+def _run(runner: Any, action: Callable[[], Any]) -> int:
+    hooks = [hook for hook in runner.hooks if isinstance(hook, ShutdownHook)]
+    try:
+        action()
+        return 0
+    except KeyboardInterrupt as error:
+        number = getattr(error, 'number', signal.SIGINT)
+        if is_main_process():
+            _report(f'interrupted{_resume_hint(runner)}')
+        return REQUEUE if number not in (signal.SIGINT, getattr(signal, 'SIGHUP', None)) else 128 + number
+    except Exception as error:
+        started = any(hook.started for hook in hooks)
+        if isinstance(error, RuntimeError) and hooks and hooks[0].number:  # another rank stopped first
+            return REQUEUE
+        message = _message(error, started, runner.cfg.filename or 'the config')
+        if message is None:
+            raise
+        _report(f'error: {message}' + (_resume_hint(runner, '\n  ') if started else ''))
+        return 1
+    finally:
+        for hook in hooks:
+            hook.release()
+
+
+def _message(error: Exception, started: bool, config: str) -> Optional[str]:
+    """Return what to report of a user's or the machine's error; None: it is the program's own."""
+    if shows_traceback():
+        return None
+    if not started and isinstance(error, BUILD_ERRORS):
+        return describe_build_error(error, config)
+    users = (FloatingPointError, BrokenPictureError) if started else (FloatingPointError, *USER_ERRORS)
+    if isinstance(error, users) or _is_disk_error(error):
+        return explain(error)
+    return None
+
+
+def _is_disk_error(error: Optional[BaseException]) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return True
+        error = error.__cause__
+    return False
+
+
+def explain(error: BaseException) -> str:
+    """Return the message of an error, without the traceback that a worker process adds to it."""
+    text = str(error).strip() or type(error).__name__
+    if text.startswith('Caught ') and 'Traceback (most recent call last)' in text:
+        text = re.split(rf'^(?:[\w.]+\.)?{type(error).__name__}: ', text, flags=re.MULTILINE)[-1]
+    return text
+
+
+def shield_workers(loader: Any) -> None:
+    """Have the worker processes of a data loader, not yet started, ignore the signals that stop the run."""
+    loader.worker_init_fn = functools.partial(_ignore_signals, loader.worker_init_fn)
+
+
+def _ignore_signals(then: Optional[Callable[[int], None]], worker_id: int) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if then is not None:
+        then(worker_id)
+
+
+def end_workers() -> None:
+    """Kill the worker processes of data loaders, which ignore other signals."""
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers and hasattr(signal, 'SIGCHLD'):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises an error for a killed worker
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.join(timeout=5)
+
+
+def _resume_hint(runner: Any, start: str = '; ') -> str:
+    path = None
+    with suppress(ValueError, OSError):
+        path = find_checkpoint(runner.work_dir)
+    return f'{start}--resume continues from {Path(path).name if path else "no checkpoint yet"} in {runner.work_dir}'
+
+
+def _report(message: str) -> None:
+    rank, world = get_dist_info()
+    place = f' (rank {rank})' if world > 1 and rank else ''
+    with suppress(OSError):  # the terminal may be closed
+        print(f'{os.path.basename(sys.argv[0])}: {message}{place}', file=sys.stderr, flush=True)

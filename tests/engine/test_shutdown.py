@@ -1,0 +1,146 @@
+"""Signals, exit codes and worker processes; what signals do to real runs is in tests/tools/test_faults.py."""
+
+import os
+import signal
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from afa_mmseg.engine import ShutdownHook, run_training, shutdown
+from afa_mmseg.engine.shutdown import Stopped, end_workers, explain, shield_workers
+from tests.utils.processes import is_running
+
+RUNNER = SimpleNamespace(train_loop=None, val_loop=None, hooks=[], iter=0)
+
+
+@pytest.fixture
+def hook():
+    """A hook whose handlers are installed, whatever these tests were told to ignore (`nohup`)."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in shutdown.SIGNALS}
+    hook = ShutdownHook()
+    hook.before_train(RUNNER)
+    yield hook
+    hook.release()
+    for number, handler in before.items():
+        assert signal.getsignal(number) == signal.SIG_DFL
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize('number', shutdown.SIGNALS)
+def test_a_signal_waits_for_the_next_iteration(hook, number):
+    hook.before_train_iter(RUNNER, batch_idx=0)
+    signal.raise_signal(number)
+    signal.raise_signal(number)  # from the terminal and from torchrun
+    with pytest.raises(Stopped) as raised:
+        hook.before_train_iter(RUNNER, batch_idx=1)
+    assert raised.value.number == number
+
+
+def test_a_second_ctrl_c_stops_at_once(hook, monkeypatch):
+    monkeypatch.setattr(shutdown, 'REPEAT_SECONDS', 0.0)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hook = ShutdownHook()
+    hook.before_train(RUNNER)
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        assert not hook.number
+    finally:
+        hook.release()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_of_another_rank_stops_this_one_and_one_that_comes_meanwhile_stops_the_next(monkeypatch):
+    hook = ShutdownHook()
+    hook._group = 'all'
+    monkeypatch.setattr(shutdown.torch_dist, 'barrier', lambda **_: None)
+    monkeypatch.setattr(shutdown.torch_dist, 'all_reduce', lambda *_, **__: hook._request(signal.SIGTERM, None))
+    hook.before_train_iter(RUNNER, batch_idx=0)
+    assert hook.number == signal.SIGTERM
+    monkeypatch.setattr(shutdown.torch_dist, 'all_reduce', lambda number, *_, **__: number.fill_(signal.SIGINT))
+    with pytest.raises(Stopped) as raised:
+        hook.before_train_iter(RUNNER, batch_idx=1)
+    assert raised.value.number == signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ('error', 'code'),
+    [
+        (None, 0),
+        (Stopped(signal.SIGTERM), 75),
+        (Stopped(signal.SIGUSR1), 75),
+        (Stopped(signal.SIGINT), 130),
+        (KeyboardInterrupt(), 130),
+        (FloatingPointError('loss'), 1),
+        (OSError(28, 'No space left on device'), 1),
+    ],
+)
+def test_exit_codes(error, code, tmp_path, capsys):
+    assert run_training(runner_that_raises(error, tmp_path)) == code
+    assert len(capsys.readouterr().err.splitlines()) <= 2
+
+
+def test_errors_of_the_program_are_raised_once_training_has_begun(tmp_path):
+    for error in (RuntimeError('out of memory'), ValueError('a bug'), KeyError('a bug')):
+        with pytest.raises(type(error)):
+            run_training(runner_that_raises(error, tmp_path))
+    runner = runner_that_raises(ValueError('of a config'), tmp_path)
+    runner.hooks[0].started = False
+    assert run_training(runner) == 1
+
+
+def runner_that_raises(error, tmp_path):
+    def train():
+        if error is not None:
+            raise error
+
+    hook = ShutdownHook()
+    hook.started = True
+    return SimpleNamespace(hooks=[hook], train=train, work_dir=str(tmp_path), cfg=SimpleNamespace(filename='a.py'))
+
+
+class Own(torch.utils.data.Dataset):
+    """Samples that never load after the first two."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index > 1:
+            threading.Event().wait()
+        return index
+
+
+@pytest.mark.slow
+def test_workers_ignore_what_stops_the_run_and_end_with_it():
+    started = []
+    loader = torch.utils.data.DataLoader(Own(), num_workers=2, worker_init_fn=started.append)
+    shield_workers(loader)
+    iterator = iter(loader)
+    assert [int(next(iterator)) for _ in range(2)] == [0, 1]  # both workers have begun
+    pids = [worker.pid for worker in iterator._workers]
+    for number in shutdown.SIGNALS:
+        for pid in pids:
+            os.kill(pid, number)
+    time.sleep(0.3)  # for signals to arrive
+    assert all(map(is_running, pids))
+    end_workers()
+    assert not any(map(is_running, pids))
+
+
+def test_the_traceback_of_a_worker_is_left_out_of_the_message():
+    text = (
+        'Caught FloatingPointError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n'
+        '  File "x.py", line 1, in f\nValueError: other\n\nDuring handling, another:\n'
+        'FloatingPointError: a.jpg\n  Look there.\n'
+    )
+    assert explain(FloatingPointError(text)) == 'a.jpg\n  Look there.'
+    assert explain(ValueError()) == 'ValueError'
