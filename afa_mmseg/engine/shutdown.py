@@ -157,6 +157,8 @@ def _run(runner: Any, action: Callable[[], Any]) -> int:
             _report(f'interrupted{_resume_hint(runner)}')
         return REQUEUE if number not in (signal.SIGINT, getattr(signal, 'SIGHUP', None)) else 128 + number
     except Exception as error:
+        for hook in hooks:  # after an interrupt the handlers stay: torchrun signals again those that still exit
+            hook.release()
         started = any(hook.started for hook in hooks)
         if isinstance(error, RuntimeError) and hooks and hooks[0].number:  # another rank stopped first
             return REQUEUE
@@ -165,9 +167,6 @@ def _run(runner: Any, action: Callable[[], Any]) -> int:
             raise
         _report(f'error: {message}' + (_resume_hint(runner, '\n  ') if started else ''))
         return 1
-    finally:
-        for hook in hooks:
-            hook.release()
 
 
 def _message(error: Exception, started: bool, config: str) -> Optional[str]:

@@ -1,4 +1,4 @@
-"""Checks of a data set's files, made once and up front, whose errors say what to do."""
+"""Checks of files and settings whose errors name the remedy."""
 
 import difflib
 import os
@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-#: Characters that are not written, and halves of characters.
+#: Control characters and surrogates.
 CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
-#: Bytes of the name of a file that systems take, without a suffix such as `.jpg`.
+#: Bytes that file systems allow for a name, without a suffix such as `.jpg`.
 LONGEST_NAME = 255 - 4
 
 
@@ -27,7 +27,7 @@ def first_few(items: Sequence[object], count: int = 3) -> str:
 
 
 def closest(name: str, known: Collection[str]) -> str:
-    """Ask whether one of the known names was meant; an empty string if none is like it.
+    """Return a question that suggests the closest known name, or an empty string.
 
     Example:
         >>> closest('num_iter', ['num_iters', 'dilations']), closest('x', ['num_iters'])
@@ -38,17 +38,17 @@ def closest(name: str, known: Collection[str]) -> str:
 
 
 def check_keys(given: Iterable[str], known: Collection[str], where: str) -> None:
-    """Raise a `ValueError` for settings that nothing reads.
+    """Raise a `ValueError` for unexpected keys.
 
     Args:
         given: Keys of a config.
-        known: Keys that are read.
+        known: Expected keys.
         where: Path of the settings in the config, for the message.
     """
     unknown = [key for key in given if key not in known]
     if unknown:
         lines = [f'{where}.{key}: {closest(key, known) or "known are " + ", ".join(known)}' for key in unknown]
-        raise ValueError('nothing reads these settings:\n  ' + '\n  '.join(lines))
+        raise ValueError('unexpected keys:\n  ' + '\n  '.join(lines))
 
 
 def _longest_part(img_id: str) -> int:
@@ -56,11 +56,11 @@ def _longest_part(img_id: str) -> int:
 
 
 def check_ids(ids: Sequence[str], source: str) -> None:
-    """Raise a `ValueError` for picture ids that leave the picture folder, cannot be names, or stand there twice.
+    """Raise a `ValueError` for image ids that leave the image folder, cannot be file names, or are repeated.
 
     Args:
-        ids: Picture ids.
-        source: Where they come from, for the message.
+        ids: Image ids.
+        source: Their origin, for the message.
     """
     broken = [i[:80] for i in ids if CONTROL.search(i) or _longest_part(i) > LONGEST_NAME]
     if broken:
@@ -68,12 +68,12 @@ def check_ids(ids: Sequence[str], source: str) -> None:
     outside = [i for i in ids if osp.isabs(i) or re.match(r'[\\/]|[A-Za-z]:[\\/]', i) or '..' in re.split(r'[\\/]', i)]
     if outside:
         raise ValueError(
-            f'{source}: ids must stay in the picture folder, got {first_few(outside)}.\n'
-            '  Write one id a line: the name of the picture, relative to the folder, without its suffix.'
+            f'{source}: ids must stay in the image folder, got {first_few(outside)}.\n'
+            '  Write one id a line: the name of the image, relative to the folder, without its suffix.'
         )
     twice = [i for i, count in Counter(ids).items() if count > 1]
     if twice:
-        raise ValueError(f'{source}: ids stand in the list twice: {first_few(twice)}.\n  Keep each id once.')
+        raise ValueError(f'{source}: repeated ids: {first_few(twice)}.\n  Keep each id once.')
 
 
 def require_dir(path: str, what: str, remedy: str) -> None:
@@ -89,7 +89,7 @@ def require_file(path: str, what: str, remedy: str) -> None:
 
 
 def require_files(folder: str, ids: Sequence[str], suffix: str, what: str, remedy: str) -> None:
-    """Raise a `FileNotFoundError` unless `folder/{id}{suffix}` is there for each id.
+    """Raise a `FileNotFoundError` unless `folder/{id}{suffix}` exists for each id.
 
     Lists the folder (and the subfolders that ids name) once rather than asking for each file.
     """
@@ -109,16 +109,16 @@ def require_files(folder: str, ids: Sequence[str], suffix: str, what: str, remed
 
 
 def check_class_count(num_classes: int, classes: Sequence[str], source: str) -> None:
-    """Raise a `ValueError` unless a network's number of classes is that of a data set.
+    """Raise a `ValueError` unless network and data set have the same number of classes.
 
     Args:
         num_classes: Of the network's head, background included.
         classes: Of the data set, background included.
-        source: Which data set, for the message.
+        source: Name of the data set, for the message.
     """
     if num_classes != len(classes):
         raise ValueError(
             f'model.decode_head.num_classes is {num_classes}, but {source} has {len(classes)} classes, background '
             f'included: {", ".join(classes)}\n'
-            f'  Write num_classes={len(classes)} in the config, or correct the classes of the data set.'
+            f'  Set num_classes={len(classes)} in the config, or correct the classes of the data set.'
         )

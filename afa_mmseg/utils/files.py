@@ -1,4 +1,4 @@
-"""Writing of files that are whole or absent, never half."""
+"""Atomic writing of files: whole or absent, never half."""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Union
 
-#: How the names of files begin that are being written.
+#: Prefix of files that are being written.
 TEMPORARY = '.tmp-'
 
 
 @contextmanager
 def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; renamed to `path` at the end, deleted after an error.
+    """Yield a temporary path beside `path`; rename it to `path` at the end, delete it after an error.
 
-    Whatever stops the program, `path` is then what it was before, or complete. A program that was killed
-    leaves the temporary file, which `remove_leftovers` deletes. Missing folders are made.
+    Whatever stops the program, `path` is unchanged or complete. A killed program leaves the temporary file, which
+    `remove_leftovers` deletes. Missing folders are made.
 
     Example:
         >>> file = getfixture('tmp_path') / 'out' / 'mask.txt'
@@ -26,7 +26,7 @@ def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{TEMPORARY}{os.getpid()}-{path.name}')  # the suffix stays: it tells the format
+    temporary = path.with_name(f'{TEMPORARY}{os.getpid()}-{path.name}')  # the suffix stays, for its format
     try:
         yield temporary
         os.replace(temporary, path)
@@ -35,7 +35,7 @@ def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
 
 
 def write_text(path: Union[str, Path], text: str) -> bool:
-    """Write a UTF-8 text file, unless it holds that text already; tell whether it was written."""
+    """Write a UTF-8 text file, unless it holds that text already; return whether it was written."""
     path = Path(path)
     data = text.encode('utf-8')
     if path.is_file() and path.read_bytes() == data:

@@ -234,7 +234,7 @@ def test_nothing_is_found_with_a_config_that_fits(root):
 
 def test_a_network_with_another_number_of_classes(root):
     inspection = inspect_config(root, num_classes=4)
-    assert found(inspection, ERROR, 'num_classes is 4', 'train has 3 classes', 'Write num_classes=3')
+    assert found(inspection, ERROR, 'num_classes is 4', 'train has 3 classes', 'num_classes=3')
     assert found(inspection, ERROR, 'num_classes is 4', 'val has 3 classes')
 
 

@@ -1,4 +1,4 @@
-"""Weights of other projects in our names and back, and checkpoints for others to use."""
+"""Conversion between weights of other projects and ours, strict loading, publishing."""
 
 from .conversion import Converted, check_shapes, convert, recognise, to_afa
 from .files import Report, convert_file, convert_file_to_afa

@@ -1,4 +1,4 @@
-"""Which Mix Transformer a state dict holds, told by its shapes, and the shapes of our network of that size."""
+"""Size of the Mix Transformer in a state dict, from its shapes, and the shapes of our network of that size."""
 
 import itertools
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Architecture(NamedTuple):
 
     @property
     def setting(self) -> str:
-        """How a config writes it."""
+        """Value in a config."""
         return repr(self.preset) if self.preset else f'dict(embed_dims={self.embed_dims}, num_layers={self.num_layers})'
 
     def __str__(self) -> str:
@@ -49,10 +49,10 @@ class Architecture(NamedTuple):
 
 
 def find_architecture(layout: Layout, tensors: Mapping[str, Tensor]) -> Architecture:
-    """Tell the architecture from widths and blocks of the stages.
+    """Return the architecture, from widths and blocks of the stages.
 
     Args:
-        layout: How the tensors are named.
+        layout: Layout of the tensors.
         tensors: State dict without prefix.
 
     Raises:
@@ -110,7 +110,7 @@ def _shapes(config: dict) -> Shapes:
 
 
 class _ValuesStayReal(TorchFunctionMode):
-    """Keep on the CPU what mmseg reads while it builds a network: the rates of stochastic depth."""
+    """Keep `linspace` on the CPU: mmseg reads the rates of stochastic depth while it builds a network."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -1,4 +1,4 @@
-"""State dicts of other projects to ours, and ours to AFA's."""
+"""Conversion of state dicts: of other projects to ours, ours to AFA's."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,13 +14,13 @@ State = Mapping[str, Tensor]
 
 
 class Converted(NamedTuple):
-    """A state dict in our names.
+    """A state dict in our layout.
 
     Args:
-        layout: What it was given as.
+        layout: Layout of the source.
         architecture: Size of the backbone.
         state: Tensors of our backbone, or of our segmentor if `layout.is_segmentor`.
-        left_out: Tensors that are no part of our network, and what they are.
+        left_out: Tensors that our network lacks, with their purpose.
     """
 
     layout: Layout
@@ -33,10 +33,10 @@ class Recognised(NamedTuple):
     """A state dict whose layout is known.
 
     Args:
-        layout: How it is named.
+        layout: Layout.
         architecture: Size of the backbone.
         tensors: State dict without prefixes and without what is left out.
-        left_out: Tensors that are no part of our network, and what they are.
+        left_out: Tensors that our network lacks, with their purpose.
     """
 
     layout: Layout
@@ -46,7 +46,7 @@ class Recognised(NamedTuple):
 
 
 def recognise(state: State) -> Recognised:
-    """Find out how a state dict is named and which architecture it holds.
+    """Find the layout and architecture of a state dict.
 
     Raises:
         ValueError: It has none of the known layouts, or not the shapes of a Mix Transformer.
@@ -68,7 +68,7 @@ def recognise(state: State) -> Recognised:
 
 
 def convert(state: State) -> Converted:
-    """Name and pack the tensors as our backbone, or our whole segmentor, has them.
+    """Rename and pack tensors into our backbone, or our whole segmentor.
 
     Args:
         state: Any of `LAYOUTS`, with or without the prefix of distributed training.
@@ -92,7 +92,7 @@ def convert(state: State) -> Converted:
 
 
 def to_afa(state: State) -> dict[str, Tensor]:
-    """Name and unpack the tensors of our segmentor as AFA has them: the way back from `convert`.
+    """Rename and unpack tensors of our segmentor for AFA: the inverse of `convert`.
 
     Args:
         state: State dict of an `AFA`.
@@ -132,8 +132,8 @@ def check_shapes(tensors: State, expected: Shapes) -> None:
 
 
 def _segmentor_shapes(architecture: Architecture, tensors: State, last_layer: str) -> Shapes:
-    """Shapes of our segmentor of the size that the last layer of the decode head tells."""
+    """Shapes of our segmentor, its size from the last layer of the decode head."""
     if last_layer not in tensors or tensors[last_layer].ndim != 4:
-        raise ValueError(f'no {last_layer} that tells the number of classes: is this a whole segmentor?')
+        raise ValueError(f'no {last_layer}, which has the number of classes: is this a whole segmentor?')
     num_classes, channels = tensors[last_layer].shape[:2]
     return segmentor_shapes(architecture, channels, num_classes)

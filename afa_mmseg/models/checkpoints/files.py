@@ -17,16 +17,16 @@ PathLike = Union[str, Path]
 
 
 class Report(NamedTuple):
-    """What a conversion did.
+    """Summary of a conversion.
 
     Args:
-        source: Layout that was recognised.
+        source: Layout of the source.
         architecture: Size of the backbone.
         is_segmentor: Whether the result is a whole segmentor rather than a backbone.
         num_read: Tensors in the source.
         num_written: Tensors in the result.
-        left_out: Tensors of the source that are no part of our network, and what they are.
-        is_new: Whether the file was written; otherwise it held the same already.
+        left_out: Tensors of the source that our network lacks, with their purpose.
+        is_new: Whether the file was written; otherwise it held the same weights already.
     """
 
     source: str
@@ -42,7 +42,7 @@ def convert_file(source: PathLike, out: PathLike, *, force: bool = False) -> Rep
     """Convert weights of another project to a checkpoint of our backbone, or of our segmentor.
 
     The result is `{'state_dict': ..., 'meta': ...}` of tensors and plain values. A file that holds the same
-    weights is left as it is.
+    weights is not rewritten.
 
     Args:
         source: Checkpoint, or a folder of Hugging Face's hub.
@@ -76,7 +76,7 @@ def convert_file_to_afa(source: PathLike, out: PathLike, *, force: bool = False)
 
 
 def _write(out: PathLike, content: Any, state: State, force: bool) -> bool:
-    """Write a checkpoint, unless the file holds the same weights; tell whether it was written."""
+    """Write a checkpoint unless the file holds the same weights; return whether it was written."""
     out = Path(out)
     if out.is_dir():
         raise FileExistsError(f'{out} is a folder: name a file in it, such as {out / "weights.pth"}')

@@ -1,4 +1,4 @@
-"""Weights into a network, all or none: PyTorch and mmengine go on with untrained ones after a warning."""
+"""Strict loading of weights into a network; mmengine only warns of those that are missing or have another shape."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from ...utils.checks import first_few
 
 #: Layer of mmseg's heads with an output for each class.
 CLASS_LAYER = 'decode_head.conv_seg.weight'
-#: What stands before the names in a state dict saved from distributed training.
+#: Prefix of names in a state dict saved from distributed training.
 WRAPPER = 'module.'
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load weights into a network; all of them must be there and fit.
 
-    Parts that the network has nothing of, such as an auxiliary head, are left aside; so is a missing
+    Parts that the network lacks, such as an auxiliary head, are ignored; so is a missing
     `num_batches_tracked`, which old checkpoints lack.
 
     Args:
@@ -23,7 +23,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         state: With or without the prefix of distributed training.
 
     Raises:
-        ValueError: They are not those of such a network; another number of classes is said as that.
+        ValueError: They are those of another network, or of another number of classes.
     """
     state = {str(key).removeprefix(WRAPPER): value for key, value in state.items()}
     own = model.state_dict()
@@ -48,7 +48,7 @@ def _load(model: nn.Module, state: dict[str, Tensor]) -> dict[str, list[str]]:
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
         return dict(lacks=missing, adds=unexpected, reshapes=[])
-    except RuntimeError as error:  # of shapes; names are not told then
+    except RuntimeError as error:  # of shapes; it does not name missing keys
         own = model.state_dict()
         faults = dict(
             lacks=[key for key in own if key not in state],

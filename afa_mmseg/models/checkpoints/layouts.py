@@ -1,4 +1,4 @@
-"""How other projects name the weights of a Mix Transformer, as tables of patterns."""
+"""Names of Mix Transformer weights in other projects, as tables of patterns."""
 
 import re
 from collections.abc import Mapping

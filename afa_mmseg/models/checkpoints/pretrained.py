@@ -1,4 +1,4 @@
-"""A look at a backbone's pretrained file before it is loaded: mmengine only warns where names or shapes differ."""
+"""Check of a backbone's pretrained file before it is loaded; mmengine only warns where names or shapes differ."""
 
 import os.path as osp
 import shlex
@@ -13,12 +13,12 @@ FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
 
 
 def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> None:
-    """Raise an error unless a checkpoint has what a backbone needs.
+    """Raise an error unless a checkpoint has all weights of a backbone.
 
     Args:
         own: State dict of the backbone.
         file: Checkpoint, a path or a URL that mmengine knows.
-        prefix: What stands before the backbone's names in the file, without the dot (mmengine's `prefix`).
+        prefix: Prefix of the backbone's names in the file, without the dot (mmengine's `prefix`).
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -28,7 +28,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
     whole = {key[7:] if key.startswith('module.') else key: value for key, value in state.items()}  # as mmengine does
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     inner = {key[len(start) :]: value for key, value in whole.items() if key.startswith(start)}
-    # Whatever else a checkpoint holds (a classifier, say) mmengine leaves aside, with a warning.
+    # mmengine ignores other keys, such as a classifier, with a warning.
     layers = {key: value for key, value in inner.items() if key in own or key.startswith('layers.')}
     try:
         check_shapes(layers, {key: tuple(value.shape) for key, value in own.items()})
@@ -64,7 +64,7 @@ def _where_to_get(file: str, own: State) -> str:
 
 
 def _describe(state: State, own: State) -> str:
-    """Say what the file is, and what to do."""
+    """Return what the file holds, and the remedy."""
     found, needed = _recognise(state), _recognise(own)
     if found is None or needed is None:
         return f'Its keys: {first_few(list(state))}'

@@ -1,4 +1,4 @@
-"""Training checkpoints as small files for others to use."""
+"""Publishing of training checkpoints: weights, classes and config, without optimiser and logs."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from ...utils.checkpoints import named, read_checkpoint, state_of
 from ...utils.checks import first_few
 from ...version import __version__
 
-#: What is kept of a checkpoint's `meta`.
+#: Keys kept of a checkpoint's `meta`.
 META = ('dataset_meta', 'cfg', 'experiment_name', 'iter', 'epoch', 'seed', 'time', 'mmengine_version')
 REQUIRED = ('dataset_meta', 'cfg')
 SUFFIX = '.pth'
@@ -27,7 +27,7 @@ class Published(NamedTuple):
         path: File.
         bytes_before: Size of the training checkpoint.
         bytes_after: Size of the file.
-        left_out: What the training checkpoint holds besides.
+        left_out: Other content of the training checkpoint.
         is_averaged: Whether the weights are the moving average of training (EMA).
         is_new: Whether the file was written; otherwise it was there already.
     """
@@ -53,7 +53,7 @@ def publish(checkpoint: Union[str, Path], out: Union[str, Path]) -> Published:
 
     Raises:
         FileNotFoundError: `checkpoint` is not there.
-        ValueError: `checkpoint` is none of a training run, or its `meta` holds more than plain values.
+        ValueError: `checkpoint` is not one of training, or its `meta` holds more than plain values.
     """
     source = Path(checkpoint)
     content = read_checkpoint(source)
@@ -108,7 +108,7 @@ def _name(out: Path, experiment: str, data: memoryview) -> Path:
 
 
 def _write(path: Path, data: memoryview) -> bool:
-    """Write a file unless it holds the same already; tell whether it was written."""
+    """Write a file unless it holds the same already; return whether it was written."""
     if path.is_file() and path.read_bytes() == data:
         return False
     if path.parent.is_dir():
