@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 
 import torch
 import torch.distributed as torch_dist
-from mmengine.dist import get_dist_info, is_distributed, is_main_process
+from mmengine.dist import all_gather_object, get_dist_info, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 
@@ -50,9 +50,9 @@ class Stopped(KeyboardInterrupt):
 class ShutdownHook(Hook):
     """On a signal, finish the iteration, write a checkpoint and stop; a second Ctrl-C stops at once.
 
-    All ranks agree before each training iteration, so a signal to one of them stops all before the same iteration.
-    A validation is left before its next batch by each rank that got the signal; torchrun and `srun
-    --kill-on-bad-exit` then signal the others. A resumed run repeats that validation.
+    All ranks agree before each iteration, so a signal to one of them stops all before the same one. So they do in a
+    validation, if all ranks have the same number of batches; otherwise it is finished first. A resumed run repeats a
+    validation that was stopped.
 
     Raises:
         Stopped: Between two iterations, or two batches of a validation.
@@ -66,6 +66,7 @@ class ShutdownHook(Hook):
         self._since = 0.0
         self._previous: dict[int, Any] = {}
         self._group: Any = None
+        self._is_in_step = True
 
     def before_train(self, runner: Any) -> None:
         """Install the signal handlers."""
@@ -100,10 +101,12 @@ class ShutdownHook(Hook):
                 torch_dist.barrier(group=self._group)  # torchrun ends all ranks when the first one exits
             raise Stopped(number)
 
+    def before_val_epoch(self, runner: Any) -> None:
+        self._is_in_step = len(set(all_gather_object(len(runner.val_dataloader)))) == 1
+
     def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if self.number:
-            self._save(runner)
-            raise Stopped(self.number)
+        if self._is_in_step:
+            self.before_train_iter(runner, batch_idx)
 
     def _agree(self) -> int:
         """Return the signal that any rank received before it came here, or 0."""

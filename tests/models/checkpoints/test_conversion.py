@@ -228,7 +228,7 @@ def test_networks_that_are_no_mix_transformers_are_refused(change, message):
 
 def test_an_afa_checkpoint_needs_its_decoder_and_as_many_classes_everywhere():
     encoder = starting_with('encoder.', afa_state())
-    with pytest.raises(ValueError, match=r'no decoder\.linear_pred\.weight .*: is this a whole segmentor\?'):
+    with pytest.raises(ValueError, match=r'no decoder\.linear_pred\.weight'):
         convert(encoder)
     state = {**afa_state(), 'classifier.weight': torch.ones(80, 64, 1, 1)}
     with pytest.raises(ValueError, match=r'classifier\.weight is \(80, 64, 1, 1\), expected \(20, 64, 1, 1\)'):
