@@ -66,12 +66,12 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
         f'train_dataloader.dataset.{"pipeline" if key.endswith("pipeline") else key}'
         for key in sorted(options.difference(top, misspelt) | options.intersection(FILE_VARIABLES))
     ]
-    faults += _unexpected(cfg)
+    faults += _unexpected(cfg.to_dict())
     if faults:
         raise ValueError(f'{name}: unexpected keys:\n  ' + '\n  '.join(faults))
 
 
-def _unexpected(cfg: Config) -> Iterator[str]:
+def _unexpected(cfg: Mapping) -> Iterator[str]:
     for path, known in PLAIN_SECTIONS.items():
         yield from _compare(path, _find(cfg, path), known)
     for name, hook in (cfg.get('default_hooks') or {}).items():

@@ -63,6 +63,7 @@ def same(one, other):
     return all(torch.equal(weight, other[name]) for name, weight in one.items())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_again_and_with_workers(config, monkeypatch, as_before):
     first = weights_after(config, monkeypatch, 'first')
     assert torch.are_deterministic_algorithms_enabled()

@@ -140,12 +140,14 @@ def test_checkpointing_changes_nothing_in_two_processes(two_processes):
 # Accumulation in one process
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_batch_whose_images_count_by_themselves(one_process):
     accumulated = one_process('accumulated', {BATCH: 1, ACCUMULATE: 2})
     at_once = one_process('at-once', {BATCH: 2, **groups_of(1)})
     assert_same_training(accumulated, at_once)
 
 
+@pytest.mark.slow
 def test_schedule_and_phases_count_updates(one_process):
     accumulated = one_process('accumulated', {BATCH: 1, ACCUMULATE: 3})
     plain = one_process('plain', {BATCH: 3})
@@ -155,6 +157,7 @@ def test_schedule_and_phases_count_updates(one_process):
         assert [line.get(name, 0) > 0 for line in log_of(accumulated)] == [i > 4 for i in range(ITERATIONS)]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_sees_the_pictures_it_would_have_seen(one_process):
     options = {BATCH: 1, ACCUMULATE: 2}
     hook = dict(type='CheckpointHook', by_epoch=False, interval=7)
@@ -170,6 +173,7 @@ def test_a_resumed_run_sees_the_pictures_it_would_have_seen(one_process):
 # Groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'expected'), [(None, [4]), (4, [4]), (2, [2, 2]), (3, [2, 2]), (1, [1, 1, 1, 1])])
 def test_groups_are_dealt_out_in_turn(size, expected):
     seen = []
@@ -185,6 +189,7 @@ def test_groups_are_dealt_out_in_turn(size, expected):
     assert seen[0] == x[:: len(expected)].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', ['AffinityLoss', 'BalancedCrossEntropyLoss'])
 def test_a_group_without_images_is_named(loss):
     with pytest.raises(ValueError, match='group_size=0 must be a positive number of images'):

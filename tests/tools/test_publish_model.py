@@ -44,6 +44,7 @@ def run(tmp_path_factory):
     return root, path, figures, output
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_published_small(run):
     root, path, _, output = run
     assert 'weights: the moving average of training (EMA), which validation used' in output
@@ -60,6 +61,7 @@ def test_the_averaged_weights_are_published_small(run):
     assert published['meta']['dataset_meta']['classes'][1] == 'disc'
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_original_with_the_config_from_either(run, monkeypatch):
     root, path, _, _ = run
     monkeypatch.chdir(root)
@@ -76,6 +78,7 @@ def test_predictions_are_those_of_the_original_with_the_config_from_either(run, 
     assert torch.equal(logits[0], logits[2])
 
 
+@pytest.mark.slow
 def test_testing_it_after_the_way_to_afa_and_back_repeats_the_validation(run):
     root, path, figures, _ = run
     convert_file_to_afa(path, root / 'wetr.pth')
@@ -86,6 +89,7 @@ def test_testing_it_after_the_way_to_afa_and_back_repeats_the_validation(run):
     assert result['aAcc'] == pytest.approx(figures['aAcc'], abs=0.011)
 
 
+@pytest.mark.slow
 def test_publishing_again_writes_nothing(run):
     root, path, _, _ = run
     published = publish(root / 'wd/iter_3.pth', root / 'published')
