@@ -155,7 +155,7 @@ def test_the_template_for_own_pictures_follows_its_first_lines(tmp_path, masks):
     assert config.train_dataloader.dataset.pipeline[-2].crop_size == config.model.data_preprocessor.size == (256, 256)
     assert len(config.val_evaluator) == (4 if masks else 1)
     assert config.test_evaluator.format_only == (not masks)
-    assert config.default_hooks.checkpoint.save_best == ('mIoU' if masks else 'cls/f1-score')
+    assert config.default_hooks.checkpoint.save_best == ('mIoU' if masks else 'cls/f1')
 
 
 def test_the_template_as_it_is_has_the_published_schedule():

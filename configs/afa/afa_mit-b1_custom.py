@@ -43,7 +43,7 @@ train_dataloader = dict(dataset=dict(dataset, ann_file='train.txt', pipeline=tra
 val_dataloader = dict(dataset=dict(dataset, ann_file='val.txt', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = _base_.val_evaluator if mask_dir else [dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls')]
+val_evaluator = _base_.val_evaluator if mask_dir else _base_.val_evaluator[-1:]
 test_evaluator = dict(format_only=not mask_dir)  # tools/test.py --out DIR writes predictions in any case
 
 model = dict(
@@ -55,5 +55,5 @@ param_scheduler = _base_.param_scheduler
 param_scheduler[0].update(max_iters=max_iters, warmup_iters=max_iters * 3 // 40)
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(
-    checkpoint=dict(interval=val_interval, save_best='mIoU' if mask_dir else 'cls/f1-score', rule='greater'),
+    checkpoint=dict(interval=val_interval, save_best='mIoU' if mask_dir else 'cls/f1', rule='greater'),
 )

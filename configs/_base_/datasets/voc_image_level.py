@@ -54,6 +54,6 @@ val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

@@ -32,5 +32,5 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
-# The published run had 2 images on each of 2 GPUs; `tools/train.py` does not scale the rate by itself.
+# The published run on VOC had 2 images on each of 2 GPUs; `tools/train.py` does not scale the rate by itself.
 auto_scale_lr = dict(enable=False, base_batch_size=4)
