@@ -25,7 +25,7 @@ train_pipeline[-2].crop_size = (long_side, long_side)
 test_pipeline = [
     _base_.test_pipeline[0],
     resize,
-    *([dict(type='LoadAnnotations')] if mask_dir else []),  # masks keep their size, predictions get it back
+    *([dict(type='LoadMask')] if mask_dir else []),  # masks keep their size, predictions get it back
     _base_.test_pipeline[-1],
 ]
 tta_pipeline = test_pipeline

@@ -69,7 +69,9 @@ def test_images_are_sampled_by_the_factor_where_the_scaled_side_is_no_whole_numb
     assert (by_size - expected).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(('size', 'long'), [((341, 500), (349, 512)), ((500, 333), (512, 340)), ((96, 128), (384, 512))])
+@pytest.mark.parametrize(
+    ('size', 'long'), [((341, 500), (349, 512)), ((500, 333), (512, 340)), ((96, 128), (384, 512))]
+)
 def test_the_longer_side_is_512_at_scale_1(size, long):
     recorder = Recorder()
     MaxScaleTTAModel(recorder, [1.0, 0.5]).merged_logits(torch.rand(1, 3, *size))

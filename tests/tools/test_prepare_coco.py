@@ -105,5 +105,5 @@ def test_a_mistake_is_one_message(tmp_path):
     fill(tmp_path, 2)
     process = run_tool(SCRIPT, tmp_path, cwd=tmp_path, check=False)
     assert process.returncode == 1
-    assert 'prepare_coco.py: error: pictures of train: no such folder' in process.stdout
+    assert 'prepare_coco.py: error: images of train2014: no such folder' in process.stdout
     assert 'Traceback' not in process.stdout

@@ -90,6 +90,4 @@ def rescale(image: Tensor, scale: float) -> Tensor:
     """
     if scale == 1:
         return image
-    return F.interpolate(
-        image, scale_factor=scale, mode='bilinear', align_corners=False, recompute_scale_factor=False
-    )
+    return F.interpolate(image, scale_factor=scale, mode='bilinear', align_corners=False, recompute_scale_factor=False)
