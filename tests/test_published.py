@@ -129,7 +129,7 @@ def measure_model(model):
         'model: heads': [stage[1][0].attn.num_heads for stage in backbone.layers],
         'model: attention maps of the affinity': head.affinity_proj.in_channels,
         'model: drop path of each block': [round(block.attn.dropout_layer.drop_prob, 4) for block in blocks],
-        'model: dropout': (type(head.dropout).__name__, head.dropout.p),
+        'model: dropout': (type(head.dropout).__name__, getattr(head.dropout, 'p', None)),
         'model: norm of the head': type(head.fusion_conv.norm).__name__,
         'model: eps of backbone norms': dict(eps),
         'model: bias of projections, fusion, classifier, affinity': (

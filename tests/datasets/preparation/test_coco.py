@@ -436,9 +436,7 @@ def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
     ):
         prepare()
     (tmp_path / 'val2014').mkdir()
-    with pytest.raises(
-        FileNotFoundError, match=r'(?s)annotations of val2014: .*annotations_trainval2014.zip'
-    ):
+    with pytest.raises(FileNotFoundError, match=r'(?s)annotations of val2014: .*annotations_trainval2014.zip'):
         prepare()
     write_coco(tmp_path, [image(1), image(2)], [])
     (tmp_path / f'val2014/{img_id(2)}.jpg').unlink()
