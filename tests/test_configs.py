@@ -150,12 +150,12 @@ def test_the_template_for_own_pictures_follows_its_first_lines(tmp_path, masks):
         assert (dataset.data_root, dataset.label_file, dataset.ann_file) == ('mine', 'mine.csv', split)
         assert dataset.data_prefix.seg_map_path == ('drawn' if masks else '')
         steps = [step.type for step in dataset.pipeline]
-        assert ('LoadAnnotations' in steps) == (masks and loader != 'train')
+        assert ('LoadMask' in steps) == (masks and loader != 'train')
         assert dataset.pipeline[1].scale == (256, 256)
     assert config.train_dataloader.dataset.pipeline[-2].crop_size == config.model.data_preprocessor.size == (256, 256)
     assert len(config.val_evaluator) == (4 if masks else 1)
     assert config.test_evaluator.format_only == (not masks)
-    assert config.default_hooks.checkpoint.save_best == ('mIoU' if masks else 'cls/f1-score')
+    assert config.default_hooks.checkpoint.save_best == ('mIoU' if masks else 'cls/f1')
 
 
 def test_the_template_as_it_is_has_the_published_schedule():

@@ -1,7 +1,7 @@
 """Publish a training checkpoint: weights, classes and config, without what only training needs.
 
-python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_20000.pth published/     # afa_mit-b1_voc_DATE-1a2b3c4d.pth
-python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_20000.pth afa_b1.pth     # afa_b1-1a2b3c4d.pth
+python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_18000.pth published/     # afa_mit-b1_voc_DATE-1a2b3c4d.pth
+python tools/publish_model.py work_dirs/afa_mit-b1_voc/iter_18000.pth afa_b1.pth     # afa_b1-1a2b3c4d.pth
 """
 
 import argparse

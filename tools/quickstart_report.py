@@ -94,7 +94,7 @@ def main() -> None:
         rows.append((SUPERVISED, validate(args.supervised, args.out)['mIoU']))
     write_overview(args.out)
     table = '\n'.join(['| on validation images | mIoU |', '|---|---|', *(f'| {t} | {v:.1f} |' for t, v in rows)])
-    note = f'F1 of the classifier: {metrics["cls/f1-score"]:.1f}'
+    note = f'F1 of the classifier: {metrics["cls/f1"]:.1f}'
     with open(osp.join(args.out, 'summary.md'), 'w', encoding='utf-8') as file:
         file.write(f'{table}\n\n{note}\n')
     print(f'\n{table}\n{note}\n\nPanels of the validation images: {osp.abspath(osp.join(args.out, "panels"))}')

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.apis import MMSegInferencer
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.datasets.transforms.loading import InferencerLoader
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import get_classes, get_palette
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from ..datasets.decoding import check_array
 from ..datasets.palette import voc_palette
+from ..datasets.transforms import LoadImage
 from ..models import ImageLevelSegmentor, MaxScaleTTAModel
 from .images import find_images
 from .loading import load_segmentor, read_config
@@ -170,6 +173,15 @@ class WeakSegInferencer(MMSegInferencer):
 
     def _init_collate(self, cfg: Config) -> Callable:
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        """Build the test pipeline for paths and arrays, without masks."""
+        pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
+        first, *steps = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
+        loader = InferencerLoader()
+        loader.from_file = first if isinstance(first, LoadImage) else LoadImage()
+        pipeline.transforms = [loader, *steps]
+        return pipeline
 
     def _init_visualizer(self, cfg: Config) -> SegLocalVisualizer:
         """Build a separate visualizer: that of the config may write to the log of training."""

@@ -34,6 +34,7 @@ class COCOImageLevelDataset(ImageLevelDataset):
         classes=('background', *COCOStuffDataset.METAINFO['classes'][:NUM_OBJECTS]),
         palette=[[0, 0, 0], *COCOStuffDataset.METAINFO['palette'][:NUM_OBJECTS]],
     )
+    exif_orientation = False  # masks are of the stored pixels
     DATA_ROOT_REMEDY = (
         'Get COCO 2014 from https://cocodataset.org and prepare it: '
         'python tools/dataset_converters/prepare_coco.py data/coco2014\n'

@@ -42,7 +42,7 @@ class ImageLevelDataset(BaseSegDataset):
     `read_classes`); the first one is the background, the C others are the foreground classes. Without a `palette`
     they get the colours of VOC. A sample holds what mmseg's data sets give, `img_id`, and `gt_label`,
     a float32 multi-hot vector (C,); a picture with none of the classes has zeros only. `seg_map_path` is
-    there if `data_prefix` names a mask folder. No mask is opened unless the pipeline says `LoadAnnotations`.
+    there if `data_prefix` names a mask folder. No mask is opened unless the pipeline has `LoadMask`.
 
     Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the
     full list: labels outside the subset are dropped (as mmseg sets their pixels to ignore), and a one-hot
@@ -73,6 +73,8 @@ class ImageLevelDataset(BaseSegDataset):
 
     #: Folders that `data_prefix` may name; a subclass that reads others says so.
     PREFIXES = ('img_path', 'seg_map_path')
+    #: Whether images are turned as their EXIF orientation says, and masks as theirs; False reads the stored pixels.
+    exif_orientation = True
     #: What to do when `data_root` is not there.
     DATA_ROOT_REMEDY = (
         'Put the data there, or say where it is: --cfg-options train_dataloader.dataset.data_root=... '
@@ -274,7 +276,7 @@ class ImageLevelDataset(BaseSegDataset):
                 f'  Add the pictures, take the ids out of {self.ann_file}, or set `img_suffix`.'
             )
         if mask_dir and self.loads_masks and self.is_local(mask_dir):
-            remedy = 'Add the masks, or take `LoadAnnotations` out of the pipeline: training needs none.'
+            remedy = 'Add the masks, or take `LoadMask` out of the pipeline: training needs none.'
             require_files(mask_dir, ids, self.seg_map_suffix, self._field("data_prefix['seg_map_path']"), remedy)
 
     def _read_list(self, known: dict[str, str]) -> list[str]:
@@ -291,6 +293,7 @@ class ImageLevelDataset(BaseSegDataset):
             reduce_zero_label=self.reduce_zero_label,
             num_values=len(self.METAINFO.get('classes') or self._metainfo['classes']),
             ignore_index=self.ignore_index,
+            exif_orientation=self.exif_orientation,
             seg_fields=[],
         )
         if 'seg_map_path' in self.data_prefix:

@@ -13,7 +13,7 @@ class CAMIoUMetric(IoUMetric):
     """IoU of a score map that a prediction carries, pooled over the data set as mmseg's `IoUMetric` does.
 
     Args:
-        field: Which map to judge: 'pred_cam' (C, H, W), or one with background first (C + 1, H, W), such as
+        field: Which map to evaluate: 'pred_cam' (C, H, W), or one with background first (C + 1, H, W), such as
             'pred_propagated_cam'.
         bkg_score: Score of the background; for maps without a background channel, None otherwise.
         kwargs: Passed to `IoUMetric` (`iou_metrics`, `ignore_index`, `prefix`, ...).
@@ -28,7 +28,7 @@ class CAMIoUMetric(IoUMetric):
         self.bkg_score = bkg_score
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Judge a batch of predictions."""
+        """Count the pixels of a batch of predictions."""
         super().process(
             data_batch, [{**sample, 'pred_sem_seg': {'data': self._label(sample)}} for sample in data_samples]
         )
@@ -37,7 +37,8 @@ class CAMIoUMetric(IoUMetric):
         if self.field not in sample:
             raise KeyError(
                 f"predictions carry no '{self.field}' (`field` of CAMIoUMetric): validate with "
-                "val_cfg=dict(type='CAMValLoop') or set model.test_cfg.with_cam=True"
+                "val_cfg=dict(type='CAMValLoop') or set model.test_cfg.with_cam=True. Where the method has no such map "
+                '(without affinity there is no propagated CAM), leave this metric out of `val_evaluator`'
             )
         scores = sample[self.field]['data']
         if self.bkg_score is not None:

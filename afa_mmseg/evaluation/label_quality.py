@@ -1,4 +1,4 @@
-"""How good label maps in files are, compared with masks."""
+"""mIoU of label maps in files, compared with masks."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 from mmengine import fileio
-from mmseg.datasets.transforms import LoadAnnotations
 from prettytable import PrettyTable
 
+from ..datasets.transforms import LoadMask
 from ..utils import read_mask, run_parallel
 
 IGNORE_INDEX = 255
@@ -35,13 +35,13 @@ class Areas(NamedTuple):
 def judge_labels(
     files: Sequence[Path], infos: Sequence[dict], classes: Sequence[str], num_workers: Optional[int] = None
 ) -> dict[str, Any]:
-    """Compare label maps with the masks of their pictures, pooled over all pictures that have one.
+    """Compare label maps with the masks of their images, pooled over all images that have one.
 
-    IoU comes in two kinds: unsure pixels count as wrong, or do not count.
+    IoU comes in two kinds: unsure pixels count as wrong, or are left out.
 
     Args:
         files: Label maps, 255 where they are unsure.
-        infos: What the data set says of each picture; `seg_map_path` names its mask, if there is any.
+        infos: The data set's record of each image; `seg_map_path` names its mask, if there is any.
         classes: Names, background first.
         num_workers: See `run_parallel`.
 
@@ -76,7 +76,7 @@ def measure(pair: tuple[Path, dict], num_classes: int) -> Areas:
     unsure = label == IGNORE_INDEX
     areas = None
     if info.get('seg_map_path') and fileio.exists(info['seg_map_path']):
-        mask = LoadAnnotations()(dict(info, seg_fields=[]))['gt_seg_map']
+        mask = LoadMask()(dict(info, seg_fields=[]))['gt_seg_map']
         if mask.shape != label.shape:
             raise ValueError(f'{file} has the size {label.shape}, its mask {info["seg_map_path"]} {mask.shape}')
         sure = np.where(unsure, IGNORE_INDEX, mask)
@@ -85,7 +85,7 @@ def measure(pair: tuple[Path, dict], num_classes: int) -> Areas:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """Lay out what `judge_labels` gives as a table, a row for each class, and a line below it."""
+    """Lay out the report of `judge_labels` as a table, a row for each class, and a line below it."""
     lines = []
     if report['with_mask']:
         table = PrettyTable(['class', 'IoU', 'IoU where sure'])

@@ -1,4 +1,4 @@
-"""IoU, and predictions as pictures that show their classes."""
+"""IoU, and predictions as PNGs with the palette of the data set."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..utils import save_mask
 
 @METRICS.register_module()
 class PaletteIoUMetric(IoUMetric):
-    """mmseg's `IoUMetric`, whose PNGs carry the data set's palette: what VOC's evaluation server takes.
+    """mmseg's `IoUMetric`, whose PNGs carry the data set's palette, as VOC's evaluation server requires.
 
     With `output_dir` each prediction becomes `{image id}.png`, pixels being class indices; `format_only=True`
     needs no ground truth. Arguments are those of `IoUMetric`.
@@ -22,7 +22,7 @@ class PaletteIoUMetric(IoUMetric):
     output_dir: Optional[str]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Judge a batch of predictions, and write them."""
+        """Count the pixels of a batch of predictions, and write these."""
         folder, self.output_dir = self.output_dir, None
         super().process(data_batch, data_samples)
         self.output_dir = folder

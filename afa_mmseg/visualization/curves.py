@@ -22,7 +22,7 @@ METRICS = {
     'cam/mIoU': 'CAM',
     'propagated_cam/mIoU': 'propagated CAM',
     'refined_cam/mIoU': 'refined CAM',
-    'cls/f1-score': 'classifier (F1)',
+    'cls/f1': 'classifier (F1)',
 }
 #: Colours for any kind of colour vision (Okabe and Ito, 2008), without yellow; then other dashes and markers.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')

@@ -12,3 +12,5 @@ model = dict(
     # In the last phase affinity, too, learns from propagated CAMs.
     train_cfg=dict(cls_only_until=5000, cam_label_until=15000, affinity_from_propagated=True),
 )
+# The published run had 2 images on each of 4 GPUs.
+auto_scale_lr = dict(base_batch_size=8)

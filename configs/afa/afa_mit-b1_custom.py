@@ -25,7 +25,7 @@ train_pipeline[-2].crop_size = (long_side, long_side)
 test_pipeline = [
     _base_.test_pipeline[0],
     resize,
-    *([dict(type='LoadAnnotations')] if mask_dir else []),  # masks keep their size, predictions get it back
+    *([dict(type='LoadMask')] if mask_dir else []),  # masks keep their size, predictions get it back
     _base_.test_pipeline[-1],
 ]
 tta_pipeline = test_pipeline
@@ -43,7 +43,7 @@ train_dataloader = dict(dataset=dict(dataset, ann_file='train.txt', pipeline=tra
 val_dataloader = dict(dataset=dict(dataset, ann_file='val.txt', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = _base_.val_evaluator if mask_dir else [dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls')]
+val_evaluator = _base_.val_evaluator if mask_dir else _base_.val_evaluator[-1:]
 test_evaluator = dict(format_only=not mask_dir)  # tools/test.py --out DIR writes predictions in any case
 
 model = dict(
@@ -55,5 +55,5 @@ param_scheduler = _base_.param_scheduler
 param_scheduler[0].update(max_iters=max_iters, warmup_iters=max_iters * 3 // 40)
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 default_hooks = dict(
-    checkpoint=dict(interval=val_interval, save_best='mIoU' if mask_dir else 'cls/f1-score', rule='greater'),
+    checkpoint=dict(interval=val_interval, save_best='mIoU' if mask_dir else 'cls/f1', rule='greater'),
 )

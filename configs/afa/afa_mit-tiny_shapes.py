@@ -14,7 +14,7 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.6, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 # Pictures and curves as files and in TensorBoard: tensorboard --logdir work_dirs
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]

@@ -3,8 +3,8 @@
 _base_ = './afa_mit-b1_voc.py'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
     *_base_.train_pipeline[1:],
 ]
 train_dataloader = dict(

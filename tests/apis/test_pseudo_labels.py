@@ -54,7 +54,7 @@ def predicted(config, checkpoint, **changes):
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(changes)
     model = init_model(cfg, str(checkpoint), device='cpu')
-    pipeline = [step for step in cfg.test_pipeline if step['type'] != 'LoadAnnotations']
+    pipeline = [step for step in cfg.test_pipeline if step['type'] != 'LoadMask']
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': pipeline})
     with torch.no_grad(), model.predicting_cams(pseudo_label=True):
         for i in range(len(dataset)):
@@ -100,7 +100,7 @@ def test_another_refiner_gives_its_own_labels(run, exported, tmp_path):
 def test_classes_are_those_of_the_list_whatever_the_pipeline_packs(run, exported, tmp_path):
     config, checkpoint, folder = run
     cfg = Config.fromfile(config)
-    cfg.val_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    cfg.val_dataloader.dataset.pipeline = [dict(type='LoadImage'), dict(type='PackSegInputs')]
     export_pseudo_labels(cfg, checkpoint, tmp_path, device='cpu', num_workers=0)
     for job in exported.jobs:
         assert (tmp_path / job.file.name).read_bytes() == job.file.read_bytes()
@@ -125,7 +125,7 @@ def test_files_that_are_there_are_kept_and_missing_ones_made_again(copy, exporte
     [
         (dict(model__pseudo_labeler__radius=5), 'model.pseudo_labeler.radius: 4 before, 5 now'),
         (dict(model__refiner=dict(type='PAMR', _delete_=True)), 'model.refiner.type: PAR before, PAMR now'),
-        (dict(val_dataloader__dataset__pipeline=[dict(type='LoadImageFromFile')]), 'pipeline: '),
+        (dict(val_dataloader__dataset__pipeline=[dict(type='LoadImage')]), 'pipeline: '),
         (dict(train_dataloader__dataset__ann_file='ImageSets/Segmentation/val.txt'), 'labels: '),
     ],
 )

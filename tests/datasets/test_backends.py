@@ -71,7 +71,7 @@ def settings(folder, root, steps, **kwargs):
 
 def train_steps(**kwargs):
     return [
-        dict(type='LoadImageFromFile', **kwargs),
+        dict(type='LoadImage', **kwargs),
         dict(type='RandomScale'),
         dict(type='RandomFlip', prob=0.5),
         dict(type='RandomCropWithBox', crop_size=(48, 48)),
@@ -107,7 +107,7 @@ def test_a_training_batch_over_http_is_the_local_one(folder, server):
 
 def test_masks_over_http_are_the_local_ones(folder, server):
     remote = dict(backend_args=dict(backend='http'))
-    kinds = ('LoadImageFromFile', 'LoadAnnotations')
+    kinds = ('LoadImage', 'LoadMask')
     local = [*(dict(type=kind) for kind in kinds), dict(type='PackImageLevelInputs')]
     there = [*(dict(type=kind, **remote) for kind in kinds), dict(type='PackImageLevelInputs')]
     local = DATASETS.build(settings(folder, folder, local))

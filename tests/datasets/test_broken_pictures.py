@@ -19,7 +19,7 @@ from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime, run_training
 from tests.engine.training import CONFIG, OPTIONS
 
-LOAD = [dict(type='LoadImageFromFile'), dict(type='PackImageLevelInputs')]
+LOAD = [dict(type='LoadImage'), dict(type='PackImageLevelInputs')]
 
 
 def encode(kind, **options):

@@ -24,7 +24,7 @@ def test_pictures_labels_and_masks_are_joined_by_name(tmp_path):
         data_root=str(tmp_path),
         label_file='labels_val2014.json',
         data_prefix=dict(img_path='val2014', seg_map_path='SegmentationClass/val2014'),
-        pipeline=[dict(type='LoadAnnotations')],
+        pipeline=[dict(type='LoadMask')],
     )
     (sample,) = [dataset[i] for i in range(len(dataset))]
     assert np.flatnonzero(sample['gt_label']).tolist() == [0, 16]

@@ -12,8 +12,8 @@ from mmseg.registry import DATASETS
 from afa_mmseg.datasets import ImageLevelDataset
 
 CLASSES = ['background', 'cat', 'dog']
-TRAIN = [dict(type='LoadImageFromFile'), dict(type='PackImageLevelInputs')]
-VAL = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackImageLevelInputs')]
+TRAIN = [dict(type='LoadImage'), dict(type='PackImageLevelInputs')]
+VAL = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackImageLevelInputs')]
 
 
 class PetsDataset(ImageLevelDataset):
@@ -274,7 +274,7 @@ def nothing(root):
             remove('mask/b.png'),
             dict(data_prefix=dict(img_path='img', seg_map_path='mask'), pipeline=VAL),
             FileNotFoundError,
-            ["['seg_map_path']", '1 of 3', "'b'", '`LoadAnnotations`'],
+            ["['seg_map_path']", '1 of 3', "'b'", '`LoadMask`'],
         ),
     ],
 )

@@ -25,6 +25,7 @@ from afa_mmseg.datasets.inspection import (
     write_split_lists,
 )
 from afa_mmseg.datasets.inspection.histogram import draw_histogram
+from afa_mmseg.datasets.inspection.pictures import Job, look_at
 from tests.datasets.files import write_mask, write_picture, write_template
 from tests.tools.toolbox import REPO
 
@@ -298,7 +299,7 @@ def test_pictures_that_are_too_small_for_the_cams_of_validation(root, height, le
 def test_pictures_of_which_a_crop_shows_little(root):
     write_picture(root / 'images/a.jpg', 300, 300)
     assert inspect_config(root).findings == []  # the template scales them down first
-    plain = [dict(type='LoadImageFromFile'), dict(type='RandomCropWithBox', crop_size=(128, 128))]
+    plain = [dict(type='LoadImage'), dict(type='RandomCropWithBox', crop_size=(128, 128))]
     inspection = inspect_config(root, **{'train_dataloader.dataset.pipeline': plain})
     assert found(inspection, WARNING, 'train: pictures of which a crop shows less than 25% (1)', 'a: 300 x 300')
 
@@ -517,3 +518,14 @@ def test_one_picture_is_too_few(root):
     write_labels(root, **dict.fromkeys(LABELS, 'cat'))
     with pytest.raises(ValueError, match='too few different pictures: 1'):
         split(root)
+
+
+@pytest.mark.parametrize(('exif_orientation', 'size'), [(True, (80, 120)), (False, (120, 80))])
+def test_orientations_count_for_image_and_mask_alike(tmp_path, exif_orientation, size):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for name, mode in (('image', 'RGB'), ('mask', 'L')):
+        Image.new(mode, (80, 120)).save(tmp_path / f'{name}.png', exif=exif)
+    facts = look_at(Job(str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'), exif_orientation))
+    assert facts.size == facts.mask_size == size
+    assert facts.orientation == (6 if exif_orientation else 1)

@@ -179,7 +179,7 @@ def test_packed_labels_serve_mmpretrain_metrics():
 def test_the_train_pipeline_in_one_go(tmp_path):
     path = tmp_path / 'a.jpg'
     Image.fromarray(picture(300, 400)).save(path, quality=100)
-    steps = ['LoadImageFromFile', 'RandomScale', dict(type='RandomFlip', prob=0.5), 'RandomCropWithBox']
+    steps = ['LoadImage', 'RandomScale', dict(type='RandomFlip', prob=0.5), 'RandomCropWithBox']
     steps = [dict(type=step) if isinstance(step, str) else step for step in [*steps, 'PackImageLevelInputs']]
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     for _ in range(10):

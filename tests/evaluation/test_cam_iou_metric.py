@@ -36,5 +36,5 @@ def test_maps_with_a_background_channel_need_no_score():
 
 
 def test_a_missing_map_is_named_with_its_remedy():
-    with pytest.raises(KeyError, match=r"'pred_propagated_cam'.*CAMValLoop"):
+    with pytest.raises(KeyError, match=r"'pred_propagated_cam'.*CAMValLoop.*val_evaluator"):
         evaluate(CAMIoUMetric(field='pred_propagated_cam'), make_sample(torch.rand(1, 1, 2), torch.zeros(1, 1, 2)))

@@ -77,7 +77,19 @@ def test_affinity_projection_starts_as_published():
     head.init_weights()
     # kaiming normal, a = sqrt(5), fan_out = 1 output channel: std = sqrt(2 / 6)
     assert_close(head.affinity_proj.weight.std(), torch.tensor((2 / 6) ** 0.5), rtol=0.05, atol=0)
-    assert head.affinity_proj.bias.item() == 0
+
+
+def test_bias_of_the_affinity_projection_is_drawn_as_by_pytorch():
+    torch.manual_seed(0)
+    drawn = []
+    for _ in range(400):
+        head = make_head()
+        head.init_weights()
+        drawn.append(head.affinity_proj.bias.item())
+    # uniform within 1 / sqrt(16 heads)
+    assert max(map(abs, drawn)) <= 0.25
+    assert min(drawn) < -0.24 < 0.24 < max(drawn)
+    assert torch.tensor(drawn).std().item() == pytest.approx(0.5 / 12**0.5, rel=0.05)
 
 
 def test_head_is_a_decode_head():

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -28,6 +30,52 @@ def test_logits_and_labels_equal_the_reference(golden, segmentor):
         assert_close(tta.merged_logits(data['x']), data['msc_segs'], rtol=0, atol=1e-5)
         (result,) = tta.test_step(as_data(data['x'][0]))
     assert torch.equal(result.pred_sem_seg.data, data['msc_pred'])
+
+
+class Recorder(BaseModel):
+    """Keeps its inputs and returns logits on a grid of 4 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.inputs = []
+
+    def forward(self, x):
+        self.inputs.append(x)
+        return torch.nn.functional.avg_pool2d(x, 4)
+
+
+def sampling_matrix(side, scale):
+    """Weights (new side, side) of bilinear sampling at (i + 1/2) / scale - 1/2."""
+    position = np.clip((np.arange(int(side * scale)) + 0.5) / scale - 0.5, 0, None)
+    below = np.floor(position).astype(int)
+    weights = np.zeros((len(position), side))
+    np.add.at(weights, (np.arange(len(position)), below), 1 - (position - below))
+    np.add.at(weights, (np.arange(len(position)), np.minimum(below + 1, side - 1)), position - below)
+    return weights
+
+
+@pytest.mark.parametrize('size', [(341, 500), (343, 512), (333, 479), (75, 101)])
+@pytest.mark.parametrize('scale', [0.5, 0.75, 1.25, 1.5])
+def test_images_are_sampled_by_the_factor_where_the_scaled_side_is_no_whole_number(size, scale):
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, *size))).float()
+    recorder = Recorder()
+    MaxScaleTTAModel(recorder, [scale], long_side=None).merged_logits(image)
+    ((scaled, mirrored),) = recorder.inputs
+    rows, columns = (sampling_matrix(side, scale) for side in size)
+    expected = torch.from_numpy(rows @ image[0].double().numpy() @ columns.T).float()
+    assert_close(scaled, expected, rtol=0, atol=1e-3)
+    assert_close(mirrored, scaled.flip(-1), rtol=0, atol=0)
+    by_size = torch.nn.functional.interpolate(image, size=scaled.shape[-2:], mode='bilinear')[0]
+    assert (by_size - expected).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ('size', 'long'), [((341, 500), (349, 512)), ((500, 333), (512, 340)), ((96, 128), (384, 512))]
+)
+def test_the_longer_side_is_512_at_scale_1(size, long):
+    recorder = Recorder()
+    MaxScaleTTAModel(recorder, [1.0, 0.5]).merged_logits(torch.rand(1, 3, *size))
+    assert [tuple(x.shape[-2:]) for x in recorder.inputs] == [long, (long[0] // 2, long[1] // 2)]
 
 
 def test_the_order_of_scales_does_not_matter(segmentor):

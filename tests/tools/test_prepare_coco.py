@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from afa_mmseg.datasets.preparation.coco import prepare_coco
@@ -74,7 +75,8 @@ def check_whole(root):
     return len(masks)
 
 
-def test_killed_and_interrupted_it_leaves_whole_files_and_goes_on(tmp_path):
+@pytest.mark.slow
+def test_killed_and_interrupted_it_leaves_whole_files_and_resumes(tmp_path):
     fill(tmp_path, COUNT)
     status, output = stop_halfway(tmp_path, signal.SIGKILL, masks=20)
     assert status == -signal.SIGKILL
@@ -105,5 +107,5 @@ def test_a_mistake_is_one_message(tmp_path):
     fill(tmp_path, 2)
     process = run_tool(SCRIPT, tmp_path, cwd=tmp_path, check=False)
     assert process.returncode == 1
-    assert 'prepare_coco.py: error: pictures of train: no such folder' in process.stdout
+    assert 'prepare_coco.py: error: images of train2014: no such folder' in process.stdout
     assert 'Traceback' not in process.stdout

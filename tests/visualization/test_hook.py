@@ -146,7 +146,7 @@ def test_images_are_chosen_by_id_in_both_data_sets(build):
 
 def test_validation_alone_without_ground_truth_inside_a_wrapper(build):
     options = {
-        'val_dataloader.dataset.pipeline': [dict(type='LoadImageFromFile'), dict(type='PackImageLevelInputs')],
+        'val_dataloader.dataset.pipeline': [dict(type='LoadImage'), dict(type='PackImageLevelInputs')],
         'val_dataloader.dataset.indices': 1,
         'val_evaluator': [dict(type='mmpretrain.MultiLabelMetric', thr=0.5)],
         'visualizer.vis_backends': [dict(type='LocalVisBackend')],

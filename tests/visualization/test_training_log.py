@@ -48,7 +48,7 @@ def test_a_training_of_the_runner_and_its_resumption_are_one(tmp_path):
     run = read_run(tmp_path / 'wd', 'run')
     assert run.curves['loss'][0] == run.curves['lr'][0] == [1, 2, 3, 4]
     assert run.losses == ['loss', 'loss_affinity', 'loss_cls', 'loss_seg']
-    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1-score'):
+    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'):
         assert run.curves[key][0] == [2, 4]
     steps, values = run.curves['mIoU']
     assert run.best == (steps[values.index(max(values))], max(values))

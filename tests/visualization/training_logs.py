@@ -26,7 +26,7 @@ def validation(step, **class_iou):
         table.add_column('Acc', [50.0] * len(class_iou))
         tables += [f'{PREFIX}per class results:', PREFIX, table.get_string()]
     line = f'{PREFIX}Iter(val) [9/9]    cam/mIoU: 7.0  mIoU: {figures["mIoU"]:.4f}'
-    return {**figures, 'cls/f1-score': 90.0, 'time': 0.1, 'step': step}, '\n'.join([*tables, line])
+    return {**figures, 'cls/f1': 90.0, 'time': 0.1, 'step': step}, '\n'.join([*tables, line])
 
 
 def write_log(work_dir, records, texts=(), stamp=STAMP):

@@ -4,7 +4,7 @@ python tools/dataset_converters/prepare_coco.py data/coco2014
 
 COCO_ROOT holds train2014/, val2014/ and annotations/instances_{train,val}2014.json. Written beside them:
 SegmentationClass/{train,val}2014/*.png, labels_{train,val}2014.json and ImageSets/{train,val}2014.txt.
-What is there already is kept, so the same command goes on after an interruption.
+What is there already is kept, so the same command resumes after an interruption.
 """
 
 import argparse
@@ -22,14 +22,15 @@ def parse_args() -> argparse.Namespace:
         '--crowd',
         choices=CROWD_RULES,
         default='class',
-        help='regions that outline a group: pixels and label of their class; ignored pixels (255), label of their '
-        'class; or as if they were not there (default: %(default)s)',
+        help='regions that outline a group: pixels and label of their class; ignored pixels (255) and label of their '
+        'class; or left out (default: %(default)s)',
     )
     parser.add_argument(
         '--unannotated',
         choices=UNANNOTATED_RULES,
-        default='drop-train',
-        help='lists that leave out the pictures without annotation: that of train; none; both (default: %(default)s)',
+        default='drop',
+        help='leave images without annotation out of the lists, as the published ones do, or keep them '
+        '(default: %(default)s)',
     )
     parser.add_argument('--num-workers', type=int, help='processes; 0: only this one (default: one for each CPU)')
     return parser.parse_args()

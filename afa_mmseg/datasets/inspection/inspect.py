@@ -50,6 +50,6 @@ def _look_at_files(splits: Sequence[Split], num_workers: Optional[int]) -> Facts
         for img_id, path in split.paths.items():
             mask = split.masks.get(img_id)
             if path not in jobs or mask is not None:
-                jobs[path] = Job(path, mask)
+                jobs[path] = Job(path, mask, split.exif_orientation)
     look = partial(look_at, backend_args=backend_args)
     return dict(zip(jobs, run_parallel(look, list(jobs.values()), 'pictures', num_workers)))

@@ -110,7 +110,7 @@ def check_masks(split: Split, facts: Facts) -> list[Finding]:
         warning(
             f'{name}: masks of pictures that EXIF says to turn, drawn before or after turning',
             unclear,
-            'look at them: training and prediction turn the pictures and not the masks',
+            'look at them: a mask is turned by its own EXIF orientation alone',
         ),
         warning(
             f'{name}: labels and mask name different classes', others, 'one of them is wrong, or the mask leaves it out'

@@ -56,6 +56,7 @@ class Split(NamedTuple):
         resizes: Transforms that give all pictures their size.
         crop: Height and width of random crops.
         backend_args: Of mmengine's file backends.
+        exif_orientation: Whether images and masks are turned as their EXIF orientations say.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Split(NamedTuple):
     resizes: tuple[Resize, ...] = ()
     crop: Optional[tuple[int, int]] = None
     backend_args: Optional[dict] = None
+    exif_orientation: bool = True
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Tell what height and width the pipeline gives a picture, before anything random."""
@@ -169,6 +171,7 @@ def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
         resizes=tuple(step for step in steps if type(step) in (Resize, SegResize)),
         crop=next((step.crop_size for step in steps if isinstance(step, RandomCropWithBox)), None),
         backend_args=dataset.backend_args,
+        exif_orientation=dataset.exif_orientation,
     )
     return split, findings
 

@@ -2,8 +2,8 @@
 
 from .crop import RandomCropWithBox
 from .formatting import PackImageLevelInputs
-from .loading import LoadPicture
+from .loading import LoadImage
 from .masks import LoadMask
 from .scale import RandomScale
 
-__all__ = ['LoadMask', 'LoadPicture', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']
+__all__ = ['LoadImage', 'LoadMask', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']

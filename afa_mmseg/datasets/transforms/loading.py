@@ -1,4 +1,4 @@
-"""Loading of pictures from anywhere."""
+"""Loading of images: a limit of pixels, and one rule for EXIF orientations."""
 
 from typing import Optional
 
@@ -10,24 +10,29 @@ from mmseg.registry import TRANSFORMS
 from ..broken_pictures import BrokenPictureError
 from ..decoding import decode_picture
 
+#: How mmcv names decoding in colour, with EXIF orientations applied and without.
+AS_SHOWN, AS_STORED = 'color', 'color_ignore_orientation'
 
-@TRANSFORMS.register_module(name='LoadImageFromFile')
-class LoadPicture(mmcv.transforms.LoadImageFromFile):
-    """mmcv's `LoadImageFromFile`, which refuses pictures that are made to fill the memory.
 
-    It bears that name in mmseg's scope, so that configs, mmseg's inference and ours all load alike; see
-    `decode_picture`.
+@TRANSFORMS.register_module()
+class LoadImage(mmcv.transforms.LoadImageFromFile):
+    """mmcv's `LoadImageFromFile` with a limit of pixels (see `decode_picture`) and the data set's rule for EXIF.
+
+    An image is turned as its EXIF orientation says, unless its data set has masks of the stored pixels: that is
+    `exif_orientation = False` of `ImageLevelDataset`, so of VOC and COCO. `LoadMask` follows the same rule. Images
+    without a data set, as in inference, are turned. `color_type='color_ignore_orientation'` never turns.
 
     Raises:
-        BrokenPictureError: The picture cannot be decoded, or is too large.
+        BrokenPictureError: The image cannot be decoded, or is too large.
     """
 
     def transform(self, results: dict) -> Optional[dict]:
         """Load `img_path`; set `img`, `img_shape`, `ori_shape`."""
         path = results['img_path']
+        as_stored = self.color_type == AS_SHOWN and not results.get('exif_orientation', True)
         try:
             data = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-            image = decode_picture(data, path, self.color_type, self.imdecode_backend)
+            image = decode_picture(data, path, AS_STORED if as_stored else self.color_type, self.imdecode_backend)
         except (OSError, BrokenPictureError):
             if self.ignore_empty:
                 return None

@@ -1,32 +1,51 @@
-"""Loading of masks that are looked at before anything is measured with them."""
+"""Loading of masks, checked against their image and their classes."""
 
+import io
 from collections.abc import Mapping
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+from PIL import Image
 
 from ...utils.checks import first_few
 from ..broken_pictures import BrokenPictureError, WrongMaskError
-from ..decoding import decode_picture
+from ..decoding import _no_limit_of_pillow, decode_picture
 
 REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'
+#: EXIF tag of the orientation, and what brings pixels stored in each of them upright.
+ORIENTATION_TAG = 0x0112
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
 
 
-@TRANSFORMS.register_module(name='LoadAnnotations', force=True)
+@TRANSFORMS.register_module()
 class LoadMask(LoadAnnotations):
-    """mmseg's `LoadAnnotations`, which refuses masks that do not fit their picture or their classes.
+    """mmseg's `LoadAnnotations`, which raises for masks that do not fit their image or their classes.
 
-    It bears that name in mmseg's scope, so that configs need nothing else. Masks of data sets that do not tell their
-    `num_values`, which are mmseg's own, are loaded as ever.
+    A mask is turned as its own EXIF orientation says, where its image is (see `LoadImage`). Masks of mmseg's own data
+    sets, which lack `num_values`, are loaded as mmseg does. A sample of no data set, as in inference, passes through.
 
     Raises:
         BrokenPictureError: The mask cannot be decoded.
-        WrongMaskError: It has another size than the picture, colours, or values that are no class.
+        WrongMaskError: It has another size than the image, colours, or values that are no class.
         ValueError: The data set has no masks.
     """
+
+    def transform(self, results: dict) -> dict:
+        """Load `seg_map_path`; set `gt_seg_map`."""
+        if 'seg_map_path' not in results and 'num_values' not in results:
+            return results
+        return super().transform(results)
 
     def _load_seg_map(self, results: dict) -> None:
         if 'num_values' not in results:
@@ -34,40 +53,56 @@ class LoadMask(LoadAnnotations):
             return
         if 'seg_map_path' not in results:
             raise ValueError(
-                "the pipeline has `LoadAnnotations`, but `data_prefix` has no 'seg_map_path': name the folder of masks "
-                'there, or take `LoadAnnotations` out'
+                "the pipeline has `LoadMask`, but `data_prefix` has no 'seg_map_path': name the folder of masks there, "
+                'or take `LoadMask` out'
             )
         reduces = results['reduce_zero_label']
         if self.reduce_zero_label not in (None, reduces):
             raise ValueError(
-                f'`reduce_zero_label` of LoadAnnotations is {self.reduce_zero_label}, of the data set {reduces}: '
+                f'`reduce_zero_label` of LoadMask is {self.reduce_zero_label}, of the data set {reduces}: '
                 'set it in the data set alone'
             )
         path = results['seg_map_path']
-        mask = self._decode(path)
+        mask = self._decode(path, upright=results.get('exif_orientation', True))
         check_mask(mask, path, results['num_values'] + bool(reduces), results['ignore_index'], results.get('ori_shape'))
         results['gt_seg_map'] = relabel(mask, results['label_map'], reduce_zero=reduces)
         results['seg_fields'].append('gt_seg_map')
 
-    def _decode(self, path: str) -> np.ndarray:
+    def _decode(self, path: str, *, upright: bool) -> np.ndarray:
         data = fileio.get(path, backend_args=self.backend_args)
         try:
-            return decode_picture(data, path, 'unchanged', self.imdecode_backend)
+            mask = decode_picture(data, path, 'unchanged', self.imdecode_backend)
+            return turn_upright(mask, data) if upright else mask
         except (OSError, SyntaxError, BrokenPictureError) as error:
             raise BrokenPictureError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
+
+
+def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """Turn the stored pixels of a file as its EXIF orientation says.
+
+    Args:
+        pixels: As they are stored.
+        data: The file.
+
+    Shape:
+        pixels (H, W, ...); output the same, or (W, H, ...).
+    """
+    with _no_limit_of_pillow(), Image.open(io.BytesIO(data)) as file:
+        orientation = file.getexif().get(ORIENTATION_TAG, 1)
+    return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
 
 
 def check_mask(
     mask: np.ndarray, path: str, num_values: int, ignore_index: int, size: Optional[tuple[int, int]] = None
 ) -> None:
-    """Raise a `WrongMaskError` unless a mask holds class indices, one for each pixel of its picture.
+    """Raise a `WrongMaskError` unless a mask holds class indices, one for each pixel of its image.
 
     Args:
         mask: As it is in the file.
         path: Of the file, for messages.
         num_values: Pixels are 0 to this, less one, ...
         ignore_index: ... or this.
-        size: Height and width of the picture, if it is known.
+        size: Height and width of the image, if it is known.
     """
     if mask.ndim != 2 or mask.dtype.kind not in 'bui':
         raise WrongMaskError(
@@ -76,8 +111,8 @@ def check_mask(
     if size is not None and mask.shape != tuple(size):
         (height, width), (rows, cols) = mask.shape, size
         raise WrongMaskError(
-            f'mask {path} has {width} x {height} pixels, its picture {cols} x {rows}\n'
-            '  Draw it on the picture as it is shown: loading turns pictures as EXIF says, but not their masks.'
+            f'mask {path} has {width} x {height} pixels, its image {cols} x {rows}\n'
+            '  Draw it on the image as it is shown, turned as its EXIF orientation says (docs/custom_dataset.md).'
         )
     wrong = ((mask < 0) | (mask >= num_values)) & (mask != ignore_index)
     if wrong.any():
@@ -88,7 +123,7 @@ def check_mask(
 
 
 def relabel(mask: np.ndarray, label_map: Optional[Mapping[int, int]], *, reduce_zero: bool) -> np.ndarray:
-    """Give pixels the indices of the classes that are wanted, by the rules of mmseg's `LoadAnnotations`.
+    """Map pixels to the indices of the classes that are wanted, by the rules of mmseg's `LoadAnnotations`.
 
     Args:
         mask: Class indices of all of `METAINFO`, in 8 bits.

@@ -6,7 +6,6 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import kaiming_init
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -93,9 +92,9 @@ class AFAHead(BaseDecodeHead):
         return self.num_classes - 1
 
     def init_weights(self) -> None:
-        """Initialise as the published network does: PyTorch's own scheme, kaiming for the affinity."""
+        """Initialise the affinity projection's weight by kaiming normal; all else keeps PyTorch's own scheme."""
         super().init_weights()
-        kaiming_init(self.affinity_proj, a=5**0.5, mode='fan_out', nonlinearity='leaky_relu', distribution='normal')
+        nn.init.kaiming_normal_(self.affinity_proj.weight, a=5**0.5, mode='fan_out')
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return segmentation logits on the grid of the first stage.

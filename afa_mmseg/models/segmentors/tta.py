@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -17,7 +18,7 @@ class MaxScaleTTAModel(BaseTTAModel):
     """Average each scale's logits with those of its mirror image, and take the maximum over scales (AFA, CVPR 2022).
 
     Images are scaled inside, after normalisation and bilinearly, as in the published test: the pipeline in
-    front leaves them as they are. A segmentor with `post_process` (a CRF) gets the merged prediction to work on.
+    front leaves them as they are. A segmentor with `post_process` (a CRF) applies it to the merged prediction.
 
     Args:
         module: The segmentor, or its config; any of mmseg's will do.
@@ -68,7 +69,7 @@ class MaxScaleTTAModel(BaseTTAModel):
         image = resize(image, (max(int(height * ratio), 1), max(int(width * ratio), 1)))
         merged: list[Tensor] = []
         for scale in self.scales:
-            scaled = resize(image, [max(int(side * scale), 1) for side in image.shape[-2:]])
+            scaled = rescale(image, scale)
             plain, mirrored = self.module(torch.cat([scaled, scaled.flip(-1)])).chunk(2)
             logits = (plain + mirrored.flip(-1)) / 2
             merged = [torch.maximum(merged[0], resize(logits, merged[0].shape[-2:]))] if merged else [logits]
@@ -77,3 +78,16 @@ class MaxScaleTTAModel(BaseTTAModel):
     def merge_preds(self, data_samples_list: list) -> list:
         """Not used: `test_step` merges logits, not predictions."""
         raise NotImplementedError
+
+
+def rescale(image: Tensor, scale: float) -> Tensor:
+    """Scale images bilinearly, sampling at coordinates divided by the factor, not by the ratio of the rounded sizes.
+
+    The two differ where side times factor is no whole number: by up to one pixel at the far border.
+
+    Shape:
+        image (B, C, H, W); output (B, C, floor(H * scale), floor(W * scale)).
+    """
+    if scale == 1:
+        return image
+    return F.interpolate(image, scale_factor=scale, mode='bilinear', align_corners=False, recompute_scale_factor=False)

@@ -1,4 +1,5 @@
-# COCO 2014 with image-level labels; pipelines and evaluation are those of VOC.
+# COCO 2014 with image-level labels; pipelines and evaluation are those of VOC. The lists hold the images with at least
+# one annotation, as published.
 _base_ = './voc_image_level.py'
 
 dataset_type = 'COCOImageLevelDataset'

@@ -1,12 +1,12 @@
 # PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with
 # SegmentationClassAug. Mean and standard deviation are the model's (`data_preprocessor`), which also turns
-# the BGR of LoadImageFromFile into RGB.
+# the BGR of LoadImage into RGB.
 dataset_type = 'VOCImageLevelDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (512, 512)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='RandomScale', ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCropWithBox', crop_size=crop_size),
@@ -14,8 +14,8 @@ train_pipeline = [
 ]
 # Original size.
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
     dict(type='PackImageLevelInputs'),
 ]
 # tools/test.py --tta: scales of the published script, relative to the image with its longer side at `long_side`,
@@ -54,6 +54,6 @@ val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

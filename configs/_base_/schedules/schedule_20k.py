@@ -43,5 +43,5 @@ default_hooks = dict(
 )
 # Panels of two images each in `vis_data/vis_image` of the work directory: docs/visualization.md.
 custom_hooks = [dict(type='WeakSegVisualizationHook', interval=2000, num_samples=2)]
-# The published run had 2 images on each of 2 GPUs; `tools/train.py` does not scale the rate by itself.
+# The published run on VOC had 2 images on each of 2 GPUs; `tools/train.py` does not scale the rate by itself.
 auto_scale_lr = dict(enable=False, base_batch_size=4)

@@ -5,5 +5,5 @@ max_iters = 80000
 
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].max_iters = max_iters
-train_cfg = dict(max_iters=max_iters, val_interval=4000)
-default_hooks = dict(checkpoint=dict(interval=4000))
+train_cfg = dict(max_iters=max_iters, val_interval=5000)
+default_hooks = dict(checkpoint=dict(interval=5000))
