@@ -22,7 +22,7 @@ from PIL import Image
 from afa_mmseg.apis import WeakSegInferencer, load_segmentor
 from afa_mmseg.apis.images import read_image
 from afa_mmseg.datasets import read_label_file
-from afa_mmseg.datasets.decoding import LIMIT_VARIABLE
+from afa_mmseg.datasets.images import LIMIT_VARIABLE
 from tests.datasets.files import write_mask, write_picture
 from tests.refusal import refused
 from tests.tiny_files import write_tiny_files

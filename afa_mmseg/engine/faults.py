@@ -14,7 +14,7 @@ from typing import Any, Optional, TypeVar
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 
-from ..datasets.broken_pictures import BrokenPictureError
+from ..datasets.images import BrokenImageError
 from ..utils.command import USER_ERRORS
 from .broken_pictures import BrokenPictureHook
 from .building import BUILD_ERRORS, describe_build_error, shows_traceback
@@ -153,7 +153,7 @@ def _message_for_user(error: Exception, begun: bool, runner: Any) -> Optional[st
 def _is_users(error: Exception, begun: bool) -> bool:
     if not begun:
         return isinstance(error, USER_ERRORS)
-    return isinstance(error, (BrokenPictureError, FloatingPointError)) or _is_disk_error(error)
+    return isinstance(error, (BrokenImageError, FloatingPointError)) or _is_disk_error(error)
 
 
 def _is_disk_error(error: Optional[BaseException]) -> bool:

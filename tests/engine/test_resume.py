@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
-from afa_mmseg.datasets.shapes import ShapesVOCDataset
+from afa_mmseg.datasets import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import find_checkpoint
 from afa_mmseg.engine.atomic_checkpoints import AtomicBackend

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from afa_mmseg.datasets.images import match_ids, read_ids
 from afa_mmseg.datasets.label_files import label_text, read_classes, read_label_file, read_voc_xml
-from afa_mmseg.datasets.picture_files import match_ids, read_ids
 from afa_mmseg.datasets.preparation.voc_labels import read_objects
 
 CLASSES = ('cat', 'dog', 'dining table')

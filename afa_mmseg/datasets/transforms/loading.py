@@ -7,8 +7,7 @@ import numpy as np
 from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 
-from ..broken_pictures import BrokenPictureError
-from ..decoding import decode_picture
+from ..images import BrokenImageError, decode_image
 
 
 @TRANSFORMS.register_module(name='LoadImageFromFile')
@@ -16,10 +15,10 @@ class LoadPicture(mmcv.transforms.LoadImageFromFile):
     """mmcv's `LoadImageFromFile`, which refuses pictures that are made to fill the memory.
 
     It bears that name in mmseg's scope, so that configs, mmseg's inference and ours all load alike; see
-    `decode_picture`.
+    `decode_image`.
 
     Raises:
-        BrokenPictureError: The picture cannot be decoded, or is too large.
+        BrokenImageError: The picture cannot be decoded, or is too large.
     """
 
     def transform(self, results: dict) -> Optional[dict]:
@@ -27,8 +26,8 @@ class LoadPicture(mmcv.transforms.LoadImageFromFile):
         path = results['img_path']
         try:
             data = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-            image = decode_picture(data, path, self.color_type, self.imdecode_backend)
-        except (OSError, BrokenPictureError):
+            image = decode_image(data, path, self.color_type, self.imdecode_backend)
+        except (OSError, BrokenImageError):
             if self.ignore_empty:
                 return None
             raise

@@ -9,8 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
 from ...utils.checks import first_few
-from ..broken_pictures import BrokenPictureError, WrongMaskError
-from ..decoding import decode_picture
+from ..images import BrokenImageError, WrongMaskError, decode_image
 
 REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'
 
@@ -23,7 +22,7 @@ class LoadMask(LoadAnnotations):
     `num_values`, which are mmseg's own, are loaded as ever.
 
     Raises:
-        BrokenPictureError: The mask cannot be decoded.
+        BrokenImageError: The mask cannot be decoded.
         WrongMaskError: It has another size than the picture, colours, or values that are no class.
         ValueError: The data set has no masks.
     """
@@ -52,9 +51,9 @@ class LoadMask(LoadAnnotations):
     def _decode(self, path: str) -> np.ndarray:
         data = fileio.get(path, backend_args=self.backend_args)
         try:
-            return decode_picture(data, path, 'unchanged', self.imdecode_backend)
-        except (OSError, SyntaxError, BrokenPictureError) as error:
-            raise BrokenPictureError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
+            return decode_image(data, path, 'unchanged', self.imdecode_backend)
+        except (OSError, SyntaxError, BrokenImageError) as error:
+            raise BrokenImageError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
 
 
 def check_mask(
