@@ -22,8 +22,8 @@ from PIL import Image
 from afa_mmseg.apis import WeakSegInferencer, load_segmentor
 from afa_mmseg.apis.images import read_image
 from afa_mmseg.datasets import read_label_file
-from afa_mmseg.datasets.images import LIMIT_VARIABLE
-from tests.datasets.files import write_mask, write_picture
+from afa_mmseg.datasets.decoding import LIMIT_VARIABLE
+from tests.datasets.files import write_image, write_mask
 from tests.refusal import refused
 from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
@@ -38,7 +38,7 @@ TRAIN = [dict(type='LoadImageFromFile'), dict(type='PackImageLevelInputs')]
 @pytest.fixture
 def folder(tmp_path):
     for name in 'ab':
-        write_picture(tmp_path / 'img' / f'{name}.jpg')
+        write_image(tmp_path / 'img' / f'{name}.jpg')
     (tmp_path / 'labels.csv').write_text('a,cat\nb,cat,dog\n')
     (tmp_path / 'train.txt').write_text('a\nb\n')
     return tmp_path
@@ -69,7 +69,7 @@ LISTS = [
 @pytest.mark.parametrize(('data', 'words'), LISTS)
 def test_lists(folder, data, words):
     for outside in (folder.parent / 'x', folder.parent.parent / 'x', folder / 'x'):
-        write_picture(outside.with_suffix('.jpg'))  # to be had, if it were asked for
+        write_image(outside.with_suffix('.jpg'))  # to be had, if it were asked for
     (folder / 'train.txt').write_bytes(data)
     refused(build, folder, words=words)
 
@@ -416,7 +416,7 @@ def test_command_lines_end_with_one_message(command, words, tmp_path, monkeypatc
     (tmp_path / 'empty.py').touch()
     (tmp_path / 'open.py').write_text('model = (\n')
     torch.save(dict(weight=torch.zeros(1)), tmp_path / 'other.pth')
-    write_picture(tmp_path / 'a.jpg')
+    write_image(tmp_path / 'a.jpg')
     monkeypatch.setattr(sys, 'argv', [str(REPO / 'tools' / command[0]), *map(str, command[1:])])
     monkeypatch.setattr(sys, 'path', [*sys.path])
     monkeypatch.setattr(signal, 'signal', lambda *_: None)  # the handlers of this process stay

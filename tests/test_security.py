@@ -22,7 +22,7 @@ from afa_mmseg.datasets.preparation.voc_tree import VOCTree
 from afa_mmseg.datasets.preparation.voc_zip import open_zip
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.models.checkpoints import guard_mmengine, read_checkpoint, read_state, set_trust, trusting
-from tests.datasets.files import write_picture
+from tests.datasets.files import write_image
 from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -101,7 +101,7 @@ def test_every_tool_that_takes_a_checkpoint_is_tried():
 @pytest.mark.parametrize('line', TOOLS)
 def test_a_checkpoint_that_would_run_code_is_refused(line, run, tiny, evil, tmp_path):
     (tmp_path / 'iter_1.pth').write_bytes(evil.read_bytes())  # for --resume
-    write_picture(tmp_path / 'a.jpg')
+    write_image(tmp_path / 'a.jpg')
     if 'data_root=data' in line:
         make_shapes_voc(tmp_path / 'data', num_train=1, num_val=1, size=64)
     arguments = line.replace('CONFIG', str(REPO / 'configs/afa/afa_mit-tiny_shapes.py')).replace('EVIL', str(evil))

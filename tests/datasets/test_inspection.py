@@ -25,7 +25,7 @@ from afa_mmseg.datasets.inspection import (
     write_split_lists,
 )
 from afa_mmseg.datasets.inspection.histogram import draw_histogram
-from tests.datasets.files import write_mask, write_picture, write_template
+from tests.datasets.files import write_image, write_mask, write_template
 from tests.tools.toolbox import REPO
 
 #: Height and width of the pictures.
@@ -38,7 +38,7 @@ ORIENTATION = 0x0112
 def root(tmp_path):
     """Six pictures with labels of two classes, a folder of masks that agree, and two split lists."""
     for seed, (name, labels) in enumerate(LABELS.items()):
-        write_picture(tmp_path / f'images/{name}.jpg', *SIZE, seed=seed)
+        write_image(tmp_path / f'images/{name}.jpg', *SIZE, seed=seed)
         value = {'cat': 1, 'dog': 2}.get(labels, 0)
         write_mask(tmp_path / f'masks/{name}.png', value, *SIZE)
     write_array(tmp_path / 'masks/c.png', np.tile(np.arange(3, dtype=np.uint8), (80, 40)))
@@ -101,7 +101,7 @@ def test_nothing_is_found_in_a_sound_data_set(root):
 
 
 def resave(name, size=SIZE, seed=0):
-    return lambda root: write_picture(root / name, *size, seed=seed)
+    return lambda root: write_image(root / name, *size, seed=seed)
 
 
 def cut(name, share):
@@ -146,13 +146,13 @@ def turned(orientation, *, mask=None):
 
 
 def in_a_subfolder(root):
-    write_picture(root / 'images/more/b.jpg', *SIZE, seed=9)
+    write_image(root / 'images/more/b.jpg', *SIZE, seed=9)
     write_mask(root / 'masks/more/b.png', 1, *SIZE)
     write_labels(root, **LABELS, **{'more/b': 'cat'})
 
 
 def narrow(root):
-    write_picture(root / 'images/b.jpg', 20, 120)
+    write_image(root / 'images/b.jpg', 20, 120)
     write_array(root / 'masks/b.png', np.full((20, 120), 2, np.uint8))
 
 
@@ -288,7 +288,7 @@ def test_validation_needs_all_of_its_masks(root):
 @pytest.mark.parametrize(('height', 'level'), [(57, ERROR), (58, None)])
 def test_pictures_that_are_too_small_for_the_cams_of_validation(root, height, level):
     # 128 pixels wide in any case; at half the size the network needs 29.
-    write_picture(root / 'images/e.jpg', 2 * height, 256)
+    write_image(root / 'images/e.jpg', 2 * height, 256)
     inspection = inspect_config(root, mask_dir='')
     assert (inspection.num_errors == 1) == (level == ERROR)
     if level:
@@ -296,7 +296,7 @@ def test_pictures_that_are_too_small_for_the_cams_of_validation(root, height, le
 
 
 def test_pictures_of_which_a_crop_shows_little(root):
-    write_picture(root / 'images/a.jpg', 300, 300)
+    write_image(root / 'images/a.jpg', 300, 300)
     assert inspect_config(root).findings == []  # the template scales them down first
     plain = [dict(type='LoadImageFromFile'), dict(type='RandomCropWithBox', crop_size=(128, 128))]
     inspection = inspect_config(root, **{'train_dataloader.dataset.pipeline': plain})
@@ -306,7 +306,7 @@ def test_pictures_of_which_a_crop_shows_little(root):
 def test_pictures_whose_scores_take_much_memory(root, monkeypatch):
     monkeypatch.setattr(rules, 'LARGE_SCORES', 4 * 3 * 80 * 120)
     assert inspect_config(root).findings == []
-    write_picture(root / 'images/a.jpg', 81, 120)
+    write_image(root / 'images/a.jpg', 81, 120)
     assert found(inspect_config(root), WARNING, 'train: scores of a picture take more', '(1)', 'a: 120 x 81')
 
 

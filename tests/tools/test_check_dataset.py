@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.datasets.files import write_mask, write_picture
+from tests.datasets.files import write_mask, write_image
 from tests.tools.toolbox import REPO, run_tool, tool_environment
 
 SCRIPT = 'dataset_converters/check_dataset.py'
@@ -18,7 +18,7 @@ FOLDER = ['--img-dir', 'data/images', '--labels', 'data/labels.csv']
 def root(tmp_path):
     """Twenty pictures of two classes with masks, of which the config asks in validation."""
     for number in range(20):
-        write_picture(tmp_path / f'data/images/{number}.jpg', 80, 120, seed=number)
+        write_image(tmp_path / f'data/images/{number}.jpg', 80, 120, seed=number)
         write_mask(tmp_path / f'data/masks/{number}.png', 1 + number % 2, 80, 120)
     lines = [f'{number},{("cat", "dog")[number % 2]}' for number in range(20)]
     (tmp_path / 'data/labels.csv').write_text('\n'.join(['id,label', *lines]))
@@ -55,7 +55,7 @@ def test_from_a_folder_to_split_lists_to_a_checked_config(root, monkeypatch, cap
 
 def test_errors_are_listed_and_the_exit_status_says_so(root):
     (root / 'data/images/7.jpg').write_bytes((root / 'data/images/7.jpg').read_bytes()[:2000])
-    write_picture(root / 'data/images/3.jpg', 80, 120, seed=4)  # as 4.jpg
+    write_image(root / 'data/images/3.jpg', 80, 120, seed=4)  # as 4.jpg
     with (root / 'data/labels.csv').open('a') as file:
         file.write('\nghost,cat\n')
     run = run_tool(SCRIPT, *FOLDER, '--split', 0.2, '--report', 'report', cwd=root, check=False)
@@ -139,7 +139,7 @@ def test_a_split_list_is_read(root, monkeypatch, capsys):
 
 def test_killed_in_the_middle_the_same_command_does_it_again(root):
     for index in range(20, 100):
-        write_picture(root / f'data/images/{index}.jpg', 400, 600, seed=index)
+        write_image(root / f'data/images/{index}.jpg', 400, 600, seed=index)
     with (root / 'data/labels.csv').open('a') as file:
         file.writelines(f'\n{index},cat' for index in range(20, 100))
     command = [sys.executable, str(REPO / 'tools' / SCRIPT), *FOLDER, '--split', '0.1', '--report', 'report']

@@ -230,7 +230,7 @@ def _make_labels(
     """Write labels and report; return the report, and whether a file changed."""
     images = run_collecting(partial(read_image_labels, tree), ids, 'Labels of XML and masks', num_workers)
     text = label_text({image.img_id: image.xml if labels_from == 'xml' else image.mask for image in images})
-    if tree.labels.is_file() and tree.labels.read_text(encoding='utf-8') != text:
+    if tree.labels.is_file() and tree.labels.read_bytes() != text.encode():
         raise ValueError(
             f'{tree.labels}: differs from the labels of {labels_from}.\n'
             '  Delete or move it, and run the same command again to write it anew.'
