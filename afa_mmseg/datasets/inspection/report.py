@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from textwrap import indent
 from typing import Any, Optional, Union
 
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from prettytable import PrettyTable
 from ...utils import atomic_path, remove_leftovers, write_text
 from .checks import Inspection, count_classes
 from .files import Facts
-from .sources import ERROR, Finding, Split
+from .sources import ERROR, Split
 
 REPORT, FIGURES, HISTOGRAM = 'report.txt', 'report.json', 'classes.png'
 #: Items of a finding that are printed; the report lists all.
@@ -59,7 +58,7 @@ def format_tables(inspection: Inspection) -> str:
 
 def format_findings(inspection: Inspection, shown: Optional[int] = SHOWN) -> str:
     """Format the findings, `shown` items of each or all."""
-    lines = [line for finding in inspection.findings for line in _format_finding(finding, shown)]
+    lines = [line for finding in inspection.findings for line in finding.lines(shown)]
     errors = inspection.num_errors
     return '\n'.join([*lines, f'{_count(errors, "error")}, {_count(len(inspection.findings) - errors, "warning")}'])
 
@@ -142,15 +141,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     table.align = 'r'
     table.align[header[0]] = 'l'
     return table.get_string()
-
-
-def _format_finding(finding: Finding, shown: Optional[int]) -> list[str]:
-    details = [*finding.items[:shown]]
-    if len(details) < len(finding.items):
-        details.append(f'... and {len(finding.items) - len(details)} more')
-    if finding.remedy:
-        details.append(f'-> {finding.remedy}')
-    return [f'{finding.level}: {finding.title} ({len(finding.items)})', *(indent(text, '    ') for text in details)]
 
 
 def _count(number: int, singular: str, plural: str = '') -> str:

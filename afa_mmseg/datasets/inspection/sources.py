@@ -4,6 +4,7 @@ import os
 import os.path as osp
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any, NamedTuple, Optional
 
 from mmengine.config import Config
@@ -32,6 +33,15 @@ class Finding(NamedTuple):
     title: str
     items: Sequence[str] = ()
     remedy: str = ''
+
+    def lines(self, shown: Optional[int] = None) -> list[str]:
+        """Format it, with `shown` items or all."""
+        details = [*self.items[:shown]]
+        if len(details) < len(self.items):
+            details.append(f'... and {len(self.items) - len(details)} more')
+        if self.remedy:
+            details.append(f'-> {self.remedy}')
+        return [f'{self.level}: {self.title} ({len(self.items)})', *(indent(text, '    ') for text in details)]
 
 
 class Source(NamedTuple):
