@@ -112,7 +112,7 @@ def sources_of_folder(
     img_dir: str, label_file: str, mask_dir: Optional[str] = None, lists: Sequence[str] = ()
 ) -> list[Source]:
     """Build data sets of the images of a folder, all of them or those of split lists, with the labels of a file."""
-    settings = dict(
+    settings: dict[str, Any] = dict(
         label_file=label_file,
         data_prefix=dict(img_path=img_dir, seg_map_path=mask_dir),
         img_suffix=IMAGE_SUFFIXES,

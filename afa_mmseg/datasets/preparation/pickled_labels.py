@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Union
+from typing import Any, BinaryIO, Union
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -19,7 +19,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 #: Functions and classes that a file may name: what pickled arrays consist of. NumPy 2 moved them to `numpy._core`.
-ALLOWED: dict[tuple[str, str], Callable] = {
+ALLOWED: dict[tuple[str, str], Any] = {
     ('numpy', 'ndarray'): np.ndarray,
     ('numpy', 'dtype'): np.dtype,
     ('_codecs', 'encode'): _encode,
