@@ -10,8 +10,7 @@ from typing import NamedTuple, Union
 import cv2
 import numpy as np
 
-from ..datasets.decoding import decode_picture
-from ..datasets.picture_files import PICTURE_SUFFIXES
+from ..datasets.images import IMAGE_SUFFIXES, decode_image
 
 
 class NamedImage(NamedTuple):
@@ -41,7 +40,7 @@ def find_images(sources: Sequence[Union[str, Path]], without: Sequence[Path] = (
         base, paths = _expand(source)
         paths = [path for path in paths if excluded.isdisjoint(path.parents)]
         if not paths:
-            raise FileNotFoundError(f'no images in {source}: known suffixes are {", ".join(PICTURE_SUFFIXES)}')
+            raise FileNotFoundError(f'no images in {source}: known suffixes are {", ".join(IMAGE_SUFFIXES)}')
         bases.append(base)
         found.update(dict.fromkeys(paths))
     root = Path(os.path.commonpath(bases)) if bases else Path()
@@ -59,7 +58,7 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'image not found: {path}')
-    return decode_picture(Path(path).read_bytes(), str(path))
+    return decode_image(Path(path).read_bytes(), str(path))
 
 
 def shrink(image: np.ndarray, side: int) -> np.ndarray:
@@ -88,7 +87,7 @@ def _images(paths: Iterable[Path], below: Path) -> list[Path]:
     return sorted(
         path
         for path in paths
-        if path.suffix.lower() in PICTURE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith('.') for part in path.relative_to(below).parts)
         and path.is_file()
     )

@@ -20,10 +20,10 @@ from mmseg.utils import get_classes, get_palette
 from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
-from ..datasets.decoding import check_array
-from ..datasets.palette import voc_palette
+from ..datasets.images import check_array
 from ..datasets.transforms import LoadImage
 from ..models import ImageLevelSegmentor, MaxScaleTTAModel
+from ..utils.masks import voc_palette
 from .images import find_images
 from .loading import load_segmentor, read_config
 

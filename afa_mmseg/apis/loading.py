@@ -9,13 +9,13 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS, MODELS
 
-from ..datasets.palette import voc_palette
 from ..engine.config_check import check_config
 from ..engine.options import load_config
 from ..models import ImageLevelSegmentor
 from ..models.checkpoints import load_state
 from ..utils.checkpoints import named, read_checkpoint, state_of
 from ..utils.checks import check_class_count
+from ..utils.masks import voc_palette
 
 
 def read_config(config: Union[str, Path, Config, dict]) -> Config:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image as PILImage
 
-from ..datasets.picture_files import PICTURE_SUFFIXES
+from ..datasets.images import IMAGE_SUFFIXES
 from ..visualization.overlays import Image
 from .images import read_image, shrink
 
@@ -52,7 +52,7 @@ def open_frames(source: Union[str, int, Path], every: int = 1, max_frames: Optio
 
 
 def _open_folder(folder: Path) -> Frames:
-    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != '.']
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.']
     if not files:
         raise ValueError(f'no frames in {folder}: none of its files is an image; name another folder')
     files.sort(key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r'(\d+)', path.name)])  # 2 before 10

@@ -4,9 +4,8 @@ from .coco import COCOImageLevelDataset
 from .image_level import ImageLevelDataset
 from .label_files import read_classes, read_label_file, read_voc_xml
 from .seeding import SequenceSampler
-from .shapes import ShapesVOCDataset
 from .transforms import PackImageLevelInputs, RandomCropWithBox, RandomScale
-from .voc import VOCImageLevelDataset
+from .voc import ShapesVOCDataset, VOCImageLevelDataset
 
 __all__ = [
     'COCOImageLevelDataset',

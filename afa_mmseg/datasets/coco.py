@@ -13,7 +13,7 @@ NUM_OBJECTS = 80
 
 @DATASETS.register_module()
 class COCOImageLevelDataset(ImageLevelDataset):
-    """COCO 2014: background and its 80 kinds of objects, in the order of their category ids.
+    """COCO 2014: background and 80 classes of objects, in the order of their category ids.
 
     ```
     data_root                          # .../coco2014
@@ -26,7 +26,7 @@ class COCOImageLevelDataset(ImageLevelDataset):
     └── ImageSets/{train,val}2014.txt
     ```
 
-    `tools/dataset_converters/prepare_coco.py` makes this of COCO's own folders; docs/data.md tells by what rules.
+    `tools/dataset_converters/prepare_coco.py` writes these from COCO's own folders; docs/data.md lists the rules.
     Arguments and errors are those of `ImageLevelDataset`.
     """
 
@@ -38,12 +38,12 @@ class COCOImageLevelDataset(ImageLevelDataset):
     DATA_ROOT_REMEDY = (
         'Get COCO 2014 from https://cocodataset.org and prepare it: '
         'python tools/dataset_converters/prepare_coco.py data/coco2014\n'
-        '  or say where it is: --cfg-options train_dataloader.dataset.data_root=... '
+        '  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
         'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
     )
     LABEL_REMEDY = 'Create it: python tools/dataset_converters/prepare_coco.py data/coco2014'
 
     def _check_folders(self) -> None:
-        if self.ann_file and osp.isdir(self.data_root):  # pictures there, but not prepared
+        if self.ann_file and osp.isdir(self.data_root):  # images exist, but are not prepared
             require_file(self.ann_file, self._field('ann_file'), self.LABEL_REMEDY)
         super()._check_folders()

@@ -1,65 +1,48 @@
 """Image-level labels from files: JSON, CSV and the XML of PASCAL VOC."""
 
-import gc
 import json
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Union
 
 from ..utils.checks import CONTROL, closest
-from .label_tables import check_unique, read_table, read_utf8
+from .label_tables import read_table, read_utf8, split_names
 
 LabelDict = dict[str, list[str]]
 #: What one-hot lists hold; 0.0, 1.0, false and true are the same.
 BITS = frozenset((0, 1))
 
-#: What else people keep labels in, and what to do with it.
+_CONVERT = 'Convert it: python tools/dataset_converters/convert_labels.py {} labels.json --classes ...'
+_SPREADSHEET = 'Save the spreadsheet as CSV in UTF-8.'
+#: Remedies for other formats that people keep labels in.
 OTHER_FORMATS = {
-    **dict.fromkeys(('.xlsx', '.xls', '.ods', '.numbers'), 'Save the spreadsheet as CSV in UTF-8.'),
-    '.txt': 'Rename it to .csv if it holds a table.',
+    **dict.fromkeys(('.xlsx', '.xls', '.ods', '.numbers'), _SPREADSHEET),
+    **dict.fromkeys(('.npy', '.pkl', '.pickle'), _CONVERT),
+    '.txt': f'Rename it to .csv if it holds a table. {_CONVERT}',
 }
 
 
-#: How JSON writes one of the two halves of a character; alone it is none, and can be neither written nor shown.
-HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep Python from looking for garbage: it goes through all lists that a file becomes, again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_uncollected()
 def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict:
-    """Read which classes each picture shows, from JSON or a table.
+    """Read which classes each image shows, from JSON or a table.
 
-    JSON holds an object, `{"id": ["cat", "dog"], ...}`; in place of the names a one-hot list of 0 and 1 in
-    the order of `classes` will do. A CSV or TSV file, in UTF-8 with or without byte-order mark and separated by
-    commas, semicolons or tabs, holds a picture in each line. Either its labels follow the id,
-    `id,label,label,...`, after a header that starts with `id` or without one; or the header names the classes,
-    `id,cat,dog`, and each cell is 1, true, yes or x, or else 0, false, no or empty. Pickled files are never
-    read: loading one runs whatever code it holds.
+    JSON holds an object, `{"id": ["cat", "dog"], ...}`; a one-hot list of 0 and 1 in the order of `classes` may
+    replace the names. A CSV or TSV file, in UTF-8 with or without byte-order mark and separated by commas, semicolons
+    or tabs, holds an image in each line. Either its labels follow the id, `id,label,label,...` (or in one cell,
+    `id,"label, label"`), after a header that starts with `id` or without one; or the header names the classes,
+    `id,cat,dog`, and each cell is 1, true, yes or x, or else 0, false, no or empty, also in other languages (see
+    `label_tables.MARKS`). Pickled files are not read; `convert_labels.py` converts them.
 
     Args:
         path: File that ends in `.json`, `.csv` or `.tsv`.
         classes: Foreground classes, without the background.
 
     Returns:
-        Class names by picture id, in the order of the file.
+        Class names by image id, in the order of the file.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is of another kind or malformed, holds an id twice, names a class that is not
             in `classes`, or is one-hot and does not have all of them.
 
@@ -68,32 +51,39 @@ def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict
         >>> _ = file.write_text('id,label\\na,cat,dog\\nb\\n')
         >>> read_label_file(file, ['cat', 'dog'])
         {'a': ['cat', 'dog'], 'b': []}
-        >>> _ = file.write_text('id;cat;dog\\na;1;1\\nb;0;\\n')
+        >>> _ = file.write_text('id;cat;dog\\na;1;WAHR\\nb;0;\\n')
         >>> read_label_file(file, ['cat', 'dog'])
         {'a': ['cat', 'dog'], 'b': []}
     """
     path = Path(path)
     where = f'label file {path}'
     if _suffix(path) == '.json':
-        return _check_labels(_read_json(path), classes, where)
-    table = read_table(path)
-    if table.columns is None:
-        return _check_labels(table.labels, classes, where)
-    _check_columns(table.columns, classes, where)
-    return table.labels
+        labels, known = _read_json(path), frozenset(classes)
+        return {i: _class_names(entry, classes, known, f'{where}, id {i!r}') for i, entry in labels.items()}
+    labels, columns = read_table(path)
+    if columns is None:
+        return {i: _names_of_cells(cells, classes, f'{where}, id {i!r}') for i, cells in labels.items()}
+    check_classes(columns, classes, f'{where}, header')
+    missing = [name for name in classes if name not in columns]
+    if missing:
+        raise ValueError(
+            f'{where}, header: no column {", ".join(map(repr, missing))}\n'
+            f'  One-hot columns are those of all classes (without background): {", ".join(classes)}. '
+            'Add the column, with zeros where no image shows the class.'
+        )
+    return labels
 
 
-@_uncollected()
 def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
     """Read the foreground classes that a label file names: columns in their order, or else all names, sorted.
 
     Args:
-        path: As for `read_label_file`.
+        path: See `read_label_file`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is malformed, names no class, or a name can hardly be meant: several in one cell,
-            two that differ in case or spaces only, or the background, which needs no label.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is malformed, names no class or the background, or two names differ in case or spaces
+            only.
 
     Example:
         >>> file = getfixture('tmp_path') / 'labels.csv'
@@ -103,23 +93,22 @@ def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
     """
     path = Path(path)
     where = f'label file {path}'
-    if _suffix(path) == '.json':
-        labels, columns = _read_json(path), None
-    else:
-        labels, columns = read_table(path)
-    for img_id, names in labels.items():
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if _suffix(path) != '.json':
+        cells, columns = read_table(path)
+        names = columns or sorted({name for row in cells.values() for cell in row for name in split_names(cell)})
+        return _check_new_names(names, where)
+    labels = _read_json(path)
+    for img_id, entry in labels.items():
+        if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
             raise ValueError(
-                f'{where}, id {img_id!r}: {names!r} names no classes; write names, ["cat", "dog"], or give '
-                'the classes through `metainfo=dict(classes=[...])`'
+                f'{where}, id {img_id!r}: {entry!r} holds no class names; write ["cat", "dog"], or name '
+                'the classes in `metainfo=dict(classes=[...])`'
             )
-    classes = sorted({name for names in labels.values() for name in names}) if columns is None else columns
-    _check_new_names(classes, where, columns=columns is not None)
-    return tuple(classes)
+    return _check_new_names(sorted({name for entry in labels.values() for name in entry}), where)
 
 
 def label_text(labels: LabelDict) -> str:
-    """Write labels as the JSON that `read_label_file` takes, one picture a line, sorted by id.
+    """Format labels as the JSON that `read_label_file` reads, one image a line, sorted by id.
 
     Example:
         >>> print(label_text({'b': [], 'a': ['cat', 'dog']}), end='')
@@ -136,42 +125,31 @@ def label_text(labels: LabelDict) -> str:
 def read_voc_xml(path: Union[str, Path]) -> list[str]:
     """Read the class name of every object of a VOC annotation file, objects marked difficult included.
 
-    Parts of objects (`object/part/name`, such as a person's head) are left out.
+    Parts of objects (`object/part/name`, such as a person's head) are skipped.
 
     Raises:
         ValueError: The file is not XML, or an object has no name.
     """
-    objects = parse_xml(path).findall('object')
-    names = [(item.findtext('name') or '').strip() for item in objects]
+    names = [(item.findtext('name') or '').strip() for item in parse_xml(path).findall('object')]
     if '' in names:
-        raise ValueError(
-            f'annotation file {path}: object {names.index("") + 1} has no <name>; add it or take the object out'
-        )
+        raise ValueError(f'annotation file {path}: object {names.index("") + 1} has no <name>; add it, or delete it')
     return names
 
 
 def parse_xml(path: Union[str, Path]) -> ET.Element:
-    """Parse a VOC annotation file; give its root.
+    """Parse a VOC annotation file and return its root.
 
     Raises:
-        ValueError: The file is not XML, or declares a document type: its entities may be made to fill the memory.
+        ValueError: The file is not XML.
     """
     try:
-        return ET.parse(path, ET.XMLParser(target=_PlainBuilder())).getroot()
-    # The latter ones: encodings that are not read; tags that do not fit each other in pieces of a broken file.
-    except (ET.ParseError, LookupError, ValueError, AssertionError) as error:
+        return ET.parse(path).getroot()
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that are not supported
         raise ValueError(f'annotation file {path}: not valid XML ({error}); fetch it again') from error
 
 
-class _PlainBuilder(ET.TreeBuilder):
-    """Builds the tree of a file without a document type."""
-
-    def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
-        raise ValueError(f'it declares the document type {name!r}, which no annotation needs')
-
-
 def check_classes(names: Iterable[str], classes: Sequence[str], where: str) -> None:
-    """Raise a `ValueError` for the first of `names` that is not among `classes`; `where` says whence it came."""
+    """Raise a `ValueError` for the first of `names` that is not among `classes`; `where` is its source."""
     for name in names:
         if name not in classes:
             raise ValueError(
@@ -185,9 +163,8 @@ def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in ('.json', '.csv', '.tsv'):
         raise ValueError(
-            f'label file {path}: cannot read {path.suffix!r} files. {OTHER_FORMATS.get(suffix, "")}\n'
-            '  `label_file` takes .json ({"id": ["cat", "dog"], ...}), .csv or .tsv (id,label,label,...); '
-            'pickled files (.npy, .pkl) are not read, because loading one runs whatever code it holds.'
+            f'label file {path}: cannot read {path.suffix!r} files. {OTHER_FORMATS.get(suffix, "").format(path)}\n'
+            '  `label_file` requires .json ({"id": ["cat", "dog"], ...}), .csv or .tsv (id,label,label,...).'
         )
     if not path.is_file():
         raise FileNotFoundError(f'label file not found: {path}')
@@ -196,98 +173,67 @@ def _suffix(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     where = f'label file {path}'
+    repeated: list[str] = []
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        check_unique([key for key, _ in pairs], where)
-        return dict(pairs)
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated.append(next(key for key in keys if keys.count(key) > 1))
+        return found
 
     text = read_utf8(path, where)
     try:
-        labels = _load_json(text, unique)
-        if '\\u' in text and HALF_CHARACTER.search(text):
-            json.dumps(labels, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f'{where}: holds {error.object[error.start]!r}, half of a character') from error
-    except RecursionError as error:
-        raise ValueError(f'{where}: not valid JSON (lists in lists, too deep)') from error
-    except json.JSONDecodeError as error:
+        labels = json.loads(text, object_pairs_hook=collect)
+    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, and lists nested too deeply
         raise ValueError(f'{where}: not valid JSON ({error})') from error
     if not isinstance(labels, dict):
         raise ValueError(f'{where}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}')
+    if repeated:
+        raise ValueError(f'{where}: id {repeated[0]!r} occurs twice; write all its labels in one entry')
     return labels
 
 
-def _load_json(text: str, unique: Callable[[list[tuple[str, Any]]], Any]) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=unique)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # a number too long for Python, or what `unique` raises
-        return json.loads(text, object_pairs_hook=unique, parse_int=_parse_int)
-
-
-def _parse_int(digits: str) -> Union[int, float]:
-    """Read a whole number; one of thousands of digits, which Python refuses, is as good as infinite."""
-    return int(digits) if len(digits) < 20 else float('inf')
-
-
-def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> None:
-    check_classes(columns, classes, f'{where}, header')
-    missing = [name for name in classes if name not in columns]
-    if missing:
-        raise ValueError(
-            f'{where}, header: no column {", ".join(map(repr, missing))}\n'
-            f'  One-hot columns are those of all classes (without background): {", ".join(classes)}. '
-            'Add the column, with zeros where no picture shows the class.'
-        )
-
-
-def _check_new_names(names: Sequence[str], where: str, *, columns: bool) -> None:
-    """Check class names that nothing but the label file vouches for."""
+def _check_new_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Check class names that nothing but the label file confirms."""
     if not names:
-        raise ValueError(f'{where}: names no class; label at least one picture')
-    plain: dict[str, str] = {}
+        raise ValueError(f'{where}: names no class; label at least one image')
+    seen: dict[str, str] = {}
     for name in names:
-        if not name.strip():
-            raise ValueError(f'{where}: names a class without a name; take it out')
-        if CONTROL.search(name):
-            raise ValueError(f'{where}: the class {name!r} holds characters that cannot be shown; delete them')
-        if not columns and re.search(r'[,;|\n\t]', name):
-            raise ValueError(f'{where}: {name!r} looks like several classes; put each into a cell of its own')
+        if not name.strip() or CONTROL.search(name):
+            raise ValueError(
+                f'{where}: the class {name!r} is empty or holds characters that cannot be shown; correct it'
+            )
         key = ' '.join(name.casefold().split())
         if key == 'background':
-            raise ValueError(f'{where}: names the class {name!r}; take it out, every picture has a background')
-        if key in plain:
-            raise ValueError(f'{where}: names {plain[key]!r} and {name!r}; write a class in the same way everywhere')
-        plain[key] = name
+            raise ValueError(f'{where}: names the class {name!r}; delete it, every image has a background')
+        if key in seen:
+            raise ValueError(f'{where}: names {seen[key]!r} and {name!r}; write a class in the same way everywhere')
+        seen[key] = name
+    return tuple(names)
 
 
-def _check_labels(entries: dict[str, Any], classes: Sequence[str], where: str) -> LabelDict:
-    known = frozenset(classes)
-    return {i: _class_names(labels, classes, known, f'{where}, id {i!r}') for i, labels in entries.items()}
+def _names_of_cells(cells: list[str], classes: Sequence[str], where: str) -> list[str]:
+    """Check the names in a row of a table; a cell that is not a class may hold several."""
+    names = [name for cell in cells for name in ([cell] if cell in classes else split_names(cell))]
+    check_classes(names, classes, where)
+    return list(dict.fromkeys(names))
 
 
-def _class_names(labels: Any, classes: Sequence[str], known: frozenset[str], where: str) -> list[str]:
-    """Turn one entry, names or one-hot, into checked class names without repeats; `known` are the classes as a set."""
-    if isinstance(labels, list) and _all_in(labels, known):
-        return list(dict.fromkeys(labels))
-    if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
-        check_classes(labels, classes, where)
-    if not isinstance(labels, list) or not _all_in(labels, BITS):
+def _class_names(entry: Any, classes: Sequence[str], known: frozenset[str], where: str) -> list[str]:
+    """Check one entry of JSON, names or one-hot; `known` are the classes as a set."""
+    if isinstance(entry, list) and all(isinstance(label, str) for label in entry):
+        if not known.issuperset(entry):
+            check_classes(entry, classes, where)
+        return list(dict.fromkeys(entry))
+    if not isinstance(entry, list) or not all(isinstance(bit, (int, float)) and bit in BITS for bit in entry):
         raise ValueError(
-            f'{where}: {labels!r} is neither a list of class names, ["cat", "dog"], '
+            f'{where}: {entry!r} is neither a list of class names, ["cat", "dog"], '
             f'nor a one-hot list of {len(classes)} zeros and ones'
         )
-    if len(labels) != len(classes):
+    if len(entry) != len(classes):
         raise ValueError(
-            f'{where}: one-hot label of length {len(labels)}, expected {len(classes)}, '
+            f'{where}: one-hot label of length {len(entry)}, expected {len(classes)}, '
             f'one per class without background: {", ".join(classes)}'
         )
-    return list(compress(classes, labels))
-
-
-def _all_in(labels: list, known: frozenset) -> bool:
-    try:
-        return known.issuperset(labels)
-    except TypeError:  # lists in the list
-        return False
+    return list(compress(classes, entry))

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, not on what was drawn before or on how many processes draw."""
+"""Sampler and seeding: random numbers depend on seed and position only, not on worker processes or earlier draws."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.registry import DATA_SAMPLERS
 
-#: What seeds are for: each purpose has random numbers of its own.
-PICTURE, ITERATION = range(2)
+#: Purposes of seeds, each with random numbers of its own.
+IMAGE, ITERATION = range(2)
 
 
 class SeededIndex(int):
-    """Index of a sample that knows the seed of its augmentation."""
+    """Index of a sample, with the seed of its augmentation."""
 
     seed: tuple[int, ...]
 
@@ -31,17 +31,17 @@ class SeededIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class SequenceSampler(InfiniteSampler):
-    """mmengine's `InfiniteSampler`: the same pictures in the same order, and each augmented by its place in it.
+    """mmengine's `InfiniteSampler` that seeds the augmentation of each image by its position in the sequence.
 
-    What the transforms draw for a picture depends on the seed and on the picture's place in the sequence, which the
-    processes deal out among themselves; not on the number of worker processes, on what they drew before, or on
-    where a resumed run began. Their random numbers are those of Python, NumPy and PyTorch; none of the training's
-    own are used up.
+    The order is that of `InfiniteSampler`. What the transforms draw for an image depends on the seed and on its
+    position in the sequence, which is distributed over the ranks; not on the number of worker processes, on earlier
+    draws, or on where a resumed run starts. The global generators
+    of Python, NumPy and PyTorch are restored after each batch.
 
     Args:
-        dataset: Is told how to fetch several samples at once (`__getitems__`, a protocol of PyTorch's `DataLoader`).
+        dataset: Gets a `__getitems__` that seeds each sample (a protocol of PyTorch's `DataLoader`).
         shuffle: Shuffle each round through the data set anew.
-        seed: Of order and augmentation, the same in all processes.
+        seed: Of order and augmentation, the same on all ranks.
     """
 
     def __init__(self, dataset: Any, shuffle: bool = True, seed: Optional[int] = None) -> None:
@@ -53,22 +53,22 @@ class SequenceSampler(InfiniteSampler):
         """Start later in the sequence.
 
         Args:
-            position: Pictures that all processes together have taken already.
+            position: Number of images that all ranks together have used.
         """
         self.start = position
 
     def skip(self, num_samples: int) -> None:
-        """Start later in the sequence: what mmengine's own training loop calls, with pictures per process."""
+        """Start later in the sequence; mmengine's training loop calls this with the number of images per rank."""
         self.start_at(num_samples * self.world_size)
 
     def __iter__(self) -> Iterator[int]:
         places = islice(enumerate(self._infinite_indices()), self.start + self.rank, None, self.world_size)
         for position, index in places:
-            yield SeededIndex(index, PICTURE, self.seed, position)
+            yield SeededIndex(index, IMAGE, self.seed, position)
 
 
 def fetch_samples(dataset: Any, indices: Sequence[int]) -> list:
-    """Fetch the samples of a batch, each with the random numbers of its place; generators are left as they were."""
+    """Fetch the samples of a batch, each seeded by its position; restore the global generators."""
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         return [_fetch(dataset, index) for index in indices]
@@ -85,15 +85,15 @@ def _fetch(dataset: Any, index: int) -> Any:
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
-    """Seed all generators of a process, those of its GPUs too, for one iteration of training.
+    """Seed all generators of a rank, those of its GPUs included, for one training iteration.
 
-    Dropout and its like then depend on nothing else, whatever was drawn since the training began.
+    Dropout and drop path then depend on seed, rank and iteration only, as exact resume requires.
     """
     torch.manual_seed(_seed_numpy_and_python(ITERATION, seed, rank, iteration))
 
 
 def _seed_numpy_and_python(*key: int) -> int:
-    """Seed the generators of NumPy and Python; give a seed for PyTorch's."""
+    """Seed the generators of NumPy and Python; return a seed for PyTorch's."""
     words = np.random.SeedSequence(key).generate_state(8)
     np.random.seed(words[:4])  # noqa: NPY002
     low, high, more, most = (int(word) for word in words[4:])

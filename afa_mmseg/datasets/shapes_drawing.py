@@ -1,6 +1,6 @@
-"""Drawing of ShapesVOC pictures, with NumPy and Pillow.
+"""Drawing of ShapesVOC images, with NumPy and Pillow.
 
-The same random state gives the same picture on any machine: numbers come from `RandomState`, whose streams
+The same random state gives the same image on any machine: numbers come from `RandomState`, whose streams
 NumPy has frozen; arithmetic is in float64, so that a last digit that differs between processors does not
 survive the rounding to 8 bits; and Pillow's polygons, resizing and box blur count in whole numbers.
 """
@@ -22,7 +22,7 @@ HUE_SPREAD = 0.1
 
 
 class Scene(NamedTuple):
-    """A picture (H, W, 3) in uint8 RGB, its objects (H, W), 0 = none, k = k-th object, and their classes."""
+    """An image (H, W, 3) in uint8 RGB, its objects (H, W), 0 = none, k = k-th object, and their classes."""
 
     image: np.ndarray
     instances: np.ndarray
@@ -30,7 +30,7 @@ class Scene(NamedTuple):
 
 
 def draw_scene(rng: RandomState, size: int) -> Scene:
-    """Draw one picture of one to three objects, each of them in good part visible.
+    """Draw one image of one to three objects, each of them in good part visible.
 
     Args:
         rng: Source of all randomness.
@@ -124,7 +124,7 @@ def _draw_mark(rng: RandomState, canvas: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: RandomState, size: int, cells: int, channels: int) -> np.ndarray:
-    """Smooth noise (H, W, channels) in about [-1, 1] with `cells` waves across the picture."""
+    """Smooth noise (H, W, channels) in about [-1, 1] with `cells` waves across the image."""
     coarse = (rng.uniform(size=(channels, cells, cells)) * 255).astype(np.uint8)
     layers = [Image.fromarray(layer).resize((size, size), Image.Resampling.BICUBIC) for layer in coarse]
     return np.stack([np.asarray(layer, np.float64) for layer in layers], axis=-1) / 127.5 - 1

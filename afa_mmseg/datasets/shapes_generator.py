@@ -1,4 +1,4 @@
-"""Writing of ShapesVOC: a VOC folder of drawn pictures with XML annotations, masks and splits."""
+"""Writing of ShapesVOC: a VOC folder of drawn images with XML annotations, masks and splits."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from numpy.random import RandomState
 from PIL import Image
 
 from ..utils import save_mask
-from .shapes import ShapesVOCDataset
 from .shapes_drawing import Scene, draw_scene
+from .voc import ShapesVOCDataset
 
-#: Goes up with every change of what is drawn, so that old folders are not taken for new ones.
+#: Incremented with every change of the drawings, so that old folders are recognised.
 VERSION = 1
-#: Written when the folder is complete; its unfinished twin marks a folder as ours before.
+#: Written when the folder is complete; until then the unfinished file marks it as ours.
 SETTINGS_FILE = 'shapes_voc.json'
 UNFINISHED_FILE = 'shapes_voc.unfinished.json'
 FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets')
@@ -32,18 +32,18 @@ def make_shapes_voc(
     seed: int = 0,
     progress: Optional[Callable[[int, int], Any]] = None,
 ) -> bool:
-    """Write the ShapesVOC data set, unless it is there already with the same settings.
+    """Write the ShapesVOC data set, unless it exists with the same settings.
 
-    A picture depends on its split, its number, `size` and `seed` only: more pictures leave the first ones
-    as they are. A run that was interrupted starts afresh.
+    An image depends on its split, its number, `size` and `seed` only: a larger data set starts with the same images.
+    An interrupted run starts afresh.
 
     Args:
         out_dir: Folder to write to; must be new, empty, or left by an interrupted run.
-        num_train: Pictures in `train_aug.txt`.
-        num_val: Pictures in `val.txt`.
-        size: Side of the pictures in pixels.
+        num_train: Images in `train_aug.txt`.
+        num_val: Images in `val.txt`.
+        size: Side of the images in pixels.
         seed: Any number from 0 to 2**32 - 1.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called with the numbers of images done and in total.
 
     Returns:
         Whether anything was written.
@@ -74,7 +74,7 @@ def make_shapes_voc(
 
 
 def write_scene(root: Path, img_id: str, scene: Scene) -> None:
-    """Write picture (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
+    """Write image (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
     # Full colour resolution: at this size halved chroma would wash out the borders of the objects.
     Image.fromarray(scene.image).save(root / 'JPEGImages' / f'{img_id}.jpg', quality=92, subsampling=0)
     palette = ShapesVOCDataset.METAINFO['palette']
@@ -129,7 +129,7 @@ def _check_settings(settings: dict[str, int]) -> None:
 
 
 def _is_complete(root: Path, settings: dict[str, int]) -> bool:
-    """Tell whether `root` holds what `settings` say; raise if it holds anything but an unfinished run."""
+    """Whether `root` holds a data set of these settings; raise if it holds anything but an unfinished run."""
     if (root / SETTINGS_FILE).is_file():
         found = json.loads((root / SETTINGS_FILE).read_text())
         if found == settings:
@@ -140,7 +140,7 @@ def _is_complete(root: Path, settings: dict[str, int]) -> bool:
         )
     if root.exists() and not (root / UNFINISHED_FILE).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
-            f'{root} is there and is not a ShapesVOC folder (it has no {SETTINGS_FILE}).\n'
+            f'{root} exists and is not a ShapesVOC folder (it has no {SETTINGS_FILE}).\n'
             '  Nothing was written; choose a new or empty folder.'
         )
     return False

@@ -1,6 +1,6 @@
-"""The classes of ShapesVOC, and where objects lie in a picture.
+"""The classes of ShapesVOC, and where objects lie in an image.
 
-Lengths are fractions of the picture's side; x goes right, y goes down.
+Lengths are fractions of the image's side; x goes right, y goes down.
 """
 
 import math
@@ -12,15 +12,15 @@ from PIL import Image, ImageDraw
 
 Polygon = list[tuple[float, float]]
 
-#: How often a picture has one, two, three objects.
+#: How often an image has one, two, three objects.
 COUNT_SHARES = (0.4, 0.5, 0.1)
-#: Object width as a fraction of the picture's, by the number of objects.
+#: Object width as a fraction of the image's, by the number of objects.
 WIDTH_RANGES = {1: (0.55, 0.75), 2: (0.5, 0.68), 3: (0.42, 0.55)}
-#: How often an object is of a class that the picture does not have yet, at the least.
+#: How often an object is of a class that the image does not have yet, at the least.
 NEW_CLASS_SHARE = 0.85
-#: An object counts if this part of it is in the picture and not hidden ...
+#: An object counts if this part of it is in the image and not hidden ...
 MIN_VISIBLE = 0.4
-#: ... and covers this part of the picture.
+#: ... and covers this part of the image.
 MIN_AREA = 0.03
 SUPERSAMPLING = 4
 
@@ -96,7 +96,7 @@ def _place(rng: RandomState, name: str, width: float, size: int) -> Item:
     )
     extent = [max(axis) - min(axis) for axis in zip(*outline)]
     scale = width / max(extent)
-    # About a tenth of the width may be outside the picture.
+    # About a tenth of the width may be outside the image.
     cx, cy = (rng.uniform(0.4 * side * scale, 1 - 0.4 * side * scale) for side in extent)
     outline, hole = ([(cx + scale * x, cy + scale * y) for x, y in polygon] for polygon in (outline, hole))
     x, y = pixel_centres(size)

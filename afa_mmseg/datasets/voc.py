@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 with image-level labels."""
+"""PASCAL VOC 2012 with image-level labels, and ShapesVOC, which has its layout."""
 
 import os.path as osp
 from typing import Any, Optional
@@ -7,14 +7,13 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from ..utils.checks import require_files
-from .fields import check_paths, check_prefix
 from .image_level import ImageLevelDataset
 from .label_files import LabelDict, check_classes, read_voc_xml
 
 
 @DATASETS.register_module()
 class VOCImageLevelDataset(ImageLevelDataset):
-    """PASCAL VOC 2012; the labels are the objects that each picture's XML annotation names.
+    """PASCAL VOC 2012; the labels are the objects in the XML annotation of each image.
 
     ```
     data_root                          # .../VOCdevkit/VOC2012
@@ -34,7 +33,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
         kwargs: See `ImageLevelDataset`.
 
     Raises:
-        FileNotFoundError: Something that a field names is not there, or a picture has no XML file.
+        FileNotFoundError: A file or folder that a field names does not exist, or an image has no XML file.
         ValueError: An XML file names an unknown class; otherwise as `ImageLevelDataset`.
     """
 
@@ -43,7 +42,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
     DATA_ROOT_REMEDY = (
         'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and SBD (see docs/data.md), then run\n'
         '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE\n'
-        '  or say where the folder is:\n'
+        '  or set the place of the folder:\n'
         '    --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
         'test_dataloader.dataset.data_root=...'
     )
@@ -55,18 +54,18 @@ class VOCImageLevelDataset(ImageLevelDataset):
         data_prefix: Optional[dict] = None,
         **kwargs: Any,
     ) -> None:
-        owner = type(self).__name__
-        check_paths(owner, xml_dir=xml_dir)
         self.xml_dir = xml_dir
-        prefix: dict = dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')
-        prefix.update(check_prefix(owner, data_prefix, self.PREFIXES))
+        prefix = {**dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug'), **(data_prefix or {})}
         super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
 
     def load_labels(self, ids: list[str]) -> LabelDict:
         """Read the labels from the label file if there is one, otherwise from the XML files."""
         if self.label_file is not None:
             return super().load_labels(ids)
-        remedy = 'Add the XML files, correct `xml_dir`, or give the labels in a `label_file` (JSON or CSV).'
+        remedy = (
+            'Add the XML files, correct `xml_dir`, or set `label_file` (JSON or CSV); '
+            'tools/dataset_converters/convert_labels.py converts label files such as cls_labels_onehot.npy.'
+        )
         require_files(self.xml_dir, ids, '.xml', self._field('xml_dir'), remedy)
         return {img_id: self._read_xml(img_id) for img_id in ids}
 
@@ -79,3 +78,30 @@ class VOCImageLevelDataset(ImageLevelDataset):
         names = read_voc_xml(path)
         check_classes(names, self.label_classes, f'annotation file {path}')
         return names
+
+
+@DATASETS.register_module()
+class ShapesVOCDataset(VOCImageLevelDataset):
+    """ShapesVOC: textured, lit, partly overlapping shapes on cluttered backgrounds.
+
+    A VOC folder (see `VOCImageLevelDataset`) written by `tools/dataset_converters/make_shapes_voc.py`; the
+    generator takes the classes and their order from here.
+    """
+
+    METAINFO = dict(
+        classes=('background', 'disc', 'square', 'triangle', 'star', 'ring', 'cross'),
+        palette=[
+            [0, 0, 0],
+            [214, 69, 65],
+            [222, 184, 45],
+            [72, 178, 76],
+            [44, 182, 190],
+            [70, 92, 214],
+            [190, 76, 196],
+        ],
+    )
+    DATA_ROOT_REMEDY = (
+        'Create it: python tools/dataset_converters/make_shapes_voc.py data/ShapesVOC\n'
+        '  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
+        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
+    )

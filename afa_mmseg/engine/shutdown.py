@@ -19,7 +19,7 @@ from mmengine.dist import all_gather_object, get_dist_info, is_distributed, is_m
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 
-from ..datasets.broken_pictures import BrokenPictureError
+from ..datasets.images import BrokenImageError
 from ..utils.command import USER_ERRORS
 from .atomic_checkpoints import AtomicCheckpointHook
 from .config_check import BUILD_ERRORS, describe_build_error, shows_traceback
@@ -178,7 +178,7 @@ def _message(error: Exception, started: bool, config: str) -> Optional[str]:
         return None
     if not started and isinstance(error, BUILD_ERRORS):
         return describe_build_error(error, config)
-    users = (FloatingPointError, BrokenPictureError) if started else (FloatingPointError, *USER_ERRORS)
+    users = (FloatingPointError, BrokenImageError) if started else (FloatingPointError, *USER_ERRORS)
     if isinstance(error, users) or _is_disk_error(error):
         return explain(error)
     return None

@@ -1,4 +1,4 @@
-"""Masks as VOC has them: PNGs whose pixels are class indices, with a palette to look at."""
+"""Masks as VOC has them: PNGs whose pixels are class indices, with a colour palette."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ IGNORE_COLOUR = (224, 224, 192)
 
 
 def save_mask(mask: np.ndarray, palette: Sequence[Sequence[int]], path: Union[str, Path]) -> None:
-    """Write a mask as palette PNG, whole or not at all.
+    """Write a mask as palette PNG, atomically.
 
     Args:
         mask: Class indices; 255 is ignored.
@@ -24,39 +24,57 @@ def save_mask(mask: np.ndarray, palette: Sequence[Sequence[int]], path: Union[st
     Shape:
         mask (H, W), uint8.
     """
-    picture = Image.fromarray(mask)
-    picture.putpalette(mask_palette(palette))
+    image = Image.fromarray(mask)
+    image.putpalette(mask_palette(palette))
     with atomic_path(path) as temporary:
-        picture.save(temporary)
+        image.save(temporary)
 
 
 def read_mask(file: Union[str, Path, BinaryIO], name: Optional[str] = None) -> np.ndarray:
-    """Read the class indices of a palette or grey-scale PNG; (H, W), uint8.
+    """Read the class indices of a palette or grey-scale PNG.
 
     Args:
-        file: The mask, by its path or opened.
-        name: How messages call it; by default its path.
+        file: Path or open file.
+        name: Name in messages, by default the path.
+
+    Shape:
+        output (H, W), uint8.
 
     Raises:
-        ValueError: The file is no picture, is truncated, or holds colours rather than indices.
+        ValueError: The file is not an image, is truncated, or holds colours rather than indices.
     """
     path = name or file
     try:
-        with Image.open(file) as picture:
-            if picture.mode not in ('P', 'L'):
+        with Image.open(file) as image:
+            if image.mode not in ('P', 'L'):
                 raise ValueError(
-                    f'mask {path}: has mode {picture.mode}; a mask holds class indices: 8-bit palette or grey-scale'
+                    f'mask {path}: has mode {image.mode}; a mask holds class indices: 8-bit palette or grey-scale'
                 )
-            return np.array(picture)
+            return np.array(image)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f'mask {path}: cannot be read ({error}); fetch or make it again') from error
 
 
 def mask_palette(palette: Sequence[Sequence[int]]) -> list[int]:
-    """Flatten a palette for PIL: 256 RGB triples, black where there is no class, VOC's colour for 255."""
+    """Flatten a palette for Pillow: 256 RGB triples, black where there is no class, VOC's colour for 255."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = np.array(palette)
     colours[255] = IGNORE_COLOUR
     return colours.flatten().tolist()
+
+
+def voc_palette(num_classes: int) -> list[list[int]]:
+    """Return the first colours of PASCAL VOC's colour map, RGB in 0..255, black for the background first.
+
+    The bits of a class index become the highest bits of the three channels, in turn.
+
+    Example:
+        >>> voc_palette(4)
+        [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    """
+    return [
+        [sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]
+        for index in range(num_classes)
+    ]

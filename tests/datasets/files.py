@@ -9,7 +9,7 @@ from PIL import Image
 CONFIGS = Path(__file__).parents[2] / 'configs/afa'
 
 
-def write_picture(path: Path, height: int = 40, width: int = 56, seed: int = 0) -> None:
+def write_image(path: Path, height: int = 40, width: int = 56, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(1, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -35,7 +35,7 @@ def write_xml(path: Path, names: list) -> None:
 
 
 def write_template(path: Path, **lines) -> None:
-    """Write a copy of the config for one's own pictures, with some of its lines edited."""
+    """Write a copy of the config for one's own images, with some of its lines edited."""
     text = (CONFIGS / 'afa_mit-b1_custom.py').read_text(encoding='utf-8')
     for name, value in lines.items():
         text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Pictures and masks that come through a file backend of mmengine, not from the local disk."""
+"""Images and masks that are read through a file backend of mmengine, not from the local disk."""
 
 import threading
 from functools import partial
@@ -13,7 +13,7 @@ from mmengine.runner.utils import set_random_seed
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets import ImageLevelDataset
-from afa_mmseg.datasets.broken_pictures import BrokenPictureError
+from afa_mmseg.datasets.images import BrokenImageError
 
 CLASSES = ['background', 'cat', 'dog']
 MOUNTS = {}
@@ -35,7 +35,7 @@ class MountedBackend(BaseStorageBackend):
 
 
 class Server(SimpleHTTPRequestHandler):
-    """Serves a folder, and notes the paths that it was asked for."""
+    """Serves a folder, and records the requested paths."""
 
     def do_GET(self):
         self.server.paths.append(self.path)
@@ -57,7 +57,7 @@ def server(folder):
 
 
 def settings(folder, root, steps, **kwargs):
-    """A data set whose list and labels are local; its pictures and masks are below `root`."""
+    """A data set whose list and labels are local; its images and masks are below `root`."""
     return dict(
         type=ImageLevelDataset,
         ann_file=str(folder / 'train.txt'),
@@ -80,7 +80,7 @@ def train_steps(**kwargs):
 
 
 def train_batch(dataset):
-    """The first batch of a training, from a worker process."""
+    """The first training batch, from a worker process."""
     set_random_seed(0)
     sampler = dict(type='InfiniteSampler', shuffle=True)
     loader = Runner.build_dataloader(dict(batch_size=2, num_workers=1, sampler=sampler, dataset=dataset), seed=5)
@@ -120,11 +120,11 @@ def test_masks_over_http_are_the_local_ones(folder, server):
     assert sorted(server.paths) == ['/img/a.jpg', '/img/b.jpg', '/mask/a.png', '/mask/b.png']
 
 
-def test_a_picture_that_the_server_lacks_is_an_error(folder, server):
+def test_an_image_that_the_server_lacks_is_an_error(folder, server):
     remote = dict(backend_args=dict(backend='http'))
     (folder / 'img' / 'b.jpg').unlink()
     dataset = DATASETS.build(settings(folder, server.url, train_steps(**remote), **remote))
-    with pytest.raises(BrokenPictureError, match=r'/img/b.jpg cannot be loaded: HTTP Error 404'):
+    with pytest.raises(BrokenImageError, match=r'/img/b.jpg cannot be loaded: HTTP Error 404'):
         dataset[0]
 
 
@@ -149,6 +149,6 @@ def test_a_backend_that_lists_folders_needs_no_split_list(folder, mounted):
     assert_same(here, there, 'mounted:/')
 
 
-def test_without_arguments_the_prefix_tells_the_backend(folder, mounted):
+def test_without_arguments_the_prefix_selects_the_backend(folder, mounted):
     there = all_samples(settings(folder, 'mounted:/', train_steps()))
     assert_same(all_samples(settings(folder, folder, train_steps())), there, 'mounted:/')

@@ -13,7 +13,7 @@ def test_classes_are_background_and_the_80_objects_in_order():
     assert {i: classes[i] for i in named} == named
 
 
-def test_pictures_labels_and_masks_are_joined_by_name(tmp_path):
+def test_images_labels_and_masks_are_joined_by_name(tmp_path):
     name = 'COCO_val2014_000000000042'
     for folder in ('val2014', 'SegmentationClass/val2014'):
         (tmp_path / folder).mkdir(parents=True)

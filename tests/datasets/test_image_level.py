@@ -1,4 +1,4 @@
-"""Data set of pictures with image-level labels."""
+"""Data set of images with image-level labels."""
 
 import shutil
 import unicodedata
@@ -10,6 +10,7 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets import ImageLevelDataset
+from tests.refusal import refused
 
 CLASSES = ['background', 'cat', 'dog']
 TRAIN = [dict(type='LoadImage'), dict(type='PackImageLevelInputs')]
@@ -46,7 +47,7 @@ def test_samples_of_a_split_in_its_order(folder):
     assert sample.img_id == 'b'
 
 
-def test_without_a_split_all_pictures_of_the_folder_count(folder):
+def test_without_a_split_all_images_of_the_folder_are_used(folder):
     (folder / 'img' / 'sub').mkdir()
     (folder / 'img' / 'a.jpg').rename(folder / 'img' / 'sub' / 'a.jpg')
     (folder / 'img' / 'notes.txt').touch()
@@ -71,7 +72,7 @@ def test_masks_are_optional(folder, unset):
     assert 'seg_map_path' not in build(folder, data_prefix=dict(img_path='img', **unset)).get_data_info(0)
 
 
-def test_masks_are_read_where_the_pipeline_says_so(folder):
+def test_masks_are_read_if_the_pipeline_loads_them(folder):
     prefix = dict(img_path='img', seg_map_path='mask')
     sample = build(folder, data_prefix=prefix, pipeline=VAL)[1]['data_samples']
     mask = sample.gt_sem_seg.data[0]
@@ -109,7 +110,7 @@ def test_training_and_validation_agree_on_classes_that_one_of_them_lacks(folder)
     assert [dataset.metainfo['classes'] for dataset in datasets] == [('background', 'cat', 'dog')] * 2
 
 
-def test_lazy_init_takes_the_classes_later(folder):
+def test_lazy_init_reads_the_classes_later(folder):
     dataset = build(folder, metainfo=None, lazy_init=True)
     assert dataset.metainfo.get('classes') is None
     dataset.full_init()
@@ -123,11 +124,6 @@ def test_classes_without_colours_get_those_of_voc():
     assert dataset.metainfo['palette'] == PascalVOCDataset.METAINFO['palette']
     many = ImageLevelDataset(metainfo=dict(classes=[str(i) for i in range(256)]), lazy_init=True).metainfo['palette']
     assert len({tuple(colour) for colour in many}) == 256
-
-
-def test_classes_come_from_a_text_file(folder):
-    (folder / 'classes.txt').write_text('\n'.join(CLASSES))
-    assert build(folder, metainfo=dict(classes=str(folder / 'classes.txt'))).metainfo['classes'] == CLASSES
 
 
 def test_paths_need_not_be_texts(folder):
@@ -153,7 +149,7 @@ def test_several_suffixes_in_either_case(folder):
     assert list(labels_by_id(listed)) == ['b', 'a']
 
 
-def test_ids_with_suffixes_and_backslashes_mean_the_picture(folder):
+def test_ids_with_suffixes_and_backslashes_match_the_image(folder):
     (folder / 'img/sub').mkdir()
     (folder / 'img/b.jpg').rename(folder / 'img/sub/b.jpg')
     (folder / 'img/c.jpg').rename(folder / 'img/c.d.jpg')
@@ -199,53 +195,43 @@ def nothing(root):
     pass
 
 
+LISTED = dict(ann_file='train.txt')
+
+
 @pytest.mark.parametrize(
     ('break_it', 'settings', 'kind', 'words'),
     [
         (nothing, dict(data_root='/gone'), FileNotFoundError, ['`data_root`', '/gone', '--cfg-options']),
-        (nothing, dict(data_prefix=dict(img_path='jpg')), FileNotFoundError, ["['img_path']", '/jpg', '`data_root`']),
-        (nothing, dict(ann_file='val.txt'), FileNotFoundError, ['`ann_file`', 'val.txt', 'Correct']),
+        (nothing, dict(data_prefix=dict(img_path='jpg')), FileNotFoundError, ["['img_path']", '/jpg']),
+        (nothing, dict(data_prefix=dict(img_pth='img')), ValueError, ['img_pth', "'img_path'"]),
+        (nothing, dict(data_prefix=dict(seg_map_path='mask')), ValueError, ['`data_prefix`', "'mask'", 'img_path=']),
+        (nothing, dict(ann_file='val.txt'), FileNotFoundError, ['`ann_file`', 'val.txt']),
         (
             write('train.txt', '\n'.join(['a', *'uvwxyz'])),
-            dict(ann_file='train.txt'),
+            LISTED,
             FileNotFoundError,
-            ["['img_path']", '6 of 7', "'u', 'v', 'w', ...", '.jpg', 'take the ids out', '`img_suffix`'],
+            ["['img_path']", '6 of 7', "'u', 'v', 'w', ...", '.jpg', '`img_suffix`'],
         ),
-        (
-            write('train.txt', 'a\nb\na\n'),
-            dict(ann_file='train.txt'),
-            ValueError,
-            ['`ann_file`', "'a'", 'twice', 'once'],
-        ),
-        (
-            write('train.txt', '/img/a\n'),
-            dict(ann_file='train.txt'),
-            ValueError,
-            ['`ann_file`', "'/img/a'", 'relative'],
-        ),
-        (write('train.txt', '../img/a'), dict(ann_file='train.txt'), ValueError, ["'../img/a'", 'stay in']),
-        (write('train.txt', '\n'), dict(ann_file='train.txt'), ValueError, ['`ann_file`', 'train.txt', 'no pictures']),
-        (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", 'holds .jpg (3)', 'correct the']),
-        (nothing, dict(label_file=None), ValueError, ['`label_file`', 'ImageLevelDataset', '{"id": ["cat", "dog"]']),
-        (remove('labels.json'), {}, FileNotFoundError, ['`label_file`', 'labels.json', 'Write one', 'CSV']),
+        (write('train.txt', 'a\nb\na\n'), LISTED, ValueError, ['`ann_file`', "'a'", 'twice']),
+        (write('train.txt', '/img/a\n'), LISTED, ValueError, ['`ann_file`', "'/img/a'"]),
+        (write('train.txt', '../img/a'), LISTED, ValueError, ["'../img/a'"]),
+        (write('train.txt', '\n'), LISTED, ValueError, ['`ann_file`', 'train.txt', 'no images']),
+        (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", '.jpg (3)']),
+        (nothing, dict(label_file=None), ValueError, ['`label_file`', '{"id": ["cat", "dog"]', 'convert_labels.py']),
+        (remove('labels.json'), {}, FileNotFoundError, ['`label_file`', 'labels.json', 'CSV']),
         (
             write('labels.json', '{"a.jpg": [], "A": []}'),
             {},
             ValueError,
-            ['`label_file`', 'labels.json', '2 of 3', "'b', 'c'", "look like 'a', 'A'", 'Add the ids'],
+            ['`label_file`', 'labels.json', '2 of 3', "'b', 'c'", "'a', 'A'"],
         ),
         (
             write('labels.json', '{"a.jpg": [], "b": [], "a": [], "c": []}'),
             {},
             ValueError,
-            ['labels.json', "'a.jpg' and 'a'", 'same picture', 'keep one'],
+            ['labels.json', "'a.jpg' and 'a'"],
         ),
-        (
-            write('train.txt', 'a\nb.JPG\nb'),
-            dict(ann_file='train.txt'),
-            ValueError,
-            ['`ann_file`', "'b.JPG' and 'b'", 'same picture'],
-        ),
+        (write('train.txt', 'a\nb.JPG\nb'), LISTED, ValueError, ['`ann_file`', "'b.JPG' and 'b'"]),
         (
             copy('img/a.jpg', 'img/a.png'),
             dict(img_suffix=['.jpg', '.png']),
@@ -254,32 +240,29 @@ def nothing(root):
         ),
         (
             copy('img/a.jpg', 'img/d.JPG'),
-            dict(ann_file='train.txt', img_suffix='.png'),
+            dict(**LISTED, img_suffix='.png'),
             FileNotFoundError,
-            ['2 of 2 ids have no .png', 'also holds .jpg (3), .JPG (1)'],
+            ['2 of 2 ids', '.png', '.jpg (3), .JPG (1)'],
         ),
-        (write('labels.json', '{"a": [1, 0, 0]}'), {}, ValueError, ['labels.json', "'a'", 'length 3', 'expected 2']),
         (write('labels.json', '{"a": ["fish"]}'), {}, ValueError, ['labels.json', "'a'", "'fish'", 'cat, dog']),
-        (write('labels.json', '{}'), dict(metainfo=None), ValueError, ['labels.json', 'names no class']),
-        (nothing, dict(metainfo=None, label_file=None), ValueError, ['`label_file`', 'is not set']),
-        (nothing, dict(metainfo=None, label_file='gone.csv'), FileNotFoundError, ['`label_file`', 'gone.csv', 'Write']),
+        (nothing, dict(metainfo=None, label_file='gone.csv'), FileNotFoundError, ['`label_file`', 'gone.csv']),
         (nothing, dict(metainfo=dict(classes=['cat'])), ValueError, ['`metainfo`', "['cat']", 'background']),
+        (nothing, dict(metainfo=dict(classes='background,cat')), ValueError, ['`metainfo`', "'background,cat'"]),
+        (nothing, dict(metainfo=dict(classes=['background', 'cat', 'cat'])), ValueError, ['`metainfo`', "'cat'"]),
         (
             nothing,
             dict(type=PetsDataset, metainfo=dict(classes=['cat', 'dog'])),
             ValueError,
-            ['`metainfo`', "'background'", 'first'],
+            ['`metainfo`', "'background'"],
         ),
         (
             remove('mask/b.png'),
             dict(data_prefix=dict(img_path='img', seg_map_path='mask'), pipeline=VAL),
             FileNotFoundError,
-            ["['seg_map_path']", '1 of 3', "'b'", '`LoadMask`'],
+            ["['seg_map_path']", '1 of 3', "'b'"],
         ),
     ],
 )
 def test_errors_name_field_value_and_remedy(folder, break_it, settings, kind, words):
     break_it(folder)
-    with pytest.raises(kind) as error:
-        build(folder, **settings)
-    assert [word for word in words if word not in str(error.value)] == []
+    refused(build, folder, words=words, errors=kind, **settings)

@@ -1,9 +1,8 @@
-"""Reading a data set before a long run finds what is wrong with it, and says so."""
+"""The check of a data set names what is wrong with it."""
 
 import json
 import shutil
 import threading
-import warnings
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,21 +14,20 @@ from PIL import Image
 from afa_mmseg.datasets.inspection import (
     ERROR,
     WARNING,
+    draw_histogram,
     format_findings,
     format_tables,
     inspect_sources,
-    rules,
     sources_of_config,
     sources_of_folder,
     write_report,
     write_split_lists,
 )
-from afa_mmseg.datasets.inspection.histogram import draw_histogram
-from afa_mmseg.datasets.inspection.pictures import Job, look_at
-from tests.datasets.files import write_mask, write_picture, write_template
+from afa_mmseg.datasets.inspection.files import Job, read_facts
+from tests.datasets.files import write_image, write_mask, write_template
 from tests.tools.toolbox import REPO
 
-#: Height and width of the pictures.
+#: Height and width of the images.
 SIZE = (80, 120)
 LABELS = {'a': 'cat', 'b': 'dog', 'c': 'cat dog', 'd': '', 'e': 'dog', 'f': 'cat'}
 ORIENTATION = 0x0112
@@ -37,9 +35,9 @@ ORIENTATION = 0x0112
 
 @pytest.fixture
 def root(tmp_path):
-    """Six pictures with labels of two classes, a folder of masks that agree, and two split lists."""
+    """Six images with labels of two classes, a folder of masks that agree, and two split lists."""
     for seed, (name, labels) in enumerate(LABELS.items()):
-        write_picture(tmp_path / f'images/{name}.jpg', *SIZE, seed=seed)
+        write_image(tmp_path / f'images/{name}.jpg', *SIZE, seed=seed)
         value = {'cat': 1, 'dog': 2}.get(labels, 0)
         write_mask(tmp_path / f'masks/{name}.png', value, *SIZE)
     write_array(tmp_path / 'masks/c.png', np.tile(np.arange(3, dtype=np.uint8), (80, 40)))
@@ -56,14 +54,6 @@ def write_labels(root, **labels):
 
 def write_array(path, array):
     Image.fromarray(array).save(path)
-
-
-def turn(path, orientation):
-    """Store a picture with an EXIF orientation; its pixels stay as they are."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    with Image.open(path) as picture:
-        picture.save(path, exif=exif, quality=95)
 
 
 def inspect(root, *, lists=(), masks=True):
@@ -102,7 +92,7 @@ def test_nothing_is_found_in_a_sound_data_set(root):
 
 
 def resave(name, size=SIZE, seed=0):
-    return lambda root: write_picture(root / name, *size, seed=seed)
+    return lambda root: write_image(root / name, *size, seed=seed)
 
 
 def cut(name, share):
@@ -122,7 +112,7 @@ def labelled(**labels):
 
 
 def copied(source, target, *, of='a'):
-    """Copy a picture; the copy has the labels of another."""
+    """Copy an image; the copy has the labels of another."""
 
     def apply(root):
         shutil.copy(root / source, root / target)
@@ -135,82 +125,68 @@ def masked(name, array):
     return lambda root: write_array(root / f'masks/{name}.png', np.asarray(array, np.uint8))
 
 
-def turned(orientation, *, mask=None):
+def turned(orientation):
     def apply(root):
-        turn(root / 'images/a.jpg', orientation)
-        if mask is None:
-            (root / 'masks/a.png').unlink()
-        else:
-            write_array(root / 'masks/a.png', np.ones(mask, np.uint8))
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        with Image.open(root / 'images/a.jpg') as image:
+            image.save(root / 'images/a.jpg', exif=exif, quality=95)
+        (root / 'masks/a.png').unlink()
 
     return apply
 
 
 def in_a_subfolder(root):
-    write_picture(root / 'images/more/b.jpg', *SIZE, seed=9)
+    write_image(root / 'images/more/b.jpg', *SIZE, seed=9)
     write_mask(root / 'masks/more/b.png', 1, *SIZE)
     write_labels(root, **LABELS, **{'more/b': 'cat'})
-
-
-def narrow(root):
-    write_picture(root / 'images/b.jpg', 20, 120)
-    write_array(root / 'masks/b.png', np.full((20, 120), 2, np.uint8))
 
 
 @pytest.mark.parametrize(
     ('break_it', 'level', 'words'),
     [
-        (cut('images/b.jpg', 0.6), ERROR, ['cannot be read (1)', 'b: image file is truncated', 'take their ids out']),
-        (cut('images/b.jpg', 0), ERROR, ['cannot be read (1)', 'b: the file is empty']),
-        (write('images/b.jpg', 'hello'), ERROR, ['cannot be read', 'b: no picture in a format']),
-        (labelled(zebra='dog'), ERROR, ['labels.csv without a picture', '(1)', 'zebra', 'correct the ids']),
+        (cut('images/b.jpg', 0.6), ERROR, ['cannot be read (1)', 'b: ']),
+        (cut('images/b.jpg', 0), ERROR, ['cannot be read (1)', 'b: ', 'empty']),
+        (write('images/b.jpg', 'hello'), ERROR, ['cannot be read (1)', 'b: ']),
+        (labelled(zebra='dog'), ERROR, ['labels.csv without an image', '(1)', 'zebra']),
         (
             resave('images/new.jpg', seed=9),
             ERROR,
-            ['without labels in', 'labels.csv (1)', 'new', 'add a line'],
+            ['without labels in', 'labels.csv (1)', 'new'],
         ),
-        (write('images/phone.heic', '?'), WARNING, ['files in', 'not read', '.heic (1)', 'convert them']),
-        (write('labels.csv', 'id,cat\na,1\na,0\n'), ERROR, ['cannot be', "id 'a' is there twice", 'one entry']),
+        (write('images/phone.heic', '?'), WARNING, ['files in', 'not read', '.heic (1)']),
+        (write('labels.csv', 'id,cat\na,1\na,0\n'), ERROR, ['cannot be', "id 'a' occurs twice"]),
         (write('labels.csv', 'id,cat,dog\na,1,?\n'), ERROR, ['cannot be', 'line 2', "column 'dog'", "'?'"]),
-        (write('labels.csv', 'id,cat,dog\n'), ERROR, ['cannot be listed', 'names no class']),
+        (write('labels.csv', 'id,cat,dog\n'), ERROR, ['without labels in', '(6)']),
         (masked('b', np.full(SIZE, 3)), ERROR, ['values that are no class (1)', 'b: 3', '0 to 2, and 255 is ignored']),
-        (masked('b', np.full((90, 140), 2)), ERROR, ['another size', 'b: mask 140 x 90, picture 120 x 80']),
+        (masked('b', np.full((90, 140), 2)), ERROR, ['another size', 'b: mask 140 x 90, image 120 x 80']),
         (masked('b', np.full((*SIZE, 3), 2)), ERROR, ['masks that cannot be read (1)', 'b.png', 'mode RGB']),
         (cut('masks/b.png', 0.5), ERROR, ['masks that cannot be read (1)', 'b.png']),
         (masked('b', np.ones(SIZE)), WARNING, ['name different classes (1)', 'b: mask alone cat; labels alone dog']),
-        (masked('no', np.ones(SIZE)), WARNING, ['without a picture (1)', 'no.png']),
-        (lambda root: (root / 'masks/b.png').unlink(), WARNING, ['without a .png mask', '(1)', 'training needs none']),
-        (turned(6), WARNING, ['EXIF says to turn (1)', 'a: orientation 6', 'turn them upright']),
-        (turned(3), WARNING, ['EXIF says to turn (1)', 'a: orientation 3']),
-        (
-            turned(6, mask=SIZE),
-            ERROR,
-            ['before turning (1)', 'mask 120 x 80, picture 80 x 120', 'turn the'],
-        ),
-        (turned(8, mask=(60, 60)), ERROR, ['another size', 'a: mask 60 x 60, picture 80 x 120']),
-        (turned(3, mask=SIZE), WARNING, ['drawn before or after turning (1)', 'a: orientation 3', 'look at them']),
-        (copied('images/a.jpg', 'images/g.jpg'), WARNING, ['picture twice (1)', 'a (all), g (all)', 'once']),
+        (masked('no', np.ones(SIZE)), WARNING, ['without an image (1)', 'no.png']),
+        (lambda root: (root / 'masks/b.png').unlink(), WARNING, ['without a .png mask', '(1)']),
+        (turned(6), WARNING, ['EXIF orientation (1)', 'a']),
+        (copied('images/a.jpg', 'images/g.jpg'), WARNING, ['image twice (1)', 'a (all), g (all)']),
         (
             copied('images/a.jpg', 'images/g.jpg', of='e'),
             ERROR,
-            ['different labels (1)', 'a (all), g (all): cat or dog', 'right ones'],
+            ['different labels (1)', 'a (all), g (all): cat or dog'],
         ),
-        (in_a_subfolder, WARNING, ['same name in different folders (2)', 'b\n', 'more/b', 'rename them']),
-        (narrow, WARNING, ['sides differ more than 4 times (1)', 'b: 120 x 20']),
+        (in_a_subfolder, WARNING, ['same name in different folders (2)', 'b\n', 'more/b']),
         (
             lambda root: write_labels(root, **{name: f'cat {text}' for name, text in LABELS.items()}),
             WARNING,
-            ['classes in every picture (1)', 'cat', 'add pictures without'],
+            ['classes in every image (1)', 'cat'],
         ),
         (
             lambda root: write_labels(root, **dict(LABELS, a='', b='cat dog', e='', f='')),
             WARNING,
-            ['always together (1)', 'cat, dog', 'make them one class'],
+            ['always occur together (1)', 'cat, dog'],
         ),
         (
             lambda root: write_labels(root, **dict(LABELS, b='', c='cat', e='')),
             WARNING,
-            ['classes without a picture (1)', 'dog', 'take the classes out'],
+            ['classes without an image (1)', 'dog'],
         ),
     ],
 )
@@ -235,22 +211,22 @@ def test_nothing_is_found_with_a_config_that_fits(root):
 
 def test_a_network_with_another_number_of_classes(root):
     inspection = inspect_config(root, num_classes=4)
-    assert found(inspection, ERROR, 'num_classes is 4', 'train has 3 classes', 'num_classes=3')
+    assert found(inspection, ERROR, 'num_classes is 4', 'train has 3 classes')
     assert found(inspection, ERROR, 'num_classes is 4', 'val has 3 classes')
 
 
 @pytest.mark.parametrize('masks', [True, False])
-def test_a_split_list_that_names_no_picture(root, masks):
+def test_a_split_list_that_names_no_image(root, masks):
     (root / 'val.txt').write_text('e\nghost\n')
     inspection = inspect(root, lists=['train.txt', 'val.txt'], masks=masks)
-    assert found(inspection, ERROR, 'val: ids of the split list without a picture', '(1)', 'ghost', 'take the ids out')
+    assert found(inspection, ERROR, 'val: ids of the split list without an image', '(1)', 'ghost')
     assert inspection.num_errors == 1
     assert inspection.splits[1].unlisted == frozenset('abcdf')
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
-    [('', ['val: cannot be listed', 'no pictures']), ('e\ne\n', ['val: cannot be listed', "'e'", 'twice'])],
+    [('', ['val: cannot be listed', 'no images']), ('e\ne\n', ['val: cannot be listed', "'e'", 'twice'])],
 )
 def test_a_split_list_that_cannot_be_used(root, text, words):
     (root / 'val.txt').write_text(text)
@@ -259,10 +235,10 @@ def test_a_split_list_that_cannot_be_used(root, text, words):
     assert [split.name for split in inspection.splits] == ['train']
 
 
-def test_a_picture_in_training_and_validation(root):
+def test_an_image_in_training_and_validation(root):
     (root / 'val.txt').write_text('e\nf\na\n')
     inspection = inspect_config(root)
-    assert found(inspection, ERROR, 'in two splits (1)', 'a (train), a (val)', 'has not seen')
+    assert found(inspection, ERROR, 'in two splits (1)', 'a (train), a (val)')
     shutil.copy(root / 'images/b.jpg', root / 'images/f.jpg')
     inspection = inspect_config(root)
     assert found(inspection, ERROR, 'in two splits (2)', 'b (train), f (val)')
@@ -270,8 +246,8 @@ def test_a_picture_in_training_and_validation(root):
 
 
 def test_a_copy_in_another_format_is_found_by_its_pixels(root):
-    with Image.open(root / 'images/b.jpg') as picture:
-        picture.save(root / 'images/f.png')
+    with Image.open(root / 'images/b.jpg') as image:
+        image.save(root / 'images/f.png')
     (root / 'images/f.jpg').unlink()
     assert found(inspect_config(root), ERROR, 'in two splits (1)', 'b (train), f (val)')
 
@@ -280,41 +256,16 @@ def test_validation_needs_all_of_its_masks(root):
     for name in 'ae':
         (root / f'masks/{name}.png').unlink()
     inspection = inspect_config(root)
-    assert found(inspection, ERROR, 'val: pictures without a .png mask', '(1)', 'e', 'training needs none')
+    assert found(inspection, ERROR, 'val: images without a .png mask', '(1)', 'e')
     assert inspection.num_errors == 1
     shutil.rmtree(root / 'masks')
     assert found(inspect_config(root), ERROR, 'val: no such folder of masks', str(root / 'masks'))
 
 
-@pytest.mark.parametrize(('height', 'level'), [(57, ERROR), (58, None)])
-def test_pictures_that_are_too_small_for_the_cams_of_validation(root, height, level):
-    # 128 pixels wide in any case; at half the size the network needs 29.
-    write_picture(root / 'images/e.jpg', 2 * height, 256)
-    inspection = inspect_config(root, mask_dir='')
-    assert (inspection.num_errors == 1) == (level == ERROR)
-    if level:
-        assert found(inspection, ERROR, 'val: pictures that are too small (1)', '128 x 57 for the', 'needs 58 pixels')
-
-
-def test_pictures_of_which_a_crop_shows_little(root):
-    write_picture(root / 'images/a.jpg', 300, 300)
-    assert inspect_config(root).findings == []  # the template scales them down first
-    plain = [dict(type='LoadImage'), dict(type='RandomCropWithBox', crop_size=(128, 128))]
-    inspection = inspect_config(root, **{'train_dataloader.dataset.pipeline': plain})
-    assert found(inspection, WARNING, 'train: pictures of which a crop shows less than 25% (1)', 'a: 300 x 300')
-
-
-def test_pictures_whose_scores_take_much_memory(root, monkeypatch):
-    monkeypatch.setattr(rules, 'LARGE_SCORES', 4 * 3 * 80 * 120)
-    assert inspect_config(root).findings == []
-    write_picture(root / 'images/a.jpg', 81, 120)
-    assert found(inspect_config(root), WARNING, 'train: scores of a picture take more', '(1)', 'a: 120 x 81')
-
-
 def test_splits_with_classes_of_their_own(root):
     (root / 'other.csv').write_text('id,cat,cow\ne,1,0\nf,1,1\n')
     inspection = inspect_config(root, mask_dir='', **{'val_dataloader.dataset.label_file': 'other.csv'})
-    assert found(inspection, ERROR, 'splits name different classes', 'train: background, cat, dog', 'one label file')
+    assert found(inspection, ERROR, 'splits name different classes', 'train: background, cat, dog')
 
 
 def test_wrapped_data_sets_are_looked_at_one_by_one(root):
@@ -330,7 +281,7 @@ def test_wrapped_data_sets_are_looked_at_one_by_one(root):
 def test_data_without_image_level_labels_cannot_be_checked(root):
     config = Config.fromfile(REPO / 'configs/afa/afa_mit-b1_voc-test.py')
     config.train_dataloader = config.test_dataloader
-    with pytest.raises(ValueError, match='train_dataloader.dataset.type is PascalVOCDataset; ImageLevelDataset'):
+    with pytest.raises(ValueError, match='train_dataloader.dataset.type is PascalVOCDataset'):
         sources_of_config(config)
 
 
@@ -351,7 +302,7 @@ class Server(SimpleHTTPRequestHandler):
         pass
 
 
-def test_pictures_and_masks_that_are_not_on_this_machine(root):
+def test_images_and_masks_that_are_not_on_this_machine(root):
     (root / 'images/a.jpg').write_bytes((root / 'images/a.jpg').read_bytes()[:900])
     (root / 'masks/f.png').unlink()
     with ThreadingHTTPServer(('127.0.0.1', 0), partial(Server, directory=str(root))) as server:
@@ -366,7 +317,7 @@ def test_pictures_and_masks_that_are_not_on_this_machine(root):
             options[f'{name}_dataloader.dataset.label_file'] = str(root / 'labels.csv')
         inspection = inspect_config(root, **options)
         server.shutdown()
-    assert found(inspection, ERROR, 'train: pictures that cannot be read (1)', 'a: image file is truncated')
+    assert found(inspection, ERROR, 'train: images that cannot be read (1)', 'a: ')
     assert found(inspection, ERROR, 'val: masks that cannot be read (1)', 'f: HTTP Error 404')
     assert inspection.num_errors == 2
 
@@ -379,11 +330,11 @@ def test_tables_and_report_count_the_same(root, tmp_path):
     text = format_tables(inspection)
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if '|' in line]
     for row in (
-        ['pictures', '4', '2'],
-        ['pictures of 0 classes', '1', '0'],
-        ['pictures of 1 class', '2', '2'],
-        ['pictures of 2 classes', '1', '0'],
-        ['widths: least, middle, most', '120, 120, 120', '120, 120, 120'],
+        ['images', '4', '2'],
+        ['images of 0 classes', '1', '0'],
+        ['images of 1 class', '2', '2'],
+        ['images of 2 classes', '1', '0'],
+        ['widths: min, median, max', '120, 120, 120', '120, 120, 120'],
         ['cat', '1', '2', '1'],
         ['dog', '2', '2', '1'],
     ):
@@ -394,22 +345,20 @@ def test_tables_and_report_count_the_same(root, tmp_path):
     assert figures['errors'] == figures['warnings'] == []
     train = figures['splits']['train']
     assert train['class_counts'] == {'cat': 2, 'dog': 2}
-    assert train['labels_per_picture'] == {'0': 1, '1': 2, '2': 1}
+    assert train['labels_per_image'] == {'0': 1, '1': 2, '2': 1}
     assert train['label_sets'] == {'cat': 1, 'dog': 1, 'cat, dog': 1, '': 1}
     assert train['heights'] == [80, 80, 80]
-    assert '| dog | 2 | 2 | 1 |' in (tmp_path / 'report/report.md').read_text(encoding='utf-8')
+    assert text in (tmp_path / 'report/report.txt').read_text(encoding='utf-8')
 
 
 def test_a_report_holds_all_items_and_the_terminal_a_few(root, tmp_path):
     for number in range(9):
-        (root / f'images/x{number}_.jpg').write_text('no picture')
+        (root / f'images/x{number}_.jpg').write_text('no image')
     inspection = inspect(root)
     assert '... and 4 more' in format_findings(inspection)
     assert 'x8_' not in format_findings(inspection)
     write_report(inspection, tmp_path / 'report')
-    text = (tmp_path / 'report/report.md').read_text(encoding='utf-8')
-    assert '## error: all: pictures that cannot be read (9)' in text
-    assert '- x8\\_: no picture in a format that Pillow knows' in text
+    assert '    x8_: ' in (tmp_path / 'report/report.txt').read_text(encoding='utf-8')
     figures = json.loads((tmp_path / 'report/report.json').read_text(encoding='utf-8'))
     assert [len(item['items']) for item in figures['errors']] == [9, 9]
 
@@ -419,22 +368,19 @@ def test_a_second_report_of_the_same_writes_nothing(root, tmp_path):
     (tmp_path / 'report/.tmp-999999999-classes.png').touch()  # of a killed program
     assert write_report(inspect(root), tmp_path / 'report')
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / 'report').iterdir()}
-    assert sorted(path.name for path in files) == ['classes.png', 'report.json', 'report.md']
+    assert sorted(path.name for path in files) == ['classes.png', 'report.json', 'report.txt']
     assert not write_report(inspect(root), tmp_path / 'report')
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / 'report').iterdir()}
     write_labels(root, **dict(LABELS, a='dog'))
     assert write_report(inspect(root), tmp_path / 'report')
 
 
-@pytest.mark.parametrize('names', [['cat'], [f'class {i}' for i in range(80)], ['Чашка', '猫', 'قطة', 'कुत्ता', '$x_1$']])
+@pytest.mark.parametrize('names', [['cat'], [f'class {i}' for i in range(80)], ['$x_1$', 'Чашка']])
 @pytest.mark.parametrize('splits', [['train'], ['train', 'val']])
 def test_a_histogram_has_a_row_for_each_class(tmp_path, names, splits):
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # letters that no font has
-        assert draw_histogram({split: dict.fromkeys(names, 10) for split in splits}, tmp_path / 'h.png')
+    draw_histogram({split: dict.fromkeys(names, 10) for split in splits}, tmp_path / 'h.png')
     pixels = np.asarray(Image.open(tmp_path / 'h.png').convert('RGB'))
-    assert pixels.shape[1] == 700
-    assert pixels.shape[0] == 100 + 20 * len(names)
+    assert pixels.shape[:2] == (100 + 20 * len(names), 700)
     blue = (pixels == (31, 119, 180)).all(-1).any(1)
     starts = np.count_nonzero(blue[1:] & ~blue[:-1])
     assert starts == len(names) + (len(splits) > 1)  # and the legend
@@ -497,10 +443,10 @@ def test_copies_of_a_picture_stay_together(root):
 @pytest.mark.parametrize(
     ('break_it', 'share', 'words'),
     [
-        (cut('images/b.jpg', 0.5), 0.5, 'no split lists written: correct the errors first'),
-        (labelled(), 0, '0 is not between 0 and 1'),
-        (labelled(), 1.5, '1.5 is not between 0 and 1'),
-        (write('lists/val.txt', 'a\n'), 0.5, r'val.txt is there and differs; delete it'),
+        (cut('images/b.jpg', 0.5), 0.5, 'errors'),
+        (labelled(), 0, '0 is not between'),
+        (labelled(), 1.5, '1.5 is not between'),
+        (write('lists/val.txt', 'a\n'), 0.5, r'val\.txt'),
     ],
 )
 def test_split_lists_are_not_written(root, break_it, share, words):
@@ -516,7 +462,7 @@ def test_one_picture_is_too_few(root):
     for name in 'bcdef':
         shutil.copy(root / 'images/a.jpg', root / f'images/{name}.jpg')
     write_labels(root, **dict.fromkeys(LABELS, 'cat'))
-    with pytest.raises(ValueError, match='too few different pictures: 1'):
+    with pytest.raises(ValueError, match='different images: 1'):
         split(root)
 
 
@@ -526,6 +472,6 @@ def test_orientations_count_for_image_and_mask_alike(tmp_path, exif_orientation,
     exif[ORIENTATION] = 6
     for name, mode in (('image', 'RGB'), ('mask', 'L')):
         Image.new(mode, (80, 120)).save(tmp_path / f'{name}.png', exif=exif)
-    facts = look_at(Job(str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'), exif_orientation))
+    facts = read_facts(Job(str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'), exif_orientation))
     assert facts.size == facts.mask_size == size
-    assert facts.orientation == (6 if exif_orientation else 1)
+    assert facts.is_turned == exif_orientation

@@ -1,15 +1,19 @@
 """Reading of image-level labels."""
 
-import gc
 import json
 import pickle
-from contextlib import suppress
 
 import pytest
 
 from afa_mmseg.datasets import read_classes, read_label_file, read_voc_xml
 
 CLASSES = ('cat', 'dog', 'dining table')
+
+
+def refused(read, path, *arguments, words):
+    with pytest.raises(ValueError) as error:
+        read(path, *arguments)
+    assert [word for word in [path.name, *words] if word not in str(error.value)] == []
 
 
 def test_json_of_names_and_one_hot_lists(tmp_path):
@@ -25,10 +29,11 @@ def test_json_of_names_and_one_hot_lists(tmp_path):
 
 
 @pytest.mark.parametrize('bom', [b'', b'\xef\xbb\xbf'])
-@pytest.mark.parametrize('header', [b'', b'id,label,label\r\n', b'ID,labels\r\n'])
-def test_csv(tmp_path, bom, header):
+@pytest.mark.parametrize('header', [b'', b'id,label,label\r\n', b'ID,labels\r\n', b'Bild;Tier\r\n', b'\r\n'])
+def test_names(tmp_path, bom, header):
     file = tmp_path / 'labels.csv'
-    file.write_bytes(bom + header + b'x,dog,cat\r\n\r\n y , "dining table",,\r\nz\r\nw\xc3\xa9,cat')
+    text = header + b'x,dog,cat\r\n\r\n y , "dining table",,\r\nz\r\nw\xc3\xa9,cat'
+    file.write_bytes(bom + (text.replace(b',', b';') if b';' in header else text))
     assert read_label_file(file, CLASSES) == {
         'x': ['dog', 'cat'],
         'y': ['dining table'],
@@ -37,7 +42,30 @@ def test_csv(tmp_path, bom, header):
     }
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a.jpg,"cat, dog"\nb\nc,"dining table"',
+        'id,tags\na.jpg,cat;dog\nb,\nc,dining table\n',
+        'a.jpg\tcat,dog\nb\nc\tdining table\n',
+        'id;labels\na.jpg;cat | dog\nb;\nc;dining table\n',
+    ],
+)
+def test_several_names_in_a_cell(tmp_path, text):
+    file = tmp_path / 'labels.csv'
+    file.write_text(text)
+    assert read_label_file(file, CLASSES) == {'a.jpg': ['cat', 'dog'], 'b': [], 'c': ['dining table']}
+    assert read_classes(file) == ('cat', 'dining table', 'dog')
+
+
+def test_a_class_may_hold_a_comma(tmp_path):
+    file = tmp_path / 'labels.csv'
+    file.write_text('id,label\na,"table, wooden"\n')
+    assert read_label_file(file, ['table, wooden', 'cat']) == {'a': ['table, wooden']}
+
+
 ONE_HOT = {'x': ['cat'], 'y': ['cat', 'dining table'], 'z': []}
+WORDS = [('WAHR', 'FALSCH'), ('VRAI', 'FAUX'), ('ja', 'nein'), ('yes', 'no'), ('Y', 'N'), ('true', 'false')]
 
 
 @pytest.mark.parametrize(
@@ -53,14 +81,17 @@ ONE_HOT = {'x': ['cat'], 'y': ['cat', 'dining table'], 'z': []}
         ',cat,dog,dining table\nx,1.0,0.0,0.0\ny,1.0,0.0,1.0\nz,0.0,0.0,0.0\n',
         # columns in another order, and an empty one
         'id,dining table,,dog,cat\nx,0,,0,1\ny,1,,0,1\nz,0,,0,0\n',
+        ' id , cat ,dog,dining table\n x , 1 ,0,\ny,\u00a01,, true  \nz\n , \n',
+        'id;cat;dog;dining table\nx;\u2713;;\ny;\u2713;;\u2714\nz;;;\n',
+        *(f'id;cat;dog;dining table\nx;{yes};{no};{no}\ny;{yes};{no};{yes}\nz;{no};{no};{no}\n' for yes, no in WORDS),
     ],
-    ids=['plain', 'semicolons', 'sep line', 'tabs', 'quoted', 'pandas', 'other order'],
 )
 def test_one_hot_columns_as_spreadsheets_write_them(tmp_path, text):
     file = tmp_path / 'labels.csv'
     file.write_bytes(text.encode())
     labels = read_label_file(file, CLASSES)
     assert {img_id: set(names) for img_id, names in labels.items()} == {i: set(n) for i, n in ONE_HOT.items()}
+    assert set(read_classes(file)) == set(CLASSES)
 
 
 def test_names_may_look_like_marks_under_a_header_that_names_no_class(tmp_path):
@@ -82,6 +113,7 @@ def test_tabs_separate_a_tsv_whatever_its_cells_hold(tmp_path):
         ('a.csv', 'id,dog,cat,bee\nx,1,0,0\n', ('dog', 'cat', 'bee')),
         ('a.csv', 'id;"table, wooden";cat\nx;1;0\n', ('table, wooden', 'cat')),
         ('a.csv', 'x,dog,cat\ny\nz,\u732b,cat\n', ('cat', 'dog', '\u732b')),
+        ('a.csv', 'id,cat\nx,1\ny,0\n', ('cat',)),
         ('a.json', '{"x": ["dog"], "y": [], "z": ["cat", "dog"]}', ('cat', 'dog')),
     ],
 )
@@ -93,109 +125,88 @@ def test_classes_come_from_the_file_itself(tmp_path, name, text, classes):
 @pytest.mark.parametrize(
     ('name', 'text', 'words'),
     [
-        ('a.csv', 'id,label\nx,"cat, dog"\n', ['a.csv', "'cat, dog'", 'several classes', 'cell of its own']),
-        ('a.csv', 'x,cat\ny,Cat\n', ["'Cat' and 'cat'", 'same way']),
-        ('a.csv', 'x,dining table\ny,dining  table\n', ["'dining  table' and 'dining table'"]),
-        ('a.csv', 'id,cat,Background\nx,1,1\n', ["'Background'", 'take it out']),
-        ('a.csv', 'id\nx\ny\n', ['a.csv', 'names no class', 'label at least one']),
-        ('a.csv', '', ['names no class']),
-        ('a.json', '{"x": [1, 0]}', ["'x'", '[1, 0]', 'names no classes', 'metainfo']),
-        ('a.json', '{"x": [""]}', ['without a name']),
+        ('a.csv', 'x,cat\ny,Cat\n', ["'Cat'", "'cat'"]),
+        ('a.csv', 'x,dining table\ny,dining  table\n', ["'dining  table'", "'dining table'"]),
+        ('a.csv', 'id,cat,Background\nx,1,1\n', ["'Background'"]),
+        ('a.csv', 'id\nx\ny\n', ['no class']),
+        ('a.csv', '', ['no class']),
+        ('a.json', '{"x": [1, 0]}', ["'x'", '[1, 0]', 'metainfo']),
+        ('a.json', '{"x": [""]}', ["''"]),
+        ('a.json', '{"x": ["\\ud800"]}', ["'\\ud800'"]),
+        ('a.csv', 'x,cat\x1b[2J\n', ["'cat\\x1b[2J'"]),
     ],
 )
 def test_classes_that_can_hardly_be_meant(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError) as error:
-        read_classes(tmp_path / name)
-    assert [word for word in words if word not in str(error.value)] == []
+    refused(read_classes, tmp_path / name, words=words)
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('id,cat,dog\nx,1,0\n', ["no column 'dining table'", 'Add the column']),
-        ('id,cat,dog,dining tables\nx,1,0,0\n', ['header', "'dining tables'", "did you mean 'dining table'"]),
-        ('id,cat,cat\nx,1,0\n', ['line 1', "'cat'", 'two columns']),
-        ('id,cat,dog\nx,1,0,,1\n', ['line 2', 'cell 5', "'1'", 'without a name', 'line 1']),
-        ('id,cat,dog\nx,1,0\ny,O,1\n', ['line 3', "column 'cat'", "'O'", "line 2 holds '1'", 'id,label,label']),
+        ('id,cat,dog\nx,1,0\n', ["no column 'dining table'"]),
+        ('id,cat,dog,dining tables\nx,1,0,0\n', ['header', "'dining tables'", "'dining table'"]),
+        ('id,cat,cat\nx,1,0\n', ['line 1', "'cat'"]),
+        ('id,cat,dog\nx,1,0,,1\n', ['line 2', 'cell 5', "'1'"]),
+        ('id,cat,dog\nx,1,0\ny,O,1\n', ['line 3', "column 'cat'", "'O'"]),
+        ('id,cat,dog\nx,1,0\n\ny,dog\n', ['line 4', "column 'cat'", "'dog'"]),
+        ('id;cat;dog\nx;PRAWDA;FA\u0141SZ\n', ['line 2', "column 'cat'", "'PRAWDA'"]),
         ('id,cat,notes\nx,1,blurred\n', ['line 2', "column 'notes'", "'blurred'"]),
         ('id,cat,dog\nx,1,0\n,0,1\n', ['line 3', 'no id']),
-        ('x,1,0\ny,0,1\n', ['line 1 (x, 1, 0)', 'no header', 'id,cat,dog']),
-        ('Bild,cat,dog\nx,1,0\n', ['line 1 (Bild, cat, dog)', 'no header', 'id,label']),
-        ('id;cat,dog\nx;1\n', ['line 1', 'comma and semicolon', 'quotation marks']),
-        ('id,cat,dog\nx;1;0\n', ['line 2', "'x;1;0' is one cell", 'comma', 'same separator']),
-        ('x,"cat\ny,dog\n', ['quotation mark is not closed']),
-        ('x,"cat\ndog"\n', ['line 2', 'spans lines', 'one label in a cell']),
+        ('id,cat,dog\nx,1,0\nx,0,1\n', ['line 3', "'x'"]),
+        ('x,1,0\ny,0,1\n', ['line 1 (x, 1, 0)', 'header']),
+        ('Zdj\u0119cie,cat,dog\nx,1,0\n', ['line 1 (Zdj\u0119cie, cat, dog)', 'header']),
+        ('id;cat,dog\nx;1\n', ['line 1', 'semicolon', 'comma']),
+        ('id,cat,dog\nx;1;0\n', ['line 2', "'x;1;0'", 'comma']),
+        ('x,"cat\ny,dog\n', ['line']),
+        ('x,"cat\ndog"\n', ['line 2', 'cat\\ndog']),
     ],
 )
 def test_tables_that_cannot_be_read_one_way_only(tmp_path, text, words):
-    (tmp_path / 'a.csv').write_text(text)
-    with pytest.raises(ValueError) as error:
-        read_label_file(tmp_path / 'a.csv', CLASSES)
-    assert [word for word in ['a.csv', *words] if word not in str(error.value)] == []
+    (tmp_path / 'a.csv').write_text(text, encoding='utf-8')
+    refused(read_label_file, tmp_path / 'a.csv', CLASSES, words=words)
 
 
 @pytest.mark.parametrize('name', ['a.csv', 'a.json'])
 @pytest.mark.parametrize(
     ('data', 'words'),
     [
-        ('x,cat\ny,\u00e9tui\n'.encode('cp1252'), ['line 2', '0xe9', 'UTF-8', 'Excel', 'LibreOffice']),
+        ('x,cat\ny,\u00e9tui\n'.encode('cp1252'), ['line 2', '0xe9', 'UTF-8']),
         ('x\tcat\n'.encode('utf-16'), ['line 1', '0xff', 'UTF-8']),
     ],
 )
-def test_other_encodings_are_named_with_how_to_save(tmp_path, name, data, words):
+def test_other_encodings(tmp_path, name, data, words):
     (tmp_path / name).write_bytes(data)
-    for read in (read_classes, lambda path: read_label_file(path, CLASSES)):
-        with pytest.raises(ValueError) as error:
-            read(tmp_path / name)
-        assert [word for word in [name, *words] if word not in str(error.value)] == []
+    refused(read_classes, tmp_path / name, words=words)
+    refused(read_label_file, tmp_path / name, CLASSES, words=words)
 
 
 @pytest.mark.parametrize(
     ('name', 'text', 'words'),
     [
-        ('a.json', '{"x": ["cot"]}', ['a.json', "'x'", "'cot'", "did you mean 'cat'", 'cat, dog, dining table']),
-        ('a.csv', 'x,Dog\n', ['a.csv', "'x'", "'Dog'", "did you mean 'dog'", 'metainfo']),
-        ('a.json', '{"x": [0, 1]}', ["'x'", 'length 2', 'expected 3', 'cat, dog, dining table']),
-        ('a.json', '{"x": [0, 2, 0]}', ["'x'", '[0, 2, 0]', 'one-hot list of 3']),
-        ('a.json', '{"x": "cat"}', ["'x'", "'cat'", '["cat", "dog"]']),
-        ('a.json', '{"x": ["cat", 1]}', ["'x'", 'neither']),
-        ('a.json', '["x"]', ['a.json', 'list', '{"id": ["cat", "dog"]']),
-        ('a.json', '{"x": ', ['a.json', 'not valid JSON', 'column 7']),
+        ('a.json', '{"x": ["cot"]}', ["'x'", "'cot'", "'cat'", 'cat, dog, dining table']),
+        ('a.csv', 'x,Dog\n', ["'x'", "'Dog'", "'dog'", 'metainfo']),
+        ('a.csv', 'x,"cat, dgo"\n', ["'x'", "'dgo'"]),
+        ('a.json', '{"x": [0, 1]}', ["'x'", 'length 2', 'expected 3']),
+        ('a.json', '{"x": [0, 2, 0]}', ["'x'", '[0, 2, 0]']),
+        ('a.json', '{"x": "cat"}', ["'x'", "'cat'"]),
+        ('a.json', '{"x": ["cat", 1]}', ["'x'", "['cat', 1]"]),
+        ('a.json', '{"x": [[], {}]}', ["'x'", '[[], {}]']),
+        ('a.json', '["x"]', ['list']),
+        ('a.json', '{"x": ', ['JSON', 'column 7']),
+        ('a.json', f'{{"x": [{"9" * 5000}, 0, 0]}}', ['JSON']),
+        ('a.json', '[' * 100_000, ['JSON']),
         ('a.json', '{"x": [], "y": [], "x": ["cat"]}', ["'x'", 'twice']),
-        ('a.csv', 'x,cat\ny\nx,dog\n', ['a.csv', "'x'", 'twice']),
-        ('a.npy', '', ['.npy', '`label_file`', '.json', '.csv', 'runs whatever code']),
-        ('a.pkl', '', ['.pkl', 'runs whatever code']),
-        ('a.xlsx', '', ['.xlsx', 'Save the spreadsheet as CSV']),
-        ('a.txt', '', ['.txt', 'Rename it to .csv']),
+        ('a.csv', 'x,cat\ny\nx,dog\n', ["'x'", 'line 3']),
+        ('a.npy', '', ['.npy', '`label_file`', 'convert_labels.py']),
+        ('a.pkl', '', ['.pkl', 'convert_labels.py']),
+        ('a.xlsx', '', ['.xlsx', 'CSV']),
+        ('a.txt', '', ['.txt', '.csv', 'convert_labels.py']),
     ],
 )
 def test_bad_label_file_is_named_with_value_and_remedy(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError) as error:
-        read_label_file(tmp_path / name, CLASSES)
-    assert [word for word in words if word not in str(error.value)] == []
-
-
-def test_numbers_of_any_length_are_no_labels(tmp_path):
-    (tmp_path / 'a.json').write_text(f'{{"x": [{"9" * 5000}, 0, 0]}}')
-    with pytest.raises(ValueError, match=r"'x'.*: \[inf, 0, 0\] is neither"):
-        read_label_file(tmp_path / 'a.json', CLASSES)
-
-
-def test_blanks_around_cells_do_not_count(tmp_path):
-    (tmp_path / 'a.csv').write_text(
-        'id , cat ,dog,dining table\n x , 1 ,0 , true  \n y,\u00a01,, \n , \n', encoding='utf-8'
-    )
-    assert read_label_file(tmp_path / 'a.csv', CLASSES) == {'x': ['cat', 'dining table'], 'y': ['cat']}
-
-
-@pytest.mark.parametrize('text', ['id,cat,dog,dining table\na,1,0,0\n', 'a,cot\n'])
-def test_garbage_is_collected_again_afterwards(tmp_path, text):
-    (tmp_path / 'a.csv').write_text(text)
-    with suppress(ValueError):
-        read_label_file(tmp_path / 'a.csv', CLASSES)
-    assert gc.isenabled()
+    refused(read_label_file, tmp_path / name, CLASSES, words=words)
 
 
 def test_a_pickle_under_another_name_is_not_loaded(tmp_path):
@@ -205,8 +216,7 @@ def test_a_pickle_under_another_name_is_not_loaded(tmp_path):
 
     for name in ('labels.json', 'labels.csv', 'labels.npy'):
         (tmp_path / name).write_bytes(pickle.dumps({'x': Trap()}))
-        with pytest.raises(ValueError):
-            read_label_file(tmp_path / name, CLASSES)
+        refused(read_label_file, tmp_path / name, CLASSES, words=[])
     assert not (tmp_path / 'sprung').exists()
 
 
@@ -215,7 +225,7 @@ def test_missing_label_file(tmp_path):
         read_label_file(tmp_path / 'gone.csv', CLASSES)
 
 
-def test_xml_gives_every_object_and_no_parts(tmp_path):
+def test_xml_names_every_object_and_no_parts(tmp_path):
     file = tmp_path / 'a.xml'
     file.write_text(
         '<annotation><object><name>person</name><part><name>head</name></part></object>'
@@ -227,13 +237,12 @@ def test_xml_gives_every_object_and_no_parts(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('<annotation><object>', ['a.xml', 'not valid XML', 'fetch it again']),
-        ('', ['a.xml', 'not valid XML']),
-        ('<annotation><object><name>cat</name></object><object/></annotation>', ['a.xml', 'object 2', '<name>']),
+        ('<annotation><object>', ['XML']),
+        ('', ['XML']),
+        ('<?xml version="1.0" encoding="nowhere"?><annotation/>', ['XML']),
+        ('<annotation><object><name>cat</name></object><object/></annotation>', ['object 2', '<name>']),
     ],
 )
 def test_bad_xml(tmp_path, text, words):
     (tmp_path / 'a.xml').write_text(text)
-    with pytest.raises(ValueError) as error:
-        read_voc_xml(tmp_path / 'a.xml')
-    assert [word for word in words if word not in str(error.value)] == []
+    refused(read_voc_xml, tmp_path / 'a.xml', words=words)

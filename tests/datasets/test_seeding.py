@@ -1,4 +1,4 @@
-"""What a picture of the training sequence looks like: its place decides, not who loads it or when."""
+"""The augmentation of an image depends on its position in the sequence, not on which process loads it or when."""
 
 import pickle
 import random
@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from afa_mmseg.datasets.seeding import SeededIndex, SequenceSampler, fetch_samples, seed_iteration
 
 
-class Pictures:
-    """Each sample: its index, and what Python, NumPy and PyTorch draw; those that were read are counted."""
+class Images:
+    """Samples of an index and of draws from Python, NumPy and PyTorch; the indices read are recorded."""
 
     def __init__(self, length=10):
         self.length = length
@@ -29,7 +29,7 @@ class Pictures:
 
 
 def make_loader(num_workers=0, start=0, batch_size=2, seed=5, dataset=None):
-    dataset = dataset or Pictures()
+    dataset = dataset or Images()
     sampler = SequenceSampler(dataset, seed=seed)
     sampler.start_at(start)
     return DataLoader(
@@ -54,7 +54,7 @@ def test_worker_processes_change_nothing(num_workers):
     assert first_samples(24, num_workers=num_workers) == first_samples(24)
 
 
-def test_every_place_has_random_numbers_of_its_own():
+def test_every_position_has_random_numbers_of_its_own():
     samples = first_samples(24)
     drawn = [number for sample in samples for number in sample[1:]]
     assert len(set(drawn)) == len(drawn)  # the second and third round, too
@@ -62,24 +62,24 @@ def test_every_place_has_random_numbers_of_its_own():
 
 
 def test_the_order_is_that_of_mmengine():
-    expected = iter(InfiniteSampler(Pictures(), seed=5))
+    expected = iter(InfiniteSampler(Images(), seed=5))
     assert [sample[0] for sample in first_samples(24)] == [next(expected) for _ in range(24)]
 
 
 @pytest.mark.parametrize('batch_size', [1, 4])
-def test_a_later_start_gives_the_rest_of_the_sequence(batch_size):
+def test_a_later_start_continues_the_sequence(batch_size):
     assert first_samples(12, start=12, batch_size=batch_size) == first_samples(24)[12:]
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_a_late_start_reads_nothing_before(num_workers):
-    dataset = Pictures(10000)
+    dataset = Images(10000)
     sample = first_samples(1, start=76000, batch_size=1, dataset=dataset, num_workers=num_workers)
     assert len(dataset.read) == (num_workers == 0)
-    assert sample[0][0] != first_samples(1, batch_size=1, dataset=Pictures(10000))[0][0]
+    assert sample[0][0] != first_samples(1, batch_size=1, dataset=Images(10000))[0][0]
 
 
-def test_processes_deal_out_the_same_sequence(monkeypatch):
+def test_ranks_share_the_same_sequence(monkeypatch):
     whole = first_samples(12)
     dealt = []
     for rank in range(2):
@@ -89,7 +89,7 @@ def test_processes_deal_out_the_same_sequence(monkeypatch):
     assert [sample for pair in zip(*dealt) for sample in pair] == whole
 
 
-def test_random_numbers_of_the_training_are_left_alone():
+def test_global_generators_are_restored():
     torch.manual_seed(3), random.seed(3), np.random.seed(3)  # noqa: NPY002
     before = global_state()
     batches = iter(make_loader())
@@ -100,26 +100,26 @@ def test_random_numbers_of_the_training_are_left_alone():
     assert first + next(batches) == first_samples(4)
 
 
-def test_an_error_leaves_generators_alone_too():
-    class Broken(Pictures):
+def test_global_generators_are_restored_after_an_error():
+    class Broken(Images):
         def __getitem__(self, index):
             random.random(), np.random.rand(), torch.rand(())  # noqa: NPY002
-            raise OSError('broken picture')
+            raise OSError('broken image')
 
     dataset = Broken()
     before = global_state()
-    with pytest.raises(OSError, match='broken picture'):
+    with pytest.raises(OSError, match='broken image'):
         fetch_samples(dataset, [0])
     assert global_state() == before
 
 
-def test_an_index_travels_to_other_processes_with_its_seed():
+def test_an_index_is_pickled_with_its_seed():
     index = pickle.loads(pickle.dumps(SeededIndex(7, 1, 2)))
     assert (index, index.seed, 'abcdefgh'[index]) == (7, (1, 2), 'h')
 
 
 def test_mmengine_builds_and_skips_it():
-    config = dict(batch_size=2, dataset=Pictures(), sampler=dict(type='SequenceSampler'), collate_fn=pseudo_collate)
+    config = dict(batch_size=2, dataset=Images(), sampler=dict(type='SequenceSampler'), collate_fn=pseudo_collate)
     loader = Runner.build_dataloader(config, seed=5)
     loader.sampler.skip(4)
     indices = [sample[0] for sample in first_samples(8)]

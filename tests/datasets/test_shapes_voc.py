@@ -57,7 +57,7 @@ def test_layout_is_that_of_voc(shapes_root):
     assert json.loads((shapes_root / SETTINGS_FILE).read_text()) == dict(version=1, **SMALL)
 
 
-def test_masks_boxes_and_pictures_agree_with_the_xml(shapes_root):
+def test_masks_boxes_and_images_agree_with_the_xml(shapes_root):
     for xml in (shapes_root / 'Annotations').iterdir():
         mask = Image.open(shapes_root / 'SegmentationClassAug' / f'{xml.stem}.png')
         assert mask.mode == 'P'
@@ -87,7 +87,7 @@ def test_objects_differ_in_number_class_and_size_within_bounds():
             assert max(np.ptp(rows), np.ptp(cols)) + 1 <= 0.75 * 64 + 2
 
 
-def test_objects_overlap_in_many_pictures():
+def test_objects_overlap_in_many_images():
     def touch(scene):
         one, other = scene.instances[:, :-1], scene.instances[:, 1:]
         return ((one != other) & (one > 0) & (other > 0)).any()
@@ -121,7 +121,7 @@ def test_objects_stand_out_from_what_is_around_them():
     assert np.mean(steps_across) > 2 * np.mean(steps_in)
 
 
-def test_a_drawn_picture_is_the_same_everywhere():
+def test_a_drawn_image_is_the_same_everywhere():
     scene = draw_scene(RandomState([0, 0, 5]), 64)
     assert scene.names == ['star', 'disc', 'triangle']
     assert zlib.crc32(scene.instances.tobytes()) == 975069408
@@ -137,14 +137,14 @@ def test_same_seed_same_files_and_other_seed_other_files(shapes_root, tmp_path):
     assert changed['JPEGImages/train_000000.jpg'] != same['JPEGImages/train_000000.jpg']
 
 
-def test_more_pictures_leave_the_first_ones_as_they_are(shapes_root, tmp_path):
+def test_more_images_leave_the_first_ones_as_they_are(shapes_root, tmp_path):
     make_shapes_voc(tmp_path / 'more', **{**SMALL, 'num_train': 13, 'num_val': 5})
     more = hashes(tmp_path / 'more')
-    pictures = {name: value for name, value in hashes(shapes_root).items() if name.endswith(('.jpg', '.png', '.xml'))}
-    assert pictures.items() <= more.items()
+    images = {name: value for name, value in hashes(shapes_root).items() if name.endswith(('.jpg', '.png', '.xml'))}
+    assert images.items() <= more.items()
 
 
-def test_training_and_validation_pictures_differ(shapes_root):
+def test_training_and_validation_images_differ(shapes_root):
     values = list(hashes(shapes_root / 'JPEGImages').values())
     assert len(set(values)) == len(values)
 
@@ -164,28 +164,29 @@ def test_data_set_reads_what_the_generator_wrote(shapes_root, request):
     assert config.val_dataloader == config.test_dataloader
 
 
+@pytest.mark.slow
 def test_command_writes_once_and_then_leaves_the_folder_alone(request, tmp_path, monkeypatch, capsys):
     command = request.config.rootpath / COMMAND
     args = [str(tmp_path / 'Shapes'), '--num-train', '3', '--num-val', '2', '--size', '48']
     environment = {**os.environ, 'PYTHONPATH': str(request.config.rootpath), 'OMP_NUM_THREADS': '1'}
     first = subprocess.run([sys.executable, command, *args], capture_output=True, text=True, env=environment)
     assert first.returncode == 0, first.stderr
-    assert '5/5 pictures' in first.stdout
+    assert '5/5 images' in first.stdout
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / 'Shapes').rglob('*')}
     assert run_here(command, args, monkeypatch) == 0
     assert 'already' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'Shapes').rglob('*')} == written
 
 
-def test_command_says_what_is_wrong_without_a_traceback(request, tmp_path, monkeypatch, capsys):
+def test_the_command_reports_a_mistake_without_a_traceback(request, tmp_path, monkeypatch, capsys):
     (tmp_path / 'photos.txt').touch()
     assert run_here(request.config.rootpath / COMMAND, [str(tmp_path)], monkeypatch) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f'make_shapes_voc.py: error: {tmp_path} is there and is not a ShapesVOC folder')
+    assert error.startswith(f'make_shapes_voc.py: error: {tmp_path} exists and is not a ShapesVOC folder')
 
 
 def run_here(command, args, monkeypatch):
-    """Run a script in this process, which spares importing torch again, and give its exit status."""
+    """Run a script in this process, which spares importing torch again, and return its exit status."""
     monkeypatch.setattr(sys, 'argv', [str(command), *args])
     with pytest.raises(SystemExit) as exit_info:
         runpy.run_path(str(command), run_name='__main__')

@@ -16,7 +16,7 @@ def _seed():
     np.random.seed(0)  # noqa: NPY002
 
 
-def picture(height, width):
+def image(height, width):
     """Pixels that hold their own row + 1 and column + 1, so none is 0."""
     rows, cols = np.mgrid[:height, :width] % 255 + 1
     return np.stack([rows, cols, 256 - rows], -1).astype(np.uint8)
@@ -24,7 +24,7 @@ def picture(height, width):
 
 def sample(height, width):
     mask = (np.arange(height * width).reshape(height, width) % 20).astype(np.uint8)
-    return dict(img=picture(height, width), gt_seg_map=mask, seg_fields=['gt_seg_map'])
+    return dict(img=image(height, width), gt_seg_map=mask, seg_fields=['gt_seg_map'])
 
 
 # --- RandomScale ------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def test_scale_is_uniform_and_rounds_down():
         results = transform(dict(img=np.zeros((41, 100, 3), np.uint8)))
         width, height = results['scale']
         ratios.append(width / 100)
-        # 100 r tells r to within 1/100, hence 41 r to within one pixel.
+        # 100 r determines r to within 1/100, hence 41 r to within one pixel.
         assert int(0.41 * width) <= height <= int(0.41 * (width + 1))
         assert results['img'].shape == (height, width, 3)
         assert results['img_shape'] == (height, width)
@@ -73,8 +73,8 @@ def test_mirror_needs_no_mask_and_happens_half_of_the_time():
     flip = TRANSFORMS.build(dict(type='RandomFlip', prob=0.5))
     flips = []
     for _ in range(200):
-        results = flip(dict(img=picture(3, 4)))
-        expected = picture(3, 4)[:, ::-1] if results['flip'] else picture(3, 4)
+        results = flip(dict(img=image(3, 4)))
+        expected = image(3, 4)[:, ::-1] if results['flip'] else image(3, 4)
         assert np.array_equal(results['img'], expected)
         flips.append(results['flip'])
     assert 70 < sum(flips) < 130
@@ -99,17 +99,17 @@ def test_crop_holds_source_pixels_in_the_box_and_the_canvas_outside(size):
         inside[top:bottom, left:right] = True
         assert np.array_equal((results['img'] > 0).all(-1), inside)
         assert (results['gt_seg_map'][~inside] == 255).all()
-        y, x = results['img'][top, left, :2].astype(int) - 1  # each pixel tells its own place
+        y, x = results['img'][top, left, :2].astype(int) - 1  # each pixel holds its own position
         window = (slice(y, y + bottom - top), slice(x, x + right - left))
         assert np.array_equal(results['img'][top:bottom, left:right], source['img'][window])
         assert np.array_equal(results['gt_seg_map'][top:bottom, left:right], source['gt_seg_map'][window])
 
 
 def test_every_place_is_equally_likely():
-    small = [RandomCropWithBox(8)(dict(img=picture(5, 8)))['img_box'][0] for _ in range(400)]
+    small = [RandomCropWithBox(8)(dict(img=image(5, 8)))['img_box'][0] for _ in range(400)]
     assert set(small) == {0, 1, 2, 3}
     assert all(60 < small.count(place) < 140 for place in range(4))
-    large = [RandomCropWithBox(8)(dict(img=picture(11, 8)))['img'][0, 0, 0] - 1 for _ in range(400)]
+    large = [RandomCropWithBox(8)(dict(img=image(11, 8)))['img'][0, 0, 0] - 1 for _ in range(400)]
     assert set(large) == {0, 1, 2, 3}
     assert all(60 < large.count(place) < 140 for place in range(4))
 
@@ -146,7 +146,7 @@ def test_bad_crop_size(size):
 def test_pack_carries_label_id_and_box():
     results = dict(sample(4, 6), img_id='x', img_box=(0, 4, 1, 5), gt_label=np.array([0, 1, 1], np.float32))
     packed = PackImageLevelInputs()(results)
-    assert torch.equal(packed['inputs'], torch.from_numpy(picture(4, 6).transpose(2, 0, 1)))
+    assert torch.equal(packed['inputs'], torch.from_numpy(image(4, 6).transpose(2, 0, 1)))
     data = packed['data_samples']
     assert data.gt_label.dtype == torch.float32
     assert data.gt_label.tolist() == data.gt_score.tolist() == [0, 1, 1]
@@ -155,18 +155,18 @@ def test_pack_carries_label_id_and_box():
     assert PackImageLevelInputs(meta_keys=['img_path']).meta_keys == ('img_path', 'img_id', 'img_box')
 
 
-def test_pack_takes_a_plain_picture_as_inference_model_gives_it():
+def test_pack_accepts_an_image_without_label():
     pipeline = Compose([dict(type='mmseg.LoadImageFromNDArray'), dict(type='mmseg.PackImageLevelInputs')])
-    data = pipeline(dict(img=picture(4, 6)))['data_samples']
+    data = pipeline(dict(img=image(4, 6)))['data_samples']
     assert data.ori_shape == (4, 6)
     assert list(data.keys()) == []
 
 
-def test_packed_labels_serve_mmpretrain_metrics():
+def test_packed_labels_fit_the_metrics_of_mmpretrain():
     evaluator = Evaluator(dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'))
     labels, scores = [[1, 0], [1, 1], [0, 1]], [[0.9, 0.6], [0.8, 0.9], [0.7, 0.2]]
     for label, score in zip(labels, scores):
-        results = dict(img=picture(2, 2), gt_label=np.array(label, np.float32))
+        results = dict(img=image(2, 2), gt_label=np.array(label, np.float32))
         data = PackImageLevelInputs()(results)['data_samples']
         data.set_data(dict(pred_score=torch.tensor(score)))
         evaluator.process([data])
@@ -178,7 +178,7 @@ def test_packed_labels_serve_mmpretrain_metrics():
 
 def test_the_train_pipeline_in_one_go(tmp_path):
     path = tmp_path / 'a.jpg'
-    Image.fromarray(picture(300, 400)).save(path, quality=100)
+    Image.fromarray(image(300, 400)).save(path, quality=100)
     steps = ['LoadImage', 'RandomScale', dict(type='RandomFlip', prob=0.5), 'RandomCropWithBox']
     steps = [dict(type=step) if isinstance(step, str) else step for step in [*steps, 'PackImageLevelInputs']]
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])

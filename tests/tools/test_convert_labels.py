@@ -34,7 +34,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def convert(tmp_path, monkeypatch, capsys):
-    """Run the script in this process (a fresh one needs seconds to import torch); give its status and its lines."""
+    """Run the script in this process (a fresh one needs seconds to import torch); return its status and its lines."""
 
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
@@ -56,14 +56,14 @@ def test_a_pickled_dict_becomes_json_once(source, tmp_path, convert):
         '2007_000032': ['cat', 'person'],
         '2007_000033': ['dog'],
     }
-    assert process.stdout.endswith('      3 pictures, 1 of them without any label\nwritten to new/labels.json\n')
+    assert process.stdout.endswith('      3 images, 1 of them without any label\nwritten to new/labels.json\n')
     before = (tmp_path / 'new/labels.json').stat().st_mtime_ns
     status, lines = convert('onehot.npy', 'new/labels.json', '--classes', 'voc')
     assert status == 0
     counts = {line.split()[1]: int(line.split()[0]) for line in lines[:20]}
     assert sum(counts.values()) == 3
     assert (counts['cat'], counts['dog'], counts['person'], counts['aeroplane']) == (1, 1, 1, 0)
-    assert lines[20:] == ['      3 pictures, 1 of them without any label', 'already in new/labels.json']
+    assert lines[20:] == ['      3 images, 1 of them without any label', 'already in new/labels.json']
     assert (tmp_path / 'new/labels.json').stat().st_mtime_ns == before
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['labels.json']
 
@@ -105,10 +105,8 @@ def test_a_file_that_would_run_a_command_is_refused_and_nothing_is_written(tmp_p
     (tmp_path / 'labels.pkl').write_bytes(pickle.dumps({'a': one_hot(CAT), 'b': Touch()}))
     process = run_tool(SCRIPT, 'labels.pkl', 'out.json', '--classes', 'voc', cwd=tmp_path, check=False)
     assert process.returncode == 1
-    assert process.stdout.splitlines()[-1] == (
-        f'convert_labels.py: error: label file labels.pkl: refused: the file asks for {os.system.__module__}.system; '
-        'label files hold only dicts, strings and numpy arrays. Nothing of it was run.'
-    )
+    assert f'error: label file labels.pkl: refused: the file asks for {os.system.__module__}.system' in process.stdout
+    assert 'Traceback' not in process.stdout
     assert [path.name for path in tmp_path.iterdir()] == ['labels.pkl']
 
 
@@ -116,7 +114,7 @@ def test_a_file_that_would_run_a_command_is_refused_and_nothing_is_written(tmp_p
     ('arguments', 'status', 'words'),
     [
         (['onehot.npy', 'out.json', '--classes', 'coco'], 1, ["id '2007_000032': 20 numbers, expected 80"]),
-        (['onehot.npy', 'out.json'], 1, ['does not tell its classes', '--classes']),
+        (['onehot.npy', 'out.json'], 1, ['onehot.npy', '--classes']),
         (['gone.npy', 'out.json', '--classes', 'voc'], 1, ['no such file: gone.npy']),
         (['onehot.npy', 'out.csv', '--classes', 'voc'], 2, ['must end in .json, got out.csv']),
         (['onehot.npy', '--classes', 'voc'], 2, ['name the file to write, or a file to --check-against']),

@@ -9,8 +9,8 @@ from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from afa_mmseg.datasets.palette import voc_palette
 from afa_mmseg.models.pseudo_labelers import CamPseudoLabeler
+from afa_mmseg.utils.masks import voc_palette
 from afa_mmseg.visualization import (
     image_of,
     overlay_heat,

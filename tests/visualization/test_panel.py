@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from afa_mmseg.datasets import COCOImageLevelDataset
-from afa_mmseg.datasets.palette import voc_palette
+from afa_mmseg.utils.masks import voc_palette
 from afa_mmseg.visualization import draw_grid, draw_legend, stack_panels, text_size, with_legend
 from afa_mmseg.visualization.panel import CAPTION_COLOUR, CAPTION_MARGIN, GAP, MIN_TILE, enlarge
 

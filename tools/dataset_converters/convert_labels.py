@@ -1,10 +1,10 @@
-"""Write the label file of another project as ours: JSON, {"id": ["cat", "dog"], ...}.
+"""Convert the label file of another project to JSON, {"id": ["cat", "dog"], ...}.
 
     python tools/dataset_converters/convert_labels.py cls_labels_onehot.npy labels.json --classes voc
 
-Reads a dict of one-hot vectors that numpy or pickle wrote (.npy, .pkl; nothing of such a file is run), an array
-with one row a picture (.npy, with --ids), text (id 0 1 0 ..., id cat dog), CSV and JSON. Prints the pictures of each
-class, and with --check-against how the labels differ from those of a second file.
+Reads a dict of one-hot vectors that numpy or pickle wrote (.npy, .pkl; only arrays are unpickled), an array
+with one row an image (.npy, with --ids), text (id 0 1 0 ..., id cat dog), CSV and JSON. Prints the number of images
+of each class, and with --check-against how the labels differ from those of a second file.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='.npy, .pkl, .txt, .csv or .json')
-    parser.add_argument('out', nargs='?', help='.json file to write; may be left out with --check-against')
+    parser.add_argument('out', nargs='?', help='.json file to write; optional with --check-against')
     parser.add_argument(
         '--classes',
         help='classes without background, in the order of the vectors: voc, coco, or a text file with one a line; '
@@ -41,9 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--id-format',
         metavar='FORMAT',
-        help="names of pictures whose ids are whole numbers, such as 'COCO_train2014_{:012d}'",
+        help="names of images whose ids are whole numbers, such as 'COCO_train2014_{:012d}'",
     )
-    parser.add_argument('--base-names', action='store_true', help='leave folders out of ids: VOC/a.jpg is a')
+    parser.add_argument('--base-names', action='store_true', help='remove folders from ids: VOC/a.jpg is a')
     parser.add_argument(
         '--check-against',
         metavar='FILE',
@@ -71,7 +71,7 @@ def main() -> int:
     )
     for name, count in count_labels(labels, classes).items():
         print(f'{count:7} {name}')
-    print(f'{len(labels):7} pictures, {sum(not names for names in labels.values())} of them without any label')
+    print(f'{len(labels):7} images, {sum(not names for names in labels.values())} of them without any label')
     if args.out is not None:
         written = write_text(args.out, label_text(labels))
         print(f'{"written to" if written else "already in"} {args.out}')

@@ -13,24 +13,24 @@ def parse_args() -> argparse.Namespace:
         'the same seed gives the same files on any machine.'
     )
     parser.add_argument('out_dir', help='folder to write, such as data/ShapesVOC')
-    parser.add_argument('--num-train', type=int, default=500, help='training pictures (default: %(default)s)')
-    parser.add_argument('--num-val', type=int, default=100, help='validation pictures (default: %(default)s)')
+    parser.add_argument('--num-train', type=int, default=500, help='training images (default: %(default)s)')
+    parser.add_argument('--num-val', type=int, default=100, help='validation images (default: %(default)s)')
     parser.add_argument('--size', type=int, default=128, help='side in pixels (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
     return parser.parse_args()
 
 
 def show_progress(done: int, total: int) -> None:
-    """Print a line now and then."""
+    """Print a line every 100 images."""
     if done % 100 == 0 or done == total:
-        print(f'{done}/{total} pictures', flush=True)
+        print(f'{done}/{total} images', flush=True)
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
     made = make_shapes_voc(**vars(args), progress=show_progress)
-    print(f'ShapesVOC {"written to" if made else "is already in"} {args.out_dir}')
+    print(f'ShapesVOC {"written to" if made else "exists already in"} {args.out_dir}')
 
 
 if __name__ == '__main__':

@@ -2,10 +2,10 @@
 
 python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE
 python tools/dataset_converters/prepare_voc.py data/VOCdevkit --aug-zip SegmentationClassAug.zip
-python tools/dataset_converters/prepare_voc.py data/VOCdevkit      where SegmentationClassAug is there
+python tools/dataset_converters/prepare_voc.py data/VOCdevkit      where SegmentationClassAug exists
 
-Checks the folder and says what is missing; makes SegmentationClassAug, train_aug.txt, cls_labels.json, and a report on
-where XML and masks disagree. What is there is kept: after an interruption the same command goes on.
+Checks the folder and lists what is missing; writes SegmentationClassAug, train_aug.txt, cls_labels.json, and a report
+on where XML and masks differ. Existing files are kept: after an interruption the same command resumes.
 """
 
 import argparse
@@ -25,9 +25,9 @@ def parse_args() -> argparse.Namespace:
         '--labels-from',
         choices=LABEL_SOURCES,
         default='xml',
-        help='what cls_labels.json is made from; both are compared in any case (default: %(default)s)',
+        help='source of cls_labels.json; both are compared in any case (default: %(default)s)',
     )
-    parser.add_argument('--num-workers', type=int, help='processes; 0: none but this one (default: one for each CPU)')
+    parser.add_argument('--num-workers', type=int, help='processes; 0: only this one (default: one for each CPU)')
     return parser.parse_args()
 
 

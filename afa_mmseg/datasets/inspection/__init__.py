@@ -1,8 +1,7 @@
-"""Reading of a whole data set before a long run: pictures, masks, labels and split lists."""
+"""Checks of a whole data set before a long run: images, masks, labels and split lists."""
 
-from .findings import ERROR, WARNING, Finding
-from .inspect import Inspection, inspect_sources
-from .report import format_findings, format_tables, write_report
+from .checks import ERROR, WARNING, Finding, Inspection, inspect_sources
+from .report import draw_histogram, format_findings, format_tables, write_report
 from .sources import sources_of_config, sources_of_folder
 from .splitting import write_split_lists
 
@@ -11,6 +10,7 @@ __all__ = [
     'WARNING',
     'Finding',
     'Inspection',
+    'draw_histogram',
     'format_findings',
     'format_tables',
     'inspect_sources',

@@ -1,60 +1,76 @@
-"""The files that a config, or a folder with a label file, is made of."""
+"""The files that a config, or a folder with a label file, consists of."""
 
-import math
 import os
 import os.path as osp
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any, NamedTuple, Optional
 
-import mmcv
-from mmcv.transforms import Resize
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.datasets.transforms import Resize as SegResize
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 
 from ...utils.checks import check_class_count
 from ..image_level import ImageLevelDataset
-from ..picture_files import PICTURE_SUFFIXES, describe_suffixes, strip_suffix
-from ..transforms import RandomCropWithBox
-from .findings import Finding, error, warning
+from ..images import IMAGE_SUFFIXES, describe_suffixes, strip_suffix
 
+ERROR, WARNING = 'error', 'warning'
 WRAPPERS = {'RepeatDataset': 'dataset', 'ClassBalancedDataset': 'dataset', 'ConcatDataset': 'datasets'}
 
 
+class Finding(NamedTuple):
+    """An error, which stops training or makes its metrics wrong, or a warning, which needs a look.
+
+    Args:
+        level: `ERROR` or `WARNING`.
+        title: What is wrong.
+        items: Where: image ids, files or classes, with details; without any, there is nothing to report.
+        remedy: What to do.
+    """
+
+    level: str
+    title: str
+    items: Sequence[str] = ()
+    remedy: str = ''
+
+    def lines(self, shown: Optional[int] = None) -> list[str]:
+        """Format it, with `shown` items or all."""
+        details = [*self.items[:shown]]
+        if len(details) < len(self.items):
+            details.append(f'... and {len(self.items) - len(details)} more')
+        if self.remedy:
+            details.append(f'-> {self.remedy}')
+        return [f'{self.level}: {self.title} ({len(self.items)})', *(indent(text, '    ') for text in details)]
+
+
 class Source(NamedTuple):
-    """A data set to look at, not yet read.
+    """A data set to inspect, not read yet.
 
     Args:
         name: Of the split.
         dataset: Built with `lazy_init`.
-        needs_masks: Whether a picture without a mask is an error.
-        min_side: Smallest side, in pixels, of what the pipeline makes of a picture; 0: any.
+        needs_masks: Whether an image without a mask is an error.
         num_classes: Of the network, background included, if there is one.
     """
 
     name: str
     dataset: ImageLevelDataset
     needs_masks: bool = False
-    min_side: int = 0
     num_classes: Optional[int] = None
 
 
 class Split(NamedTuple):
-    """The files of a split, by picture id, as far as they are there.
+    """The existing files of a split, by image id.
 
     Args:
         name: Of the split.
         classes: Background first.
-        num_values: Masks hold 0 to this, less one, and 255.
-        paths: Pictures.
-        masks: Masks that are to be read.
+        num_values: Masks hold 0 to `num_values - 1`, and 255.
+        paths: Images.
+        masks: Masks to read.
         labels: Class names.
-        unlisted: Pictures of the folder that the split leaves out.
-        min_side: See `Source`.
-        resizes: Transforms that give all pictures their size.
-        crop: Height and width of random crops.
+        unlisted: Images of the folder that are not in the split.
         backend_args: Of mmengine's file backends.
         exif_orientation: Whether images and masks are turned as their EXIF orientations say.
     """
@@ -66,26 +82,15 @@ class Split(NamedTuple):
     masks: dict[str, str]
     labels: dict[str, list[str]]
     unlisted: frozenset[str] = frozenset()
-    min_side: int = 0
-    resizes: tuple[Resize, ...] = ()
-    crop: Optional[tuple[int, int]] = None
     backend_args: Optional[dict] = None
     exif_orientation: bool = True
-
-    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tell what height and width the pipeline gives a picture, before anything random."""
-        for step in self.resizes:
-            scale = step.scale or step.scale_factor
-            kept = step.keep_ratio or not step.scale
-            size = tuple((mmcv.rescale_size(size[::-1], scale) if kept else scale)[::-1])
-        return size
 
 
 def sources_of_config(cfg: Config) -> list[Source]:
     """Build the training and validation data sets of a config without reading them.
 
     Raises:
-        ValueError: They are of a class without image-level labels.
+        ValueError: Their class has no image-level labels.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     num_classes = cfg.get('model', {}).get('decode_head', {}).get('num_classes')
@@ -96,37 +101,31 @@ def sources_of_config(cfg: Config) -> list[Source]:
             kind = DATASETS.get(setting['type']) if isinstance(setting['type'], str) else setting['type']
             if kind is not None and not issubclass(kind, ImageLevelDataset):
                 raise ValueError(
-                    f'{name}_dataloader.dataset.type is {kind.__name__}; ImageLevelDataset and its subclasses can be '
-                    'checked'
+                    f'{name}_dataloader.dataset.type is {kind.__name__}; only ImageLevelDataset and its subclasses can '
+                    'be checked'
                 )
             dataset = DATASETS.build({**setting, 'lazy_init': True})
-            min_side = _min_side(cfg) if name == 'val' else 0
             title = name if len(settings) == 1 else f'{name} {number}'
-            sources.append(Source(title, dataset, dataset.loads_masks, min_side, num_classes))
+            sources.append(Source(title, dataset, dataset.loads_masks, num_classes))
     return sources
 
 
 def sources_of_folder(
     img_dir: str, label_file: str, mask_dir: Optional[str] = None, lists: Sequence[str] = ()
 ) -> list[Source]:
-    """Prepare the pictures of a folder, all of them or those of split lists, with the labels of a file."""
-
-    def source(name: str, ann_file: str) -> Source:
-        prefix = dict(img_path=img_dir, seg_map_path=mask_dir)
-        dataset = ImageLevelDataset(
-            ann_file=ann_file,
-            label_file=label_file,
-            data_prefix=prefix,
-            img_suffix=PICTURE_SUFFIXES,
-            lazy_init=True,
-        )
-        return Source(name, dataset)
-
-    return [source(Path(file).stem, file) for file in lists] or [source('all', '')]
+    """Build data sets of the images of a folder, all of them or those of split lists, with the labels of a file."""
+    settings: dict[str, Any] = dict(
+        label_file=label_file,
+        data_prefix=dict(img_path=img_dir, seg_map_path=mask_dir),
+        img_suffix=IMAGE_SUFFIXES,
+        lazy_init=True,
+    )
+    names = {Path(file).stem: file for file in lists} or {'all': ''}
+    return [Source(name, ImageLevelDataset(ann_file=file, **settings)) for name, file in names.items()]
 
 
 def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
-    """List the files of a split, and what is amiss with the lists themselves.
+    """List the files of a split, and findings about the lists themselves.
 
     Returns:
         The split, or None where it cannot be listed at all.
@@ -134,42 +133,41 @@ def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
     name, dataset = source.name, source.dataset
     try:
         dataset.check_fields()
-        pictures = dataset.find_pictures() if dataset.lists_folder() else None
-        ids = dataset.list_ids(pictures)
+        images = dataset.find_images() if dataset.lists_folder() else None
+        ids = dataset.list_ids(images)
     except (ValueError, OSError) as reason:
-        return None, [error(f'{name}: cannot be listed', [str(reason)])]
+        return None, [Finding(ERROR, f'{name}: cannot be listed', [str(reason)])]
     img_dir = dataset.data_prefix['img_path']
     classes = tuple(dataset.metainfo['classes'])
-    files = {i: f'{i}{dataset.img_suffix}' for i in ids} if pictures is None else pictures.files
-    others = {} if pictures is None else pictures.others
-    labels, findings = _gather_labels(source, ids, files, listed=pictures is not None)
-    masks, mask_findings = _gather_masks(source, [i for i in ids if i in files], files)
-    findings += [
+    files = {i: f'{i}{dataset.img_suffix}' for i in ids} if images is None else images.files
+    present = [i for i in ids if i in files]
+    labels, label_findings = _gather_labels(source, ids, files, listed=images is not None)
+    masks, mask_findings = _gather_masks(source, present, files)
+    findings = [
+        *label_findings,
         *mask_findings,
         *_check_num_classes(source, classes),
-        error(
-            f'{name}: ids of the split list without a picture in {img_dir}',
+        Finding(
+            ERROR,
+            f'{name}: ids of the split list without an image in {img_dir}',
             [i for i in ids if i not in files],
-            'add the pictures, or take the ids out',
+            'add the images, or take the ids out',
         ),
-        warning(
+        Finding(
+            WARNING,
             f'files in {img_dir} that are not read',
-            [describe_suffixes(others)] if others else [],
-            'convert them if they are pictures, or set `img_suffix`',
+            [describe_suffixes(images.others)] if images is not None and images.others else [],
+            'convert them if they are images, or set `img_suffix`',
         ),
     ]
-    steps = dataset.pipeline.transforms
     split = Split(
         name=name,
         classes=classes,
         num_values=len(dataset.label_classes) + 1,
-        paths={i: osp.join(img_dir, files[i]) for i in ids if i in files},
+        paths={i: osp.join(img_dir, files[i]) for i in present},
         masks=masks,
         labels={i: [c for c in labels[i] if c in classes] for i in ids if i in labels},
         unlisted=frozenset(files) - set(ids),
-        min_side=source.min_side,
-        resizes=tuple(step for step in steps if type(step) in (Resize, SegResize)),
-        crop=next((step.crop_size for step in steps if isinstance(step, RandomCropWithBox)), None),
         backend_args=dataset.backend_args,
         exif_orientation=dataset.exif_orientation,
     )
@@ -185,49 +183,49 @@ def _gather_labels(
             return dataset.load_labels(ids), []
         labels = dataset.read_labels([*files, *(i for i in ids if i not in files)])
     except (ValueError, OSError) as reason:
-        return {}, [error(f'{source.name}: labels cannot be read', [str(reason)])]
-    img_dir = dataset.data_prefix['img_path']
+        return {}, [Finding(ERROR, f'{source.name}: labels cannot be read', [str(reason)])]
     return labels, [
-        error(
-            f'ids of {dataset.label_file} without a picture in {img_dir}',
+        Finding(
+            ERROR,
+            f'ids of {dataset.label_file} without an image in {dataset.data_prefix["img_path"]}',
             [i for i in labels if i not in files] if listed else [],
-            'correct the ids, add the pictures, or take the lines out',
+            'correct the ids, add the images, or take the lines out',
         ),
-        error(
-            f'{source.name}: pictures without labels in {dataset.label_file}',
+        Finding(
+            ERROR,
+            f'{source.name}: images without labels in {dataset.label_file}',
             [i for i in ids if i in files and i not in labels],
-            'add a line with the id, and no label where a picture shows none of the classes',
+            'add a line with the id, and no label where an image shows none of the classes',
         ),
     ]
 
 
 def _gather_masks(source: Source, ids: list[str], files: dict[str, str]) -> tuple[dict[str, str], list[Finding]]:
-    dataset = source.dataset
+    dataset, suffix = source.dataset, source.dataset.seg_map_suffix
     mask_dir = dataset.data_prefix.get('seg_map_path')
     folder_only = not dataset.pipeline.transforms
     if not mask_dir or not (dataset.loads_masks or folder_only):
         return {}, []
-    suffix = dataset.seg_map_suffix
     if not dataset.is_local(mask_dir):
         return {i: f'{mask_dir}/{i}{suffix}' for i in ids}, []
     if not osp.isdir(mask_dir):
-        return {}, [error(f'{source.name}: no such folder of masks', [mask_dir], 'correct it')]
-    there = {osp.relpath(osp.join(folder, file), mask_dir) for folder, _, names in os.walk(mask_dir) for file in names}
-    missing = [i for i in ids if i + suffix not in there]
-    report = error if source.needs_masks else warning
+        return {}, [Finding(ERROR, f'{source.name}: no such folder of masks', [mask_dir], 'correct it')]
+    found = {osp.relpath(osp.join(folder, file), mask_dir) for folder, _, names in os.walk(mask_dir) for file in names}
     findings = [
-        report(
-            f'{source.name}: pictures without a {suffix} mask in {mask_dir}',
-            missing,
-            'validation needs a mask for each of its pictures, training needs none',
+        Finding(
+            ERROR if source.needs_masks else WARNING,
+            f'{source.name}: images without a {suffix} mask in {mask_dir}',
+            [i for i in ids if i + suffix not in found],
+            'validation requires a mask for each of its images, training needs none',
         ),
-        warning(
-            f'masks in {mask_dir} without a picture',
-            sorted(file for file in there if strip_suffix(file, suffix) not in (*files, None)),
+        Finding(
+            WARNING,
+            f'masks in {mask_dir} without an image',
+            sorted(file for file in found if strip_suffix(file, suffix) not in (*files, None)),
             'correct their names, or leave them',
         ),
     ]
-    return {i: osp.join(mask_dir, i + suffix) for i in ids if i + suffix in there}, findings
+    return {i: osp.join(mask_dir, i + suffix) for i in ids if i + suffix in found}, findings
 
 
 def _check_num_classes(source: Source, classes: tuple[str, ...]) -> list[Finding]:
@@ -236,7 +234,7 @@ def _check_num_classes(source: Source, classes: tuple[str, ...]) -> list[Finding
     try:
         check_class_count(source.num_classes, classes, f'the data set of {source.name}')
     except ValueError as reason:
-        return [error('the network does not fit the data', [str(reason)])]
+        return [Finding(ERROR, 'the network does not fit the data', [str(reason)])]
     return []
 
 
@@ -249,11 +247,3 @@ def _unwrap(settings: Any) -> list[dict]:
         return [settings]
     inner = settings[key] if key == 'datasets' else [settings[key]]
     return [data for item in inner for data in _unwrap(item)]
-
-
-def _min_side(cfg: Config) -> int:
-    """Tell the smallest side that validation can take, in pixels."""
-    backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
-    scales = cfg.model.get('pseudo_labeler', {}).get('cam_scales', (1.0,))
-    smallest = min(1.0, *scales) if 'CAM' in str(cfg.val_cfg.type) else 1.0
-    return math.ceil(getattr(backbone, 'min_size', 0) / smallest)

@@ -9,7 +9,7 @@ from ...utils import run_parallel
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
-#: Messages shown of those that there are.
+#: Messages shown in the error.
 NUM_SHOWN = 5
 
 
@@ -20,14 +20,14 @@ def run_collecting(
     num_workers: Optional[int] = None,
     remedy: str = '',
 ) -> list[Result]:
-    """Call `function` for each picture, as `run_parallel` does, and go on after broken files.
+    """Call `function` for each image by `run_parallel`, and continue after broken files.
 
     Args:
         function: Top-level function, or a `functools.partial` of one.
-        items: What to call it with, one for each picture.
+        items: Its arguments, one for each image.
         description: Shown beside the progress bar.
-        num_workers: Processes; 0: none but this one.
-        remedy: Ends the message about broken files.
+        num_workers: Processes; 0: only this one.
+        remedy: Last line of the error.
 
     Returns:
         Results in the order of the items.
@@ -35,21 +35,16 @@ def run_collecting(
     Raises:
         ValueError: `function` raised a `ValueError` or `FileNotFoundError`; the first few and their number.
     """
-    results, messages = [], []
-    for result, message in run_parallel(partial(_attempt, function), items, description, num_workers):
-        if message is not None:
-            messages.append(message)
-        elif result is not None:
-            results.append(result)
+    outcomes = run_parallel(partial(_attempt, function), items, description, num_workers)
+    messages = [message for _, message in outcomes if message is not None]
     if messages:
         shown = [message.replace('\n', '\n  ') for message in messages[:NUM_SHOWN]]
-        if len(messages) > NUM_SHOWN:
-            shown.append(f'... and {len(messages) - NUM_SHOWN} more')
+        more = [f'... and {len(messages) - NUM_SHOWN} more'] if len(messages) > NUM_SHOWN else []
         raise ValueError(
-            f'{description}: {len(messages)} of {len(items)} pictures have a file that cannot be used:\n  '
-            + '\n  '.join([*shown, *filter(None, [remedy])])
+            f'{description}: {len(messages)} of {len(items)} images have a file that cannot be used:\n  '
+            + '\n  '.join([*shown, *more, *filter(None, [remedy])])
         )
-    return results
+    return [result for result, _ in outcomes]  # type: ignore[misc]  # none is None without a message
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> tuple[Optional[Result], Optional[str]]:

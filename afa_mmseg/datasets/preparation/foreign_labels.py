@@ -1,21 +1,22 @@
-"""Image-level labels in the forms that other projects pass round, made into ours."""
+"""Image-level labels of other projects: pickled or plain arrays, text, tables and JSON."""
 
 import re
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from ...utils.checks import check_ids, first_few, require_file
 from ..coco import COCOImageLevelDataset
+from ..images import IMAGE_SUFFIXES, strip_suffix
 from ..label_files import LabelDict, check_classes, read_classes, read_label_file
+from ..label_tables import ID_HEADER, read_utf8
 from ..voc import VOCImageLevelDataset
 from .pickled_labels import Entries, read_npy, read_pickle
-from .text_labels import PICTURE_SUFFIX, has_no_header, read_lines, read_text
 
-#: Foreground classes of data sets that go by a name.
+#: Foreground classes of data sets by name.
 CLASS_LISTS: dict[str, tuple[str, ...]] = dict(
     voc=tuple(VOCImageLevelDataset.METAINFO['classes'][1:]),
     coco=tuple(COCOImageLevelDataset.METAINFO['classes'][1:]),
@@ -25,42 +26,34 @@ TABLE_SUFFIXES = ('.csv', '.tsv')
 
 
 def find_classes(name: Optional[str], source: Union[str, Path]) -> tuple[str, ...]:
-    """Give the foreground classes that a label file is written in.
+    """Return the foreground classes of a label file.
 
     Args:
         name: `voc`, `coco` or a text file with one class a line; None: those that a table names itself.
         source: The label file.
 
     Raises:
-        FileNotFoundError: There is no such list or table.
-        ValueError: No list is named, and the label file is no table with a header; or the list is empty, or holds
+        FileNotFoundError: The list or the table does not exist.
+        ValueError: No list is named, and the label file is not a table with a header; or the list is empty, or holds
             a class twice or the background.
     """
-    choices = f'{", ".join(CLASS_LISTS)} or a text file with one class a line'
     if name in CLASS_LISTS:
         return CLASS_LISTS[name]
+    choices = f'{", ".join(CLASS_LISTS)} or a text file with one class a line'
     if name is not None:
-        require_file(name, 'class list', f'--classes takes {choices}.')
-        return _read_class_list(name)
-    _require_source(source)
-    if Path(source).suffix.lower() == '.json' or not _is_our_form(Path(source)):
+        require_file(name, 'class list', f'--classes requires {choices}.')
+        classes = _read_lines(name, 'class list')
+        wrong = [c for c in classes if c.lower() in BACKGROUND_NAMES or classes.count(c) > 1]
+        if wrong:
+            raise ValueError(f'class list {name}: {wrong[0]!r}; list each class once, without the background')
+        return tuple(classes)
+    require_file(str(source), 'label file', 'Correct the name.')
+    if Path(source).suffix.lower() not in TABLE_SUFFIXES or not _is_our_form(Path(source)):
         raise ValueError(
-            f'label file {source}: does not tell its classes.\n  Name them, in the order of its numbers: '
-            f'--classes, followed by {choices}.'
+            f'label file {source}: does not name its classes.\n'
+            f'  List them in the order of its numbers: --classes, followed by {choices}.'
         )
     return read_classes(source)
-
-
-def _read_class_list(path: str) -> tuple[str, ...]:
-    classes = read_lines(path, 'class list')
-    background = [name for name in classes if name.lower() in BACKGROUND_NAMES]
-    twice = [name for name in classes if classes.count(name) > 1]
-    if background or twice:
-        raise ValueError(
-            f'class list {path}: holds {(background + twice)[0]!r}{"" if background else " twice"}; '
-            'write each class once, in the order of the labels, without the background'
-        )
-    return tuple(classes)
 
 
 def read_foreign_labels(
@@ -76,47 +69,60 @@ def read_foreign_labels(
 
     | file | holds |
     |---|---|
-    | `.npy` | a pickled dict `{id: one-hot vector}`, read without running it, or a plain array with one row a picture |
+    | `.npy` | a pickled dict `{id: one-hot vector}`, or a plain array with one row an image |
     | `.pkl`, `.pickle` | such a dict |
     | `.txt`, `.csv` without header | `id 0 1 0 ...`, or `id cat dog`, or, with `index_base`, `id 3 11` |
     | `.json`, `.csv`, `.tsv` | what `read_label_file` reads |
 
-    Suffixes of pictures are taken off ids.
+    Suffixes of images are removed from ids.
 
     Args:
         path: The file.
         classes: Foreground classes in the order of its vectors.
         ids: File that lists the ids of a plain array's rows, one a line.
         index_base: Number of the first class, where numbers are class indices; without it they are one-hot.
-        id_format: Names of pictures whose ids are whole numbers, such as `COCO_train2014_{:012d}`.
-        base_names: Whether to take folders off ids.
+        id_format: Names of images whose ids are whole numbers, such as `COCO_train2014_{:012d}`.
+        base_names: Whether to remove folders from ids.
 
     Returns:
-        Class names by picture id; ids in the order of the file, names in the order of `classes`.
+        Class names by image id; ids in the order of the file, names in the order of `classes`.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file cannot be read, or holds anything but labels; the message names file, id and value.
     """
+    path = Path(path)
     where = f'label file {path}'
-    _require_source(path)
-    labels = _read_labels(Path(path), classes, ids, index_base)
-    if not labels:
-        raise ValueError(f'{where}: holds no pictures')
-    names = [_picture_id(key, id_format, base_names, where) for key in labels]
+    require_file(str(path), 'label file', 'Correct the name.')
+    content = _read_content(path, classes, index_base)
+    if isinstance(content, np.ndarray):
+        content = _rows(content, where, ids)
+    elif ids is not None:
+        raise ValueError(f'{where}: has ids of its own; omit --ids {ids}')
+    if not content:
+        raise ValueError(f'{where}: holds no images')
+    are_names = _is_our_form(path) or any(isinstance(item, str) for row in content.values() for item in row)
+    labels = [
+        _from_names(entry, classes, f'{where}, id {key!r}')
+        if are_names
+        else _from_numbers(entry, classes, index_base, f'{where}, id {key!r}')
+        for key, entry in content.items()
+    ]
+    names = [_image_id(key, id_format, base_names, where) for key in content]
     check_ids(names, where)
-    return dict(zip(names, labels.values()))
+    return dict(zip(names, labels))
 
 
 def count_labels(labels: LabelDict, classes: Sequence[str]) -> dict[str, int]:
-    """Count the pictures of each class."""
+    """Count the images of each class."""
     return {cls: sum(cls in names for names in labels.values()) for cls in classes}
 
 
 def compare_labels(ours: LabelDict, theirs: LabelDict, our_name: str, their_name: str) -> list[str]:
-    """Describe, a line for each kind and for each picture, where two sets of labels differ; nothing if they agree."""
+    """Describe where two sets of labels differ, in lines; none if they agree."""
+    sides = ((our_name, ours, theirs), (their_name, theirs, ours))
     lines = []
-    for name, one, other in ((our_name, ours, theirs), (their_name, theirs, ours)):
+    for name, one, other in sides:
         only = sorted(set(one) - set(other))
         if only:
             lines.append(f'{len(only)} ids only in {name}: {first_few(only)}')
@@ -125,46 +131,18 @@ def compare_labels(ours: LabelDict, theirs: LabelDict, our_name: str, their_name
     if differing:
         lines.append(f'{len(differing)} of the {len(both)} ids in both have different labels:')
     for i in differing:
-        sides = ((our_name, ours, theirs), (their_name, theirs, ours))
-        extra = (
-            f'{", ".join(n for n in one[i] if n not in other[i])} only in {name}'
-            for name, one, other in sides
-            if set(one[i]) - set(other[i])
-        )
-        lines.append(f'  {i}: {"; ".join(extra)}')
+        extra = [(name, [n for n in one[i] if n not in other[i]]) for name, one, other in sides]
+        lines.append(f'  {i}: ' + '; '.join(f'{", ".join(names)} only in {name}' for name, names in extra if names))
     return lines
 
 
-def _require_source(path: Union[str, Path]) -> None:
-    require_file(str(path), 'label file', 'Correct the name.')
-
-
-def _read_labels(
-    path: Path, classes: Sequence[str], ids: Optional[str], index_base: Optional[int]
-) -> dict[Union[str, int], list[str]]:
-    """Read a file of any kind; ids are as it has them."""
-    content = _read_content(path, classes, index_base)
-    if isinstance(content, np.ndarray):
-        content = _rows(content, path, ids)
-    elif ids is not None:
-        raise ValueError(f'label file {path}: has ids of its own; leave --ids {ids} out')
-    has_names = _is_our_form(path) or any(isinstance(item, str) for row in content.values() for item in row)
-    labels = {}
-    for key, entry in content.items():
-        where = f'label file {path}, id {key!r}'
-        if has_names:
-            labels[key] = _from_names(entry, classes, where)
-        elif index_base is not None:
-            labels[key] = _from_indices(entry, classes, index_base, where)
-        else:
-            labels[key] = _from_one_hot(entry, classes, where)
-    return labels
-
-
 def _is_our_form(path: Path) -> bool:
-    """Tell whether a file is JSON, or a table whose header says what it holds."""
+    """Whether a file is JSON, or a table with a header."""
     suffix = path.suffix.lower()
-    return suffix == '.json' or (suffix in TABLE_SUFFIXES and not has_no_header(path))
+    if suffix not in TABLE_SUFFIXES:
+        return suffix == '.json'
+    img_id, *cells = _split_lines(path)[0]
+    return bool(ID_HEADER.fullmatch(img_id)) or not cells or not all(map(_is_number, cells))
 
 
 def _read_content(
@@ -175,74 +153,109 @@ def _read_content(
         return read_npy(path)
     if suffix in ('.pkl', '.pickle'):
         return read_pickle(path)
-    if _is_our_form(path):
-        if index_base is not None:
-            raise ValueError(f'label file {path}: --index-base needs numbers; here, classes have their names')
-        return read_label_file(path, classes)
-    if suffix in ('.txt', *TABLE_SUFFIXES):
-        return read_text(path)
-    remedy = 'save one array (N, classes) as .npy and its ids as text' if suffix == '.npz' else 'choose another form'
-    raise ValueError(
-        f'label file {path}: cannot read {suffix!r} files, but .npy, .pkl, .txt, .csv, .tsv and .json; {remedy}'
-    )
+    if suffix not in ('.txt', '.json', *TABLE_SUFFIXES):
+        raise ValueError(
+            f'label file {path}: cannot read {suffix!r} files, but .npy, .pkl, .txt, .csv, .tsv and .json'
+            + ('; save one array (N, classes) as .npy and its ids as text' if suffix == '.npz' else '')
+        )
+    if not _is_our_form(path):
+        return _read_text(path)
+    if index_base is not None:
+        raise ValueError(f'label file {path}: --index-base requires numbers, but the file names its classes')
+    return read_label_file(path, classes)
 
 
-def _rows(array: np.ndarray, path: Path, ids_file: Optional[str]) -> Entries:
-    """Give each row of an array (N, C) its id."""
+def _read_lines(path: Union[str, Path], what: str) -> list[str]:
+    """Read the lines of a UTF-8 file that are not blank, stripped; `what` names it in messages."""
+    text = read_utf8(Path(path), f'{what} {path}')
+    lines = [line.rstrip().lstrip(' ') for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f'{what} {path}: empty; expected one entry a line')
+    return lines
+
+
+def _split_lines(path: Path) -> list[list[str]]:
+    """Split lines at tabs if the file has any, else at commas, semicolons or blanks; drop empty cells after the id."""
+    lines = _read_lines(path, 'label file')
+    separator = next((s for s in '\t,;' if any(s in line for line in lines)), None)
+    rows = [[cell.strip() for cell in line.split(separator)] for line in lines]
+    return [[row[0], *filter(None, row[1:])] for row in rows]
+
+
+def _read_text(path: Path) -> Entries:
+    """Read `id label label ...` or `id 0 1 0 ...`."""
+    where = f'label file {path}'
+    entries: Entries = {}
+    kinds: dict[bool, str] = {}
+    for img_id, *cells in _split_lines(path):
+        if not img_id or img_id in entries:
+            raise ValueError(f'{where}: {f"id {img_id!r} occurs twice" if img_id else f"no id before {cells}"}')
+        images = [cell for cell in cells if strip_suffix(cell, IMAGE_SUFFIXES)]
+        if images:
+            raise ValueError(f'{where}: {images[0]!r} is an image; a list of images and masks holds no labels')
+        kinds.update((_is_number(cell), f'{cell!r} (id {img_id!r})') for cell in cells)
+        entries[img_id] = [float(cell) if _is_number(cell) else cell for cell in cells]
+    if not kinds:
+        raise ValueError(f'{where}: every line is a single entry; a list of images holds no labels')
+    if len(kinds) > 1:
+        raise ValueError(
+            f'{where}: {kinds[True]} is a number, {kinds[False]} is not.\n'
+            '  Write either names or numbers; if the first line names the columns, rename the file to .csv.'
+        )
+    return entries
+
+
+def _rows(array: np.ndarray, where: str, ids_file: Optional[str]) -> Entries:
+    """Pair the rows of an array (N, C) with their ids."""
     if ids_file is None:
         raise ValueError(
-            f'label file {path}: an array of shape {array.shape}, without ids.\n'
-            '  Name the list of its pictures with --ids: one id a line, in the order of the rows.'
+            f'{where}: an array of shape {array.shape}, without ids.\n'
+            '  Name the list of its images with --ids: one id a line, in the order of the rows.'
         )
-    ids = read_lines(ids_file, 'list of ids')
+    require_file(ids_file, 'list of ids', 'Correct --ids.')
+    ids = _read_lines(ids_file, 'list of ids')
     check_ids(ids, f'list of ids {ids_file}')
     if array.ndim != 2 or len(array) != len(ids):
-        raise ValueError(
-            f'label file {path}: an array of shape {array.shape}, but {ids_file} lists {len(ids)} ids; '
-            'there must be a row for each'
-        )
+        raise ValueError(f'{where}: an array of shape {array.shape}, but {ids_file} lists {len(ids)} ids, one a row')
     return dict(zip(ids, array.tolist()))
 
 
 def _from_names(entry: list, classes: Sequence[str], where: str) -> list[str]:
     if not all(isinstance(item, str) for item in entry):
-        raise ValueError(f'{where}: {reprlib.repr(entry)} are no names of classes, which other pictures have')
+        raise ValueError(f'{where}: {reprlib.repr(entry)} holds no class names, unlike other images')
     check_classes(entry, classes, where)
     return [name for name in classes if name in entry]
 
 
-def _from_indices(entry: list, classes: Sequence[str], base: int, where: str) -> list[str]:
-    indices = range(base, base + len(classes))
-    wrong = [item for item in _numbers(entry, where) if item not in indices]
-    if wrong:
-        raise ValueError(f'{where}: {wrong[0]:g} is no class index; expected {indices[0]} to {indices[-1]}')
-    return [name for i, name in zip(indices, classes) if i in entry]
-
-
-def _from_one_hot(entry: list, classes: Sequence[str], where: str) -> list[str]:
-    vector = _numbers(entry, where)
-    if len(vector) != len(classes):
+def _from_numbers(entry: list, classes: Sequence[str], index_base: Optional[int], where: str) -> list[str]:
+    """Read class indices, or without `index_base` a one-hot vector."""
+    if not all(isinstance(item, (bool, int, float, np.number, np.bool_)) for item in entry):
+        raise ValueError(f'{where}: {reprlib.repr(entry)} holds neither numbers nor class names')
+    if index_base is None and len(entry) != len(classes):
         raise ValueError(
-            f'{where}: {len(vector)} numbers, expected {len(classes)} zeros and ones, one for each class without '
+            f'{where}: {len(entry)} numbers, expected {len(classes)} zeros and ones, one for each class without '
             'background.\n  Name the right --classes, or, if these are class indices, the --index-base, 0 or 1.'
         )
-    wrong = [value for value in vector if value not in (0, 1)]
+    allowed: Any = (0, 1) if index_base is None else range(index_base, index_base + len(classes))
+    wrong = [value for value in entry if value not in allowed]
     if wrong:
-        raise ValueError(
-            f'{where}: value {wrong[0]:g}; a one-hot label holds zeros and ones only.\n'
-            '  If these are scores, decide first which of them count as 1.'
-        )
-    return [name for name, value in zip(classes, vector) if value]
+        what = 'zeros and ones' if index_base is None else f'class indices from {allowed[0]} to {allowed[-1]}'
+        raise ValueError(f'{where}: value {wrong[0]:g}; expected {what}')
+    if index_base is None:
+        return [name for name, value in zip(classes, entry) if value]
+    return [name for index, name in enumerate(classes, index_base) if index in entry]
 
 
-def _numbers(entry: list, where: str) -> list[Union[int, float]]:
-    if not all(isinstance(item, (bool, int, float)) for item in entry):
-        raise ValueError(f'{where}: {reprlib.repr(entry)} are neither numbers nor names of classes')
-    return entry
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
-def _picture_id(key: Union[str, int], id_format: Optional[str], base_names: bool, where: str) -> str:
-    """Give the name that a data set knows a picture by."""
+def _image_id(key: Union[str, int], id_format: Optional[str], base_names: bool, where: str) -> str:
+    """Return the name of an image in a data set."""
     if id_format is not None:
         try:
             return id_format.format(int(key))
@@ -250,8 +263,7 @@ def _picture_id(key: Union[str, int], id_format: Optional[str], base_names: bool
             raise ValueError(f'{where}: --id-format {id_format} does not fit id {key!r} ({error})') from error
     if isinstance(key, int):
         raise ValueError(
-            f'{where}: id {key} is a number.\n'
-            '  Say how the picture is called, such as --id-format "COCO_train2014_{:012d}".'
+            f'{where}: id {key} is a number.\n  Name images with --id-format, such as "COCO_train2014_{{:012d}}".'
         )
-    name = PICTURE_SUFFIX.sub('', key)
+    name = strip_suffix(key, IMAGE_SUFFIXES) or key
     return re.split(r'[\\/]', name)[-1] if base_names else name

@@ -1,15 +1,15 @@
-"""The folder of PASCAL VOC 2012: where things are, what is missing, and where to get it."""
+"""The folder of PASCAL VOC 2012: paths, required files, and split lists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Union
 
 from PIL import Image
 
 from ...utils import remove_leftovers, write_text
 from ...utils.checks import first_few, require_files
-from .. import picture_files
+from .. import images
 
 SCRIPT = 'python tools/dataset_converters/prepare_voc.py'
 VOC_SOURCE = 'VOC 2012 (VOCtrainval_11-May-2012.tar), http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'
@@ -28,10 +28,10 @@ class VOCTree:
 
     @classmethod
     def find(cls, folder: Union[str, Path]) -> 'VOCTree':
-        """Take VOCdevkit/VOC2012, or VOCdevkit alone.
+        """Find VOC2012 in VOCdevkit, or as the folder itself.
 
         Raises:
-            FileNotFoundError: There is no such folder.
+            FileNotFoundError: The folder does not exist.
         """
         folder = Path(folder)
         root = folder / 'VOC2012' if (folder / 'VOC2012').is_dir() else folder
@@ -66,89 +66,75 @@ class VOCTree:
         return self.root / 'cls_labels_report.json'
 
     def split(self, name: str) -> Path:
-        """Give the path of a split list."""
+        """Return the path of a split list."""
         return self.root / 'ImageSets' / 'Segmentation' / f'{name}.txt'
 
     def require(self, *paths: Path) -> None:
-        """Raise a `FileNotFoundError` that names all of `paths` that are missing, and says where to get them."""
+        """Raise a `FileNotFoundError` that lists all of `paths` that are missing, and their source."""
         missing = [str(path.relative_to(self.root)) for path in paths if not path.exists()]
         if missing:
             raise FileNotFoundError(
-                f'{self.root} lacks {", ".join(missing)}.\n'
-                f'  What is missing is part of {VOC_SOURCE}.\n'
-                '  Unpack it so that VOCdevkit/VOC2012/JPEGImages is there, then run the same command again.'
+                f'{self.root} lacks {", ".join(missing)}, which {VOC_SOURCE} contains.\n'
+                '  Unpack it so that VOCdevkit/VOC2012/JPEGImages exists, then run the same command again.\n'
+                '  To convert a label file of another project, see tools/dataset_converters/convert_labels.py.'
             )
 
-    def require_pictures(self, ids: Sequence[str]) -> None:
-        """Raise a `FileNotFoundError` unless each id has its picture and its XML file."""
+    def require_images(self, ids: Sequence[str]) -> None:
+        """Raise a `FileNotFoundError` unless each id has its image and its XML file."""
         remedy = f'It is part of {VOC_SOURCE}; or take the ids out of the list.'
-        require_files(str(self.images), ids, '.jpg', 'pictures', remedy)
+        require_files(str(self.images), ids, '.jpg', 'images', remedy)
         require_files(str(self.annotations), ids, '.xml', 'annotations', remedy)
 
-    def picture_size(self, img_id: str) -> tuple[int, int]:
-        """Read (width, height) of a picture from its header."""
+    def image_size(self, img_id: str) -> tuple[int, int]:
+        """Read (height, width) of an image from its header.
+
+        Raises:
+            ValueError: The file is not an image.
+        """
         path = self.images / f'{img_id}.jpg'
-        return picture_size(path, f'picture {path}')
+        try:
+            with Image.open(path) as image:
+                return image.height, image.width
+        except FileNotFoundError:
+            raise
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f'image {path}: cannot be read ({error}); fetch it again') from error
 
     def remove_leftovers(self) -> None:
-        """Delete what killed runs left half-written."""
+        """Delete the temporary files of killed runs."""
         for folder in (self.root, self.aug_masks, self.split('train_aug').parent):
             remove_leftovers(folder)
-
-
-def picture_size(file: Union[Path, BinaryIO], name: str) -> tuple[int, int]:
-    """Read (width, height) of a picture from its header.
-
-    Args:
-        file: The picture, by its path or opened.
-        name: How messages call it.
-
-    Raises:
-        ValueError: The file is no picture.
-    """
-    try:
-        with Image.open(file) as picture:
-            return picture.size
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{name}: cannot be read ({error}); fetch or make it again') from error
 
 
 def read_ids(path: Path) -> list[str]:
     """Read a split list: one id a line.
 
     Raises:
-        ValueError: The list is empty, holds an id twice, or something that is no id.
+        ValueError: The list is empty, holds an id twice, or something that is not an id.
     """
-    ids = picture_files.read_ids(path)
+    ids = images.read_ids(path)
     if not ids:
         raise ValueError(f'{path}: lists no ids; fetch it again')
     return ids
 
 
 def write_train_list(path: Path, ids: Sequence[str], source: str) -> bool:
-    """Write the split list `train_aug`, unless there is one with the same ids; tell whether it was written.
+    """Write the split list `train_aug` unless it exists with the same ids; return whether it was written.
 
     Args:
         path: The list.
-        ids: What it has to hold.
+        ids: Its content.
         source: Where the ids come from, for the message.
 
     Raises:
-        ValueError: There is a list with other ids.
+        ValueError: A list with other ids exists.
     """
     if not path.is_file():
         return write_text(path, ''.join(f'{i}\n' for i in sorted(ids)))
-    there, wanted = set(read_ids(path)), set(ids)
-    if there == wanted:
+    listed, wanted = set(read_ids(path)), set(ids)
+    if listed == wanted:
         return False
-    differences = [
-        f'{len(extra)} only in {where} ({first_few(sorted(extra))})'
-        for extra, where in ((there - wanted, 'the list'), (wanted - there, source))
-        if extra
-    ]
     raise ValueError(
-        f'{path}: holds {len(there)} ids, {source} {len(wanted)}: {", ".join(differences)}.\n'
-        '  Delete or move the list to have it made anew.'
+        f'{path}: differs from {source}: {first_few(sorted(listed ^ wanted))} are in one of them only.\n'
+        '  Delete or move the list, and run the same command again to write it anew.'
     )

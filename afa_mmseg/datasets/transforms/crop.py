@@ -1,4 +1,4 @@
-"""Random crop that remembers where the picture is."""
+"""Random crop that records which part of it holds image."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Union
@@ -10,7 +10,7 @@ from mmseg.registry import TRANSFORMS
 
 
 class Span(NamedTuple):
-    """A run of pixels along one axis: where it starts in the image, where in the crop, and its length."""
+    """Pixels along one axis: their start in the image, their start in the crop, and their number."""
 
     source: int
     target: int
@@ -19,15 +19,15 @@ class Span(NamedTuple):
 
 @TRANSFORMS.register_module()
 class RandomCropWithBox(BaseTransform):
-    """Crop to a fixed size at a random place; a smaller image goes to a random place on a canvas.
+    """Crop to a fixed size at a random place; paste a smaller image at a random place of a canvas.
 
-    Both happen axis by axis, so a wide picture may be cropped at its sides and padded above and below.
-    `img_box` = (top, bottom, left, right), half-open, is the part of the crop that holds picture; it lies
-    within the crop. Transforms that move pixels must come before this one, or the box goes wrong.
+    Both happen axis by axis, so a wide image may be cropped at its sides and padded above and below.
+    `img_box` = (top, bottom, left, right), half-open, is the part of the crop that holds image.
+    Transforms that move pixels must come before this one, or the box is wrong.
 
     Args:
         crop_size: Height and width, or the side of a square, in pixels.
-        pad_val: Canvas value, in raw grey levels (before normalisation).
+        pad_val: Canvas value, as a pixel value before normalisation.
         seg_pad_val: Canvas value of masks.
 
     Raises:

@@ -7,8 +7,7 @@ import numpy as np
 from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 
-from ..broken_pictures import BrokenPictureError
-from ..decoding import decode_picture
+from ..images import BrokenImageError, decode_image
 
 #: How mmcv names decoding in colour, with EXIF orientations applied and without.
 AS_SHOWN, AS_STORED = 'color', 'color_ignore_orientation'
@@ -16,14 +15,14 @@ AS_SHOWN, AS_STORED = 'color', 'color_ignore_orientation'
 
 @TRANSFORMS.register_module()
 class LoadImage(mmcv.transforms.LoadImageFromFile):
-    """mmcv's `LoadImageFromFile` with a limit of pixels (see `decode_picture`) and the data set's rule for EXIF.
+    """mmcv's `LoadImageFromFile` with a limit of pixels (see `decode_image`) and the data set's rule for EXIF.
 
     An image is turned as its EXIF orientation says, unless its data set has masks of the stored pixels: that is
     `exif_orientation = False` of `ImageLevelDataset`, so of VOC and COCO. `LoadMask` follows the same rule. Images
     without a data set, as in inference, are turned. `color_type='color_ignore_orientation'` never turns.
 
     Raises:
-        BrokenPictureError: The image cannot be decoded, or is too large.
+        BrokenImageError: The image cannot be decoded, or is too large.
     """
 
     def transform(self, results: dict) -> Optional[dict]:
@@ -32,8 +31,8 @@ class LoadImage(mmcv.transforms.LoadImageFromFile):
         as_stored = self.color_type == AS_SHOWN and not results.get('exif_orientation', True)
         try:
             data = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-            image = decode_picture(data, path, AS_STORED if as_stored else self.color_type, self.imdecode_backend)
-        except (OSError, BrokenPictureError):
+            image = decode_image(data, path, AS_STORED if as_stored else self.color_type, self.imdecode_backend)
+        except (OSError, BrokenImageError):
             if self.ignore_empty:
                 return None
             raise

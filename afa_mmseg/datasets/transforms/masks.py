@@ -11,8 +11,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ...utils.checks import first_few
-from ..broken_pictures import BrokenPictureError, WrongMaskError
-from ..decoding import _no_limit_of_pillow, decode_picture
+from ..images import BrokenImageError, WrongMaskError, decode_image
 
 REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'
 #: EXIF tag of the orientation, and what brings pixels stored in each of them upright.
@@ -36,7 +35,7 @@ class LoadMask(LoadAnnotations):
     sets, which lack `num_values`, are loaded as mmseg does. A sample of no data set, as in inference, passes through.
 
     Raises:
-        BrokenPictureError: The mask cannot be decoded.
+        BrokenImageError: The mask cannot be decoded.
         WrongMaskError: It has another size than the image, colours, or values that are no class.
         ValueError: The data set has no masks.
     """
@@ -71,10 +70,10 @@ class LoadMask(LoadAnnotations):
     def _decode(self, path: str, *, upright: bool) -> np.ndarray:
         data = fileio.get(path, backend_args=self.backend_args)
         try:
-            mask = decode_picture(data, path, 'unchanged', self.imdecode_backend)
+            mask = decode_image(data, path, 'unchanged', self.imdecode_backend)
             return turn_upright(mask, data) if upright else mask
-        except (OSError, SyntaxError, BrokenPictureError) as error:
-            raise BrokenPictureError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
+        except (OSError, SyntaxError, BrokenImageError) as error:
+            raise BrokenImageError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
 
 
 def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
@@ -87,7 +86,7 @@ def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
     Shape:
         pixels (H, W, ...); output the same, or (W, H, ...).
     """
-    with _no_limit_of_pillow(), Image.open(io.BytesIO(data)) as file:
+    with Image.open(io.BytesIO(data)) as file:
         orientation = file.getexif().get(ORIENTATION_TAG, 1)
     return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
 

@@ -1,4 +1,4 @@
-"""Random scale."""
+"""Random scale of the image's own size."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from mmseg.registry import TRANSFORMS
 class RandomScale(Resize):
     """Resize the image by a random factor, bilinearly; masks, where loaded, by nearest neighbour.
 
-    Unlike mmcv's `RandomResize` it scales the picture's own size, rounds down, and uses Pillow's bilinear
+    Unlike mmcv's `RandomResize` it scales the image's own size, rounds down, and uses Pillow's bilinear
     filter, which averages where it shrinks.
 
     Args:

@@ -246,7 +246,7 @@ def test_unusable_pictures_are_all_named_and_the_rest_is_drawn(tmp_path, prepare
     with pytest.raises(ValueError) as caught:
         prepare()
     message = str(caught.value)
-    assert 'val2014: masks: 4 of 5 pictures have a file that cannot be used' in message
+    assert 'val2014: masks: 4 of 5 images have a file that cannot be used' in message
     assert re.search(rf'{img_id(0)}.jpg: not a whole image \(.*[Tt]runcated', message)
     assert f'{img_id(1)}.jpg: not a whole image (cannot identify image file' in message
     assert f'{img_id(2)}.jpg: not a whole image' in message

@@ -1,9 +1,9 @@
 """Label files that numpy or pickle wrote."""
 
+import codecs
+import operator
 import os
 import pickle
-import random
-import struct
 
 import numpy as np
 import pytest
@@ -14,23 +14,20 @@ LABELS = {'2007_000032': np.array([1, 0, 1], np.float32), '2007_000033': np.arra
 LISTS = {'2007_000032': [1, 0, 1], '2007_000033': [0, 0, 0]}
 
 
-class Touch:
-    """Loading it runs a command."""
+class Call:
+    """Loading it calls a function."""
 
-    def __init__(self, flag):
-        self.flag = flag
+    def __init__(self, *call):
+        self.call = call
 
     def __reduce__(self):
-        return os.system, (f'touch {self.flag}',)
+        return self.call[0], self.call[1:]
 
 
-def write_npy(path, header, data, version=(1, 0)):
-    """Write an `.npy` file with any header."""
-    head = header.encode('latin-1') + b'\n'
-    path.write_bytes(
-        b'\x93NUMPY' + bytes(version) + struct.pack('<H' if version[0] == 1 else '<I', len(head)) + head + data
-    )
-    return path
+def refused(read, path, *words):
+    with pytest.raises(ValueError) as error:
+        read(path)
+    assert [word for word in (str(path), *words) if word not in str(error.value)] == []
 
 
 def test_a_dict_that_numpy_saved(tmp_path):
@@ -38,127 +35,85 @@ def test_a_dict_that_numpy_saved(tmp_path):
     assert read_npy(tmp_path / 'labels.npy') == LISTS
 
 
+def test_the_names_of_older_and_newer_numpy(tmp_path):
+    current, other = b'numpy._core.multiarray', b'numpy.core.multiarray'
+    data = pickle.dumps(LABELS, protocol=2)
+    if current not in data:
+        current, other = other, current
+    assert current in data
+    (tmp_path / 'labels.pkl').write_bytes(data.replace(current, other))
+    assert read_pickle(tmp_path / 'labels.pkl') == LISTS
+
+
 @pytest.mark.parametrize('protocol', range(6))
 def test_a_pickled_dict(tmp_path, protocol):
-    (tmp_path / 'labels.pkl').write_bytes(pickle.dumps({**LABELS, 'c': ['cat', 'dog'], 4: (1, 2)}, protocol))
-    assert read_pickle(tmp_path / 'labels.pkl') == {**LISTS, 'c': ['cat', 'dog'], 4: [1, 2]}
+    content = {**LABELS, 'c': ['cat', 'dog'], 4: (1, 2), 'd': [np.int64(3)]}
+    (tmp_path / 'labels.pkl').write_bytes(pickle.dumps(content, protocol))
+    assert read_pickle(tmp_path / 'labels.pkl') == {**LISTS, 'c': ['cat', 'dog'], 4: [1, 2], 'd': [3]}
 
 
-@pytest.mark.parametrize('dtype', ['?', 'u1', '<i8', '>i2', '<f4', '>f8', 'f2'])
-@pytest.mark.parametrize('order', ['C', 'F'])
-def test_plain_arrays(tmp_path, dtype, order):
-    array = np.array([[0, 1, 0], [1, 1, 0]], dtype, order=order)
+@pytest.mark.parametrize('dtype', ['?', 'u1', '>i2', '<f4', 'f2'])
+def test_plain_arrays(tmp_path, dtype):
+    array = np.array([[0, 1, 0], [1, 1, 0]], dtype)
     np.save(tmp_path / 'labels.npy', array)
-    found = read_npy(tmp_path / 'labels.npy')
-    assert found.tolist() == array.tolist()
-    assert found.dtype == np.load(tmp_path / 'labels.npy').dtype
-
-
-def test_a_header_of_format_2(tmp_path):
-    with (tmp_path / 'labels.npy').open('wb') as file:
-        np.lib.format.write_array(file, np.eye(3), version=(2, 0))
-    assert read_npy(tmp_path / 'labels.npy').tolist() == np.eye(3).tolist()
-
-
-@pytest.mark.parametrize('content', ['whole', 'value', 'array'])
-def test_a_file_that_would_run_a_command_is_refused(tmp_path, content):
-    flag = tmp_path / 'flag'
-    data = {
-        'whole': Touch(flag),
-        'value': {**LABELS, 'x': Touch(flag)},
-        'array': {**LABELS, 'x': np.array([Touch(flag), 1], object)},
-    }[content]
-    (tmp_path / 'labels.pkl').write_bytes(pickle.dumps(data))
-    np.save(tmp_path / 'labels.npy', np.array(data, object))
-    for name, read in (('labels.pkl', read_pickle), ('labels.npy', read_npy)):
-        with pytest.raises(ValueError) as error:
-            read(tmp_path / name)
-        assert str(error.value) == (
-            f'label file {tmp_path / name}: refused: the file asks for {os.system.__module__}.system; '
-            'label files hold only dicts, strings and numpy arrays. Nothing of it was run.'
-        )
-    assert not flag.exists()
-    np.load(tmp_path / 'labels.npy', allow_pickle=True)
-    assert flag.exists()
+    assert read_npy(tmp_path / 'labels.npy').tolist() == array.tolist()
 
 
 @pytest.mark.parametrize(
-    ('header', 'data', 'words'),
+    ('call', 'name'),
     [
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000)}", b'abcd', '4 bytes follow'),
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}", b'abcd', 'promises shape (-1, -1)'),
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", b'abcdefgh', '8 bytes follow'),
-        ("{'descr': '|V8', 'fortran_order': False, 'shape': (1,)}", b'abcdefgh', 'dtype |V8'),
-        ("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}", b'', 'dtype <U0'),
-        ("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", b'abcd', 'one-hot labels are numbers'),
-        ("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,)}", b'N.', 'holds NoneType, not a dict'),
-        ("{'descr': '|O', 'fortran_order': False, 'shape': ()}", b'', 'damaged'),
-        ("{'descr': __import__('os').system('true'), 'fortran_order': False, 'shape': ()}", b'', 'malformed node'),
-        ("{'descr': '<f4', 'shape': ()}", b'abcd', 'keys'),
-        ("{'descr': '<f4", b'', 'damaged'),
-        ('(' * 9000, b'', 'damaged'),
-        ('-' * 9000 + '1', b'', 'damaged'),
-        ("{'a': " * 200 + '1' + '}' * 200, b'', 'damaged'),
-        (' ' * 20_000, b'', 'large'),
+        ((os.system, 'touch flag'), f'{os.system.__module__}.system'),
+        ((eval, 'open("flag", "w")'), '.eval'),
+        ((getattr, 'a', 'join'), '.getattr'),
+        ((operator.attrgetter, 'a'), 'operator.attrgetter'),
+        ((np.load, 'flag'), 'numpy.load'),
+        ((codecs.encode, 'flag', 'rot13'), 'rot13'),
     ],
 )
-def test_bad_headers(tmp_path, header, data, words):
-    path = write_npy(tmp_path / 'labels.npy', header, data)
-    with pytest.raises(ValueError) as error:
-        read_npy(path)
-    assert str(path) in str(error.value)
-    assert words in str(error.value)
+@pytest.mark.parametrize('protocol', [0, 2, 4])
+def test_a_file_that_calls_functions_is_refused_by_name(tmp_path, monkeypatch, call, name, protocol):
+    monkeypatch.chdir(tmp_path)
+    for content in (Call(*call), {**LABELS, 'x': Call(*call)}, {'x': np.array([Call(*call), 1], object)}):
+        (tmp_path / 'labels.pkl').write_bytes(pickle.dumps(content, protocol))
+        refused(read_pickle, tmp_path / 'labels.pkl', 'refused', name)
+        np.save(tmp_path / 'labels.npy', np.array(content, object))
+        refused(read_npy, tmp_path / 'labels.npy', 'refused', name)
+    assert not (tmp_path / 'flag').exists()
 
 
 @pytest.mark.parametrize(
-    ('data', 'words'),
-    [
-        (b'', 'no .npy file'),
-        (b'PK\x03\x04', 'no .npy file'),
-        (b'\x93NUMPY\x03\x00', 'no .npy file of format 1 or 2'),
-        (b'\x93NUMPY\x01\x00\xff', 'no .npy file'),
-    ],
+    'data', [b'', b'PK\x03\x04', b'\x93NUMPY\x03\x00', b'\x93NUMPY\x01\x00\xff', b'\x93NUMPY\x01\x00\x02\x00{\n']
 )
-def test_files_that_are_no_npy(tmp_path, data, words):
+def test_files_that_are_no_npy(tmp_path, data):
     (tmp_path / 'labels.npy').write_bytes(data)
-    with pytest.raises(ValueError) as error:
-        read_npy(tmp_path / 'labels.npy')
-    assert words in str(error.value)
+    refused(read_npy, tmp_path / 'labels.npy', '.npy')
+
+
+def test_truncated_files(tmp_path):
+    for content in (LABELS, np.eye(20)):
+        np.save(tmp_path / 'labels.npy', content)
+        data = (tmp_path / 'labels.npy').read_bytes()
+        for length in range(0, len(data), 40):
+            (tmp_path / 'labels.npy').write_bytes(data[:length])
+            refused(read_npy, tmp_path / 'labels.npy')
 
 
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        (['a', 'b'], 'holds list, not a dict {id: labels}'),
-        (np.zeros((2, 3)), 'holds array of shape (2, 3), not a dict'),
-        ({'a': 1.0}, "id 'a': holds float, not an array with one axis or a list"),
-        ({'a': np.array(1.0)}, "id 'a': holds array of shape ()"),
-        ({'a': np.zeros((1, 20))}, "id 'a': holds array of shape (1, 20)"),
-        ({'a': {'cat': 1}}, "id 'a': holds dict"),
+        (['a', 'b'], 'list'),
+        (np.zeros((2, 3)), 'shape (2, 3)'),
+        ({'a': 1.0}, "id 'a': holds float"),
+        ({'a': np.zeros((1, 20))}, "id 'a': holds an array of shape (1, 20)"),
         ({'a': 'cat'}, "id 'a': holds str"),
         ({(1, 2): [1]}, '(1, 2) is a key'),
-        ({b'a': [1]}, "b'a' is a key"),
     ],
 )
 def test_content_that_is_no_label_file(tmp_path, content, words):
     (tmp_path / 'labels.pickle').write_bytes(pickle.dumps(content))
-    with pytest.raises(ValueError) as error:
-        read_pickle(tmp_path / 'labels.pickle')
-    assert str(tmp_path / 'labels.pickle') in str(error.value)
-    assert words in str(error.value)
+    refused(read_pickle, tmp_path / 'labels.pickle', words)
 
 
-def test_any_damage_of_the_header_gives_data_or_a_value_error(tmp_path):
-    np.save(tmp_path / 'labels.npy', LABELS)
-    valid = (tmp_path / 'labels.npy').read_bytes()
-    rng, outcomes = random.Random(0), set()
-    for _ in range(500):
-        data = bytearray(valid)
-        at = rng.randrange(150)
-        data[at : at + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
-        (tmp_path / 'labels.npy').write_bytes(data)
-        try:
-            outcomes.add(type(read_npy(tmp_path / 'labels.npy')))
-        except ValueError:
-            outcomes.add(ValueError)
-    assert outcomes == {dict, ValueError}
+def test_arrays_of_strings_are_no_labels(tmp_path):
+    np.save(tmp_path / 'labels.npy', np.array(['a']))
+    refused(read_npy, tmp_path / 'labels.npy', '<U1')

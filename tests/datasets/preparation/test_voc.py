@@ -1,4 +1,4 @@
-"""VOC 2012 with SBD: what is written, and where XML and masks disagree."""
+"""VOC 2012 with SBD: what is written, and where XML and masks differ."""
 
 import shutil
 
@@ -7,13 +7,12 @@ import pytest
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets.preparation.voc import prepare_voc
-from afa_mmseg.datasets.preparation.voc_labels import explain_mask_only, explain_xml_only, read_objects
 from afa_mmseg.utils import read_mask
 from tests.datasets.preparation.voc_files import (
     CLASSES,
     HEIGHT,
+    IMAGES,
     LABELS,
-    PICTURES,
     TRAIN_AUG,
     VOC_VAL,
     WIDTH,
@@ -24,12 +23,22 @@ from tests.datasets.preparation.voc_files import (
     state,
     write_annotation,
     write_list,
+    write_mat,
     write_png,
+    write_zip,
 )
+
+TRAIN_LIST = 'ImageSets/Segmentation/train_aug.txt'
 
 
 def prepare(root, **kwargs):
     return prepare_voc(root, **{'num_workers': 0, **kwargs})
+
+
+def refused(root, *words, kind=ValueError, **kwargs):
+    with pytest.raises(kind) as error:
+        prepare(root, **kwargs)
+    assert [word for word in words if word not in str(error.value)] == []
 
 
 # What is written
@@ -37,8 +46,8 @@ def prepare(root, **kwargs):
 
 def test_masks_are_those_of_voc_and_of_sbd_for_the_rest(prepared):
     folder = prepared / 'SegmentationClassAug'
-    assert sorted(path.stem for path in folder.iterdir()) == sorted(PICTURES)
-    for img_id, objects in PICTURES.items():
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(IMAGES)
+    for img_id, objects in IMAGES.items():
         own = prepared / 'SegmentationClass' / f'{img_id}.png'
         if own.exists():  # SBD has 2009_000004 too
             assert (folder / own.name).read_bytes() == own.read_bytes()
@@ -47,9 +56,8 @@ def test_masks_are_those_of_voc_and_of_sbd_for_the_rest(prepared):
 
 
 def test_train_aug_is_sbd_and_voc_train_without_val(prepared):
-    text = (prepared / 'ImageSets/Segmentation/train_aug.txt').read_text()
-    assert text == ''.join(f'{i}\n' for i in TRAIN_AUG)
-    assert set(TRAIN_AUG) | set(VOC_VAL) == set(PICTURES)
+    assert (prepared / TRAIN_LIST).read_text() == ''.join(f'{i}\n' for i in TRAIN_AUG)
+    assert set(TRAIN_AUG) | set(VOC_VAL) == set(IMAGES)
 
 
 @pytest.mark.parametrize('labels_from', ['xml', 'masks'])
@@ -58,21 +66,22 @@ def test_labels_in_the_order_of_the_classes_from_either_source(downloads, sbd, l
     assert labels_of(downloads) == LABELS
     assert list(labels_of(downloads)) == sorted(LABELS)
     assert report_of(downloads)['differences'] == {}
-    assert f'5 pictures of train_aug and val, from {labels_from}; 1 without a class' in str(result)
+    assert report_of(downloads)['num_without_class'] == 1
+    warnings = ' '.join(result.warnings)
+    assert 'train_aug has 3 ids, VOC 2012 with SBD has 10582' in warnings
+    assert 'val has 2 ids, VOC 2012 with SBD has 1449' in warnings
 
 
-def test_the_folder_above_will_do_and_workers_change_nothing(downloads, sbd, tmp_path):
+def test_the_parent_folder_and_workers_change_nothing(downloads, sbd, tmp_path):
     shutil.copytree(downloads, tmp_path / 'other')
     prepare_voc(downloads.parent, sbd=sbd / 'dataset', num_workers=2)
     prepare(tmp_path / 'other', sbd=sbd)
-    for name in ('cls_labels.json', 'ImageSets/Segmentation/train_aug.txt', 'SegmentationClassAug/2008_000003.png'):
+    for name in ('cls_labels.json', TRAIN_LIST, 'SegmentationClassAug/2008_000003.png'):
         assert (downloads / name).read_bytes() == (tmp_path / 'other' / name).read_bytes()
 
 
-def test_the_label_file_gives_the_data_set_the_labels_of_the_xml(prepared):
-    settings = dict(
-        type='VOCImageLevelDataset', data_root=str(prepared), ann_file='ImageSets/Segmentation/train_aug.txt'
-    )
+def test_the_label_file_has_the_labels_of_the_xml(prepared):
+    settings = dict(type='VOCImageLevelDataset', data_root=str(prepared), ann_file=TRAIN_LIST)
     from_xml = DATASETS.build(settings)
     shutil.rmtree(prepared / 'Annotations')
     from_file = DATASETS.build({**settings, 'label_file': 'cls_labels.json'})
@@ -82,164 +91,174 @@ def test_the_label_file_gives_the_data_set_the_labels_of_the_xml(prepared):
         assert [CLASSES[1 + i] for i in np.flatnonzero(label)] == LABELS[img_id]
 
 
-def test_numbers_that_differ_from_the_full_data_set_are_told(downloads, sbd):
-    warnings = ' '.join(prepare(downloads, sbd=sbd).warnings)
-    assert 'train_aug has 3 ids, VOC 2012 with SBD has 10582' in warnings
-    assert 'val has 2 ids, VOC 2012 with SBD has 1449' in warnings
-
-
 # Again, and after an interruption
 
 
-@pytest.mark.parametrize('again', [{}, {'sbd': True}])
-def test_a_second_run_does_nothing(prepared, sbd, again):
+@pytest.mark.parametrize('with_sbd', [False, True])
+def test_a_second_run_does_nothing(prepared, sbd, with_sbd):
     before = state(prepared)
-    result = prepare(prepared, sbd=sbd if again else None)
+    result = prepare(prepared, sbd=sbd if with_sbd else None)
     assert state(prepared) == before
     assert (result.list_written, result.masks_written, result.labels_written) == (False, {}, False)
     assert 'nothing to do, 5 masks' in str(result)
 
 
-def test_what_is_missing_is_made_again_and_the_rest_kept(prepared, sbd):
+def test_what_is_missing_is_written_again_and_the_rest_kept(prepared, sbd):
     before = state(prepared)
     for name in ('2007_000001', '2008_000002'):
         (prepared / f'SegmentationClassAug/{name}.png').unlink()
+    (prepared / 'cls_labels_report.json').write_text('{')
     (prepared / 'SegmentationClassAug/.tmp-999999999-2008_000002.png').write_bytes(b'half')
-    result = prepare(prepared, sbd=sbd)
-    assert result.masks_written == {'SegmentationClass': 1, 'SBD': 1}
-    assert 'SegmentationClassAug: 1 from SegmentationClass, 1 from SBD, 3 were there' in str(result)
-    after = state(prepared)
-    assert {path: data for path, (data, _) in after.items() if 'report' not in path.name} == {
-        path: data for path, (data, _) in before.items() if 'report' not in path.name
+    assert prepare(prepared, sbd=sbd).masks_written == {'SegmentationClass': 1, 'SBD': 1}
+    assert {path: data for path, (data, _) in state(prepared).items()} == {
+        path: data for path, (data, _) in before.items()
     }
 
 
-def test_labels_follow_the_files_they_are_made_from(prepared):
+def test_other_labels_are_not_overwritten(prepared):
     edit(prepared / 'Annotations/2008_000002.xml', 'person', 'horse')
-    result = prepare(prepared)
-    assert result.labels_written
+    before = state(prepared)
+    refused(prepared, 'cls_labels.json', 'Delete')
+    assert state(prepared) == before
+    (prepared / 'cls_labels.json').unlink()
+    assert prepare(prepared).labels_written
     assert labels_of(prepared)['2008_000002'] == ['horse']
-    assert prepare(prepared, labels_from='masks').labels_written
-    assert labels_of(prepared)['2008_000002'] == ['person']
 
 
-def test_a_list_of_somebody_else_is_kept_if_it_holds_the_same_ids(prepared, sbd):
-    split = prepared / 'ImageSets/Segmentation/train_aug.txt'
-    write_list(split, TRAIN_AUG[::-1])
+def test_another_list_is_kept_if_it_holds_the_same_ids(prepared, sbd):
+    write_list(prepared / TRAIN_LIST, TRAIN_AUG[::-1])
     assert not prepare(prepared, sbd=sbd).list_written
-    assert split.read_text().split() == TRAIN_AUG[::-1]
+    assert (prepared / TRAIN_LIST).read_text().split() == TRAIN_AUG[::-1]
+    write_list(prepared / TRAIN_LIST, ['2007_000001', '2007_000009', '2008_000002'])
+    refused(prepared, TRAIN_LIST, "'2007_000009', '2008_000003'", 'Delete', sbd=sbd)
+    (prepared / TRAIN_LIST).unlink()
+    assert prepare(prepared).list_written  # from the masks
+    assert (prepared / TRAIN_LIST).read_text().split() == TRAIN_AUG
 
 
-def test_without_a_list_it_is_made_from_the_masks(prepared):
-    split = prepared / 'ImageSets/Segmentation/train_aug.txt'
-    split.unlink()
-    assert prepare(prepared).list_written
-    assert split.read_text().split() == TRAIN_AUG
+# Where XML and masks differ
 
 
-# Where XML and masks disagree
-
-
-def test_differences_are_reported_with_reason_and_numbers(prepared):
-    root = prepared
-    edit(root / 'Annotations/2008_000003.xml', 'aeroplane', 'bird')  # the XML calls it otherwise
-    edit(root / 'Annotations/2007_000001.xml', '<name>dog</name>', '<name>cat</name>')
-    write_png(root / 'SegmentationClassAug/2009_000004.png', draw_mask([]))  # nothing where the sofa is
-    result = prepare(root)
-    assert labels_of(root)['2008_000003'] == ['bird', 'tvmonitor']
-    report = report_of(root)
-    aeroplane = '96 pixels, 100 % in the box of an object called bird'
+def test_differences_are_reported(prepared):
+    edit(prepared / 'Annotations/2008_000003.xml', 'aeroplane', 'bird')
+    write_png(prepared / 'SegmentationClassAug/2009_000004.png', draw_mask([]))
+    (prepared / 'cls_labels.json').unlink()
+    result = prepare(prepared)
+    report = report_of(prepared)
     assert report['differences'] == {
-        '2007_000001': {
-            'mask_from': 'VOC',
-            'xml_only': {},
-            'mask_only': {
-                # 26 x 29 pixels less the outline
-                'dog': {'reason': 'other_name', 'detail': '648 pixels, 100 % in the box of an object called cat'}
-            },
-        },
-        '2008_000003': {
-            'mask_from': 'SBD',
-            'xml_only': {'bird': {'reason': 'covered', 'detail': '1 object, 96 pixels: aeroplane 100 %'}},
-            'mask_only': {'aeroplane': {'reason': 'other_name', 'detail': aeroplane}},
-        },
-        '2009_000004': {
-            'mask_from': 'changed',
-            'xml_only': {'sofa': {'reason': 'unlabelled', 'detail': '1 object, 966 pixels: background 100 %'}},
-            'mask_only': {},
-        },
+        '2008_000003': {'xml_only': ['bird'], 'mask_only': ['aeroplane']},
+        '2009_000004': {'xml_only': ['sofa'], 'mask_only': []},
     }
-    assert report['classes']['dog'] == {'xml': 0, 'mask': 1, 'xml_only': 0, 'mask_only': 1}
+    assert report['classes']['bird'] == {'xml': 1, 'mask': 0, 'xml_only': 1, 'mask_only': 0}
     assert report['classes']['tvmonitor'] == {'xml': 1, 'mask': 1, 'xml_only': 0, 'mask_only': 0}
-    assert report['reasons'] == {'void': 0, 'covered': 1, 'unlabelled': 1, 'other_name': 2, 'no_object': 0}
-    assert report['masks_from'] == {'VOC': 2, 'SBD': 2, 'changed': 1}
-    text = str(result)
-    assert '3 of 5 pictures show other classes by XML than by mask' in text
-    assert f'2008_000003 (mask: SBD): aeroplane in the mask only, other_name: {aeroplane}' in text
-    assert [line.split() for line in text.splitlines() if line.startswith('all classes')] == [
-        ['all', 'classes', '5', '5', '2', '2']
-    ]
+    assert '  2008_000003: bird in xml only; aeroplane in mask only' in str(result).splitlines()
 
 
-def box(left, top, right, bottom):
-    return slice(top - 1, bottom), slice(left - 1, right)
-
-
-def test_reasons_of_a_class_without_pixels_by_hand():
-    mask = np.zeros((10, 10), np.uint8)
-    mask[0:2, 0:4] = 255
-    mask[2:3, 0:4] = 15
-    whole = (slice(None), slice(None))
-    assert explain_xml_only(mask, [box(1, 1, 4, 4)]).reason == 'void'
-    assert (
-        explain_xml_only(mask, [box(1, 1, 4, 4)]).detail
-        == '1 object, 16 pixels: person 25 %, void 50 %, background 25 %'
-    )
-    assert explain_xml_only(mask, [box(1, 3, 4, 3), box(1, 3, 2, 4)]).reason == 'covered'
-    assert explain_xml_only(mask, [box(1, 3, 4, 3), box(1, 3, 2, 4)]).detail.startswith(
-        '2 objects, 6 pixels: person 67 %'
-    )
-    assert explain_xml_only(mask, [box(6, 6, 9, 9)]).reason == 'unlabelled'
-    assert explain_xml_only(mask, [whole]).reason == 'void'
-    assert explain_xml_only(mask, [box(1, 2, 4, 3)]).reason == 'void'  # as much of the one as of the other
-    assert explain_xml_only(mask, [box(21, 21, 30, 30)]).detail == '1 object, 0 pixels: outside the picture'
-
-
-def test_reasons_of_a_class_without_object_by_hand():
-    mask = np.zeros((10, 10), np.uint8)
-    mask[0:4, 0:5] = CLASSES.index('diningtable')
-    mask[4:10, 0:5] = CLASSES.index('person')
-    assert explain_mask_only(mask, 'diningtable', []).reason == 'no_object'
-    assert explain_mask_only(mask, 'diningtable', [('sofa', box(1, 1, 5, 3))]).reason == 'other_name'
-    assert '20 pixels, 75 % in the box of' in explain_mask_only(mask, 'diningtable', [('sofa', box(1, 1, 5, 3))]).detail
-    assert (
-        explain_mask_only(mask, 'diningtable', [('sofa', box(1, 1, 5, 2))]).reason == 'no_object'
-    )  # half of them only
-    # The table stands in the box of a person who is seen there: the XML does not call it otherwise, it has none.
-    assert explain_mask_only(mask, 'diningtable', [('person', box(1, 1, 5, 10))]).reason == 'no_object'
-
-
-def test_boxes_are_1_based_and_inclusive_and_may_be_fractions_or_lacking(tmp_path):
-    write_annotation(tmp_path / 'a.xml', [('cat', (2.5, 1, 3.2, 7)), ('dog', (-3, 1, 99, 2))])
-    edit(tmp_path / 'a.xml', '</annotation>', '<object><name>cow</name></object></annotation>')
-    assert read_objects(tmp_path / 'a.xml', 'a', (WIDTH, HEIGHT)) == [
-        ('cat', (slice(0, 7), slice(1, 4))),
-        ('dog', (slice(0, 2), slice(0, 99))),
-        ('cow', (slice(None), slice(None))),
-    ]
-
-
-def test_masks_that_replace_those_of_voc_are_told_with_the_remedy(prepared):
+def test_masks_that_differ_from_those_of_voc_are_named(prepared):
     changed = prepared / 'SegmentationClassAug/2009_000004.png'
-    write_png(changed, draw_mask(PICTURES['2009_000004'], outline=False))
-    # The same pixels in another file are no change.
-    same = prepared / 'SegmentationClassAug/2007_000001.png'
-    write_png(same, draw_mask(PICTURES['2007_000001']))
+    write_png(changed, draw_mask(IMAGES['2009_000004'], outline=False))
+    same = prepared / 'SegmentationClassAug/2007_000001.png'  # the same pixels in another file
+    write_png(same, draw_mask(IMAGES['2007_000001']))
     same.write_bytes(same.read_bytes() + b' ')
-    warning = [text for text in prepare(prepared).warnings if 'differ from' in text]
-    assert "1 masks of SegmentationClassAug differ from VOC's own" in warning[0]
-    assert "'2009_000004'" in warning[0]
+    assert "'2009_000004'" in ' '.join(prepare(prepared).warnings)
+    assert report_of(prepared)['changed_masks'] == ['2009_000004']
     changed.unlink()  # the remedy
-    assert not [text for text in prepare(prepared).warnings if 'differ from' in text]
-    write_png(prepared / 'SegmentationClass/2009_000005.png', draw_mask(PICTURES['2009_000004']))
-    assert "'2009_000005'" in next(text for text in prepare(prepared).warnings if 'differ from' in text)
+    prepare(prepared)
+    assert report_of(prepared)['changed_masks'] == []
+
+
+# Wrong inputs
+
+
+def test_all_that_is_missing_is_named_with_its_source(downloads, sbd):
+    shutil.rmtree(downloads / 'Annotations')
+    (downloads / 'ImageSets/Segmentation/train.txt').unlink()
+    words = ['Annotations, ImageSets/Segmentation/train.txt', 'http://host.robots.ox.ac.uk', 'convert_labels.py']
+    refused(downloads, *words, kind=FileNotFoundError, sbd=sbd)
+
+
+def test_without_masks_the_command_to_make_them_is_named(downloads):
+    words = ['SegmentationClassAug', f'prepare_voc.py {downloads} --sbd benchmark_RELEASE', '--aug-zip']
+    refused(downloads, *words, kind=FileNotFoundError)
+
+
+def cut(name, length):
+    def apply(root):
+        (root / name).write_bytes((root / name).read_bytes()[:length])
+
+    return apply
+
+
+def mask(pixels):
+    return lambda root: write_png(root / 'SegmentationClassAug/2008_000003.png', pixels.astype(np.uint8))
+
+
+def copied(source, target):
+    return lambda root: shutil.copyfile(root / source, root / target)
+
+
+def removed(name):
+    return lambda root: (root / name).unlink()
+
+
+def listed(name, *ids):
+    return lambda root: write_list(root / f'ImageSets/Segmentation/{name}.txt', ids)
+
+
+XML, MASK, JPEG = 'Annotations/2008_000003.xml', 'SegmentationClassAug/2008_000003.png', 'JPEGImages/2008_000003.jpg'
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (removed(MASK), ['1 of 5 ids', "'2008_000003'", '--sbd benchmark_RELEASE']),
+        (cut(MASK, -40), [MASK, 'cannot be read']),
+        (copied(JPEG, MASK), [MASK, 'mode RGB']),
+        (mask(np.zeros((HEIGHT, WIDTH + 1))), [MASK, '57 x 40', '56 x 40']),
+        (mask(np.full((HEIGHT, WIDTH), 21)), [MASK, '21', '0 to 20', '255']),
+        (copied('Annotations/2008_000002.xml', XML), [XML, "'2008_000002.jpg'"]),
+        (cut(XML, 100), [XML, 'XML']),
+        (lambda root: edit(root / XML, 'aeroplane', 'airplane'), [XML, "'airplane'", "'aeroplane'"]),
+        (cut(JPEG, 0), [JPEG, 'cannot be read']),
+        (removed(JPEG), ['images', "'2008_000003'", '.jpg', 'VOCtrainval']),
+        (removed(XML), ['annotations', "'2008_000003'", '.xml', 'VOCtrainval']),
+        (listed('val', '2009_000004', '2009_000005', '2009_000004'), ['val.txt', "'2009_000004'"]),
+        (listed('train_aug', '/JPEGImages/2007_000001.jpg'), ['train_aug.txt', "'/JPEGImages/2007_000001.jpg'"]),
+        (listed('val'), ['val.txt', 'no ids']),
+        (listed('train_aug', *TRAIN_AUG, '2009_000004'), ['train_aug.txt', "'2009_000004'", 'val.txt']),
+    ],
+)
+def test_what_is_wrong_is_named_with_value_and_remedy(prepared, spoil, words):
+    spoil(prepared)
+    before = state(prepared)
+    refused(prepared, *words, kind=(ValueError, FileNotFoundError))
+    assert state(prepared) == before
+
+
+def test_many_broken_files_are_reported_at_once(prepared):
+    for img_id in IMAGES:
+        write_png(prepared / f'SegmentationClassAug/{img_id}.png', np.full((HEIGHT, WIDTH), 99, np.uint8))
+    write_list(prepared / TRAIN_LIST, [*TRAIN_AUG, '2007_000001b'])
+    for folder, suffix in (('JPEGImages', '.jpg'), ('SegmentationClassAug', '.png')):
+        shutil.copyfile(prepared / f'{folder}/2007_000001{suffix}', prepared / f'{folder}/2007_000001b{suffix}')
+    write_annotation(prepared / 'Annotations/2007_000001b.xml', [])
+    refused(prepared, '6 of 6', '2009_000004.png: holds the values 99', 'and 1 more')
+
+
+def test_masks_of_val_only_are_an_error(downloads):
+    for img_id in VOC_VAL:
+        write_png(downloads / f'SegmentationClassAug/{img_id}.png', draw_mask([]))
+    refused(downloads, 'none to train on')
+
+
+def test_wrong_options(downloads, sbd, tmp_path):
+    refused(downloads, 'choose one of them', sbd=sbd, aug_zip=write_zip(tmp_path / 'a.zip'))
+    refused(downloads, "'mask'", 'xml, masks', labels_from='mask')
+    refused(tmp_path / 'nowhere', 'nowhere', 'VOCtrainval', kind=FileNotFoundError)
+
+
+def test_a_broken_mask_of_voc_is_not_copied(downloads, sbd):
+    write_png(downloads / 'SegmentationClass/2007_000001.png', np.full((HEIGHT, WIDTH), 21, np.uint8))
+    write_mat(sbd / 'dataset/cls/2008_000002.mat', np.full((HEIGHT, WIDTH), 30, np.uint8))
+    refused(downloads, 'SegmentationClass/2007_000001.png', '21', sbd=sbd)
+    assert sorted(path.stem for path in (downloads / 'SegmentationClassAug').iterdir()) == sorted(VOC_VAL)

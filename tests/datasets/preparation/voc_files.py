@@ -1,4 +1,4 @@
-"""Writers of small downloads: VOC 2012, SBD, and the zip of masks; of five pictures, or of as many as wanted."""
+"""Writers of small downloads: VOC 2012, SBD, and the zip of masks."""
 
 import json
 import os
@@ -10,13 +10,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from afa_mmseg.datasets import VOCImageLevelDataset
-from tests.datasets.files import write_picture
+from tests.datasets.files import write_image
 
 CLASSES = VOCImageLevelDataset.METAINFO['classes']
 WIDTH, HEIGHT = 56, 40
 
-#: Objects of each picture: class and box, 1-based and inclusive, as in VOC's XML.
-PICTURES = {
+#: Objects of each image: class and box, 1-based and inclusive, as in VOC's XML.
+IMAGES = {
     '2007_000001': [('cat', (3, 5, 20, 30)), ('dog', (25, 10, 50, 38))],
     '2008_000002': [('person', (10, 2, 30, 39))],
     '2008_000003': [('tvmonitor', (40, 20, 56, 40)), ('aeroplane', (1, 1, 12, 8)), ('tvmonitor', (20, 20, 30, 30))],
@@ -48,12 +48,12 @@ def draw_mask(objects: list, outline: bool = True) -> np.ndarray:
 
 def write_png(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(mask)
-    picture.putpalette(list(range(256)) * 3)
-    picture.save(path)
+    image = Image.fromarray(mask)
+    image.putpalette(list(range(256)) * 3)
+    image.save(path)
 
 
-def write_annotation(path: Path, objects: list, width: int = WIDTH, height: int = HEIGHT, filename: str = '') -> None:
+def write_annotation(path: Path, objects: list) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     items = ''.join(
         f'<object><name>{name}</name><difficult>1</difficult><bndbox>'
@@ -61,8 +61,8 @@ def write_annotation(path: Path, objects: list, width: int = WIDTH, height: int 
         '<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>'
         for name, box in objects
     )
-    size = f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>'
-    path.write_text(f'<annotation><filename>{filename or path.stem + ".jpg"}</filename>{size}{items}</annotation>')
+    size = f'<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>'
+    path.write_text(f'<annotation><filename>{path.stem}.jpg</filename>{size}{items}</annotation>')
 
 
 def write_list(path: Path, ids: list) -> None:
@@ -71,13 +71,13 @@ def write_list(path: Path, ids: list) -> None:
 
 
 def write_voc(folder: Path) -> Path:
-    """Write VOC 2012 as it is unpacked; return the folder VOC2012."""
+    """Write VOC 2012 as unpacked; return the folder VOC2012."""
     root = folder / 'VOCdevkit' / 'VOC2012'
-    for seed, (img_id, objects) in enumerate(PICTURES.items()):
-        write_picture(root / 'JPEGImages' / f'{img_id}.jpg', HEIGHT, WIDTH, seed)
+    for seed, (img_id, objects) in enumerate(IMAGES.items()):
+        write_image(root / 'JPEGImages' / f'{img_id}.jpg', HEIGHT, WIDTH, seed)
         write_annotation(root / 'Annotations' / f'{img_id}.xml', objects)
     for img_id in [*VOC_TRAIN, *VOC_VAL]:
-        write_png(root / 'SegmentationClass' / f'{img_id}.png', draw_mask(PICTURES[img_id]))
+        write_png(root / 'SegmentationClass' / f'{img_id}.png', draw_mask(IMAGES[img_id]))
     write_list(root / 'ImageSets/Segmentation/train.txt', VOC_TRAIN)
     write_list(root / 'ImageSets/Segmentation/val.txt', VOC_VAL)
     return root
@@ -97,18 +97,18 @@ def write_sbd(folder: Path) -> Path:
     """Write SBD, without outlines as it is; return the folder benchmark_RELEASE."""
     data = folder / 'benchmark_RELEASE' / 'dataset'
     for img_id in [*SBD_TRAIN, *SBD_VAL]:
-        write_mat(data / 'cls' / f'{img_id}.mat', draw_mask(PICTURES[img_id], outline=False))
+        write_mat(data / 'cls' / f'{img_id}.mat', draw_mask(IMAGES[img_id], outline=False))
     write_list(data / 'train.txt', SBD_TRAIN)
     write_list(data / 'val.txt', SBD_VAL)
     return data.parent
 
 
-def write_zip(path: Path, ids=tuple(PICTURES), **extra: bytes) -> Path:
+def write_zip(path: Path, ids=tuple(IMAGES), **extra: bytes) -> Path:
     """Write the zip of masks with what file managers add; `extra` entries come on top."""
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('SegmentationClassAug/', b'')
         for img_id in ids:
-            write_png(path.parent / 'mask.png', draw_mask(PICTURES[img_id]))
+            write_png(path.parent / 'mask.png', draw_mask(IMAGES[img_id]))
             archive.write(path.parent / 'mask.png', f'SegmentationClassAug/{img_id}.png')
         for name, data in {
             '__MACOSX/SegmentationClassAug/._x.png': b'x',
@@ -122,12 +122,12 @@ def write_zip(path: Path, ids=tuple(PICTURES), **extra: bytes) -> Path:
 
 
 def multiply(root: Path, sbd: Path, times: int) -> list:
-    """Add `times` pictures that only SBD has masks for, all alike; return their ids."""
+    """Add `times` images of which only SBD has masks, all alike; return their ids."""
     ids = [f'2010_{index:06d}' for index in range(times)]
     for img_id in ids:
         os.link(root / 'JPEGImages/2008_000003.jpg', root / f'JPEGImages/{img_id}.jpg')
         os.link(sbd / 'dataset/cls/2008_000003.mat', sbd / f'dataset/cls/{img_id}.mat')
-        write_annotation(root / f'Annotations/{img_id}.xml', PICTURES['2008_000003'])
+        write_annotation(root / f'Annotations/{img_id}.xml', IMAGES['2008_000003'])
     write_list(sbd / 'dataset/train.txt', [*SBD_TRAIN, *ids])
     return ids
 
