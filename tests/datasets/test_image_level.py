@@ -212,7 +212,7 @@ LISTED = dict(ann_file='train.txt')
             FileNotFoundError,
             ["['img_path']", '6 of 7', "'u', 'v', 'w', ...", '.jpg', '`img_suffix`'],
         ),
-        (write('train.txt', 'a\nb\na\n'), LISTED, ValueError, ['`ann_file`', "'a'", 'twice']),
+        (write('train.txt', 'a\nb\na\n'), LISTED, ValueError, ['`ann_file`', "'a'"]),
         (write('train.txt', '/img/a\n'), LISTED, ValueError, ['`ann_file`', "'/img/a'"]),
         (write('train.txt', '../img/a'), LISTED, ValueError, ["'../img/a'"]),
         (write('train.txt', '\n'), LISTED, ValueError, ['`ann_file`', 'train.txt', 'no images']),
