@@ -69,10 +69,15 @@ def par(
     return diffuse(cam, weights, dilations, num_iters).to(dtype)
 
 
-def _use_triton(implementation: str, image: Tensor, cam: Tensor) -> bool:
-    """Return whether the Triton kernels process these inputs; raise `ValueError` if they must and cannot."""
+def check_implementation(implementation: str) -> None:
+    """Raise `ValueError` for an unknown name of an implementation."""
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"implementation='{implementation}' of PAR is unknown: use one of {IMPLEMENTATIONS}")
+
+
+def _use_triton(implementation: str, image: Tensor, cam: Tensor) -> bool:
+    """Return whether the Triton kernels process these inputs; raise `ValueError` if they must and cannot."""
+    check_implementation(implementation)
     needs_grad = torch.is_grad_enabled() and cam.requires_grad
     fits = image.dtype == torch.float32 and not needs_grad
     if implementation != 'triton':

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from afa_mmseg.functional import par, par_triton
 from afa_mmseg.functional.par import par_kernel
+from afa_mmseg.models.refiners.par import PAR
 from tests.functional import par_on_cpu
 
 POINTER, SIZE = '*fp32', 'i32'
@@ -131,5 +132,12 @@ def test_triton_on_request_names_what_it_cannot_do(recorded, settings):
 
 
 def test_an_unknown_implementation_is_named():
-    with pytest.raises(ValueError, match="implementation='cuda'"):
-        par(*inputs(), implementation='cuda')
+    for build in (lambda **settings: par(*inputs(), **settings), PAR):
+        with pytest.raises(ValueError, match="implementation='cuda'"):
+            build(implementation='cuda')
+
+
+def test_the_refiner_passes_its_implementation_on(recorded):
+    image, cam, *_ = inputs(requires_grad=True)
+    with pytest.raises(ValueError, match="implementation='triton'"):
+        PAR(implementation='triton')(image, cam)
