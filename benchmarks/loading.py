@@ -15,8 +15,8 @@ from typing import Any, Callable, NamedTuple
 import cv2
 import torch
 from _bench import Bench, Case, make_parser, parse_args
+from _images import build_loader, write_images
 from _inputs import ROOT, build_segmentor, make_batch
-from _pictures import build_loader, write_pictures
 from dense_energy import training_step
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -96,7 +96,7 @@ def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) ->
     config = Config.fromfile(ROOT / source.config)
     group = f'{name}, {args.pictures} JPEGs of {source.height}x{source.width}'
     with tempfile.TemporaryDirectory() as folder, worker_threads():
-        size = write_pictures(config, Path(folder), args.pictures, source.height, source.width)
+        size = write_images(config, Path(folder), args.pictures, source.height, source.width)
         dataset = build_loader(config, Path(folder)).dataset
         cases = {named(n): worker_case(config, Path(folder), args.pictures, n) for n in args.workers}
         bench.compare(group, {**transform_cases(dataset, args.pictures), **cases}, baseline=WHOLE)
