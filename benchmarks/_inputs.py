@@ -53,7 +53,7 @@ def make_scene(batch: int, size: tuple[int, int], num_regions: int = 21, *, seed
 
 
 def make_prob(scores: Tensor, cell: int = 16) -> Tensor:
-    """Make class probabilities as a network gives them: those of the regions, but coarse; (B, C, H, W)."""
+    """Make class probabilities like those of a network: those of the regions, but coarse; (B, C, H, W)."""
     size = scores.shape[-2:]
     coarse = F.adaptive_avg_pool2d(scores, tuple(max(side // cell, 1) for side in size))
     return F.interpolate(4 * coarse, size=size, mode='bilinear', align_corners=False).softmax(dim=1)

@@ -87,7 +87,7 @@ class Split:
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an object (not its class) another method for a while."""
+    """Replace a method of an object (not of its class) inside a `with` block."""
     owned = name in vars(owner)
     before = vars(owner).get(name)
     object.__setattr__(owner, name, value)

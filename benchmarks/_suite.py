@@ -158,11 +158,12 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         lines += ['', f'## {part["part"]}. {part["title"]}', '', f'{part["status"]}, {part.get("seconds", "?")} s', '']
         lines += [f'- {name}: {_cell(value)}' for name, value in part['facts'].items()]
         for name, rows in part['tables'].items():
-            lines += ['', f'**{name}**', '', *_table(rows)]
+            lines += ['', f'**{name}**', '', *table(rows)]
     return '\n'.join(lines) + '\n'
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lay rows out as a Markdown table; a row may lack cells."""
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
