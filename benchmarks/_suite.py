@@ -130,6 +130,8 @@ def _work(part: Part, options: Options, report: Report, fails: bool) -> None:
     with (options.out / f'part_{part.letter}.log').open('w') as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
+    if options.quick:
+        torch.set_num_threads(1)  # toy sizes have nothing to share
     try:
         if fails:
             raise RuntimeError('injected by --fail')
