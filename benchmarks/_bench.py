@@ -10,7 +10,7 @@ each round; what is shown is its median.
     bench.fact('largest difference', 1e-7)
     bench.finish()
 
-`Case(run, prepare)` has `prepare` called before each run, outside the timing, and its result given to `run`:
+`Case(run, prepare)` has `prepare` called before each run, outside the timing, and its result passed to `run`:
 `Case(lambda loss: loss.backward(), prepare=forward)` times a backward pass alone.
 """
 
@@ -182,7 +182,7 @@ class Bench:
             self.results.append(row)
 
     def ratio(self, group: str, name: str) -> float:
-        """Give the median ratio of a timed case to the baseline of its group."""
+        """Return the median ratio of a timed case to the baseline of its group."""
         return next(row['ratio'] for row in self.results if (row['group'], row['name']) == (group, name))
 
     @property
@@ -195,7 +195,7 @@ class Bench:
         self.facts[name] = value
 
     def time_compilation(self, group: str, run: Callable[[], object]) -> None:
-        """Tell how long the first call takes of what `torch.compile` has made; a child process has its own."""
+        """Time the first call of what `torch.compile` has made; a child process compiles for itself."""
         if not self.is_child:
             print(f'{self.title}: {group}, compiling ...', file=sys.stderr)
             self.fact(f'first call, which compiles, {group}, in seconds', _time_once(run, self.args.device))

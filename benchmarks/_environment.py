@@ -15,15 +15,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / 'tools/_launch.sh'
 ALLOCATOR = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_')
-#: Tells the restarted script that these settings are ours, so that the record can say so.
+#: Set for the restarted script, so that its record names where the settings come from.
 RESTARTED = 'AFA_BENCH_RESTARTED'
 
 
 def keep_memory() -> None:
     """Restart this script with the allocator settings of `tools/_launch.sh`, unless all of them are set.
 
-    glibc gives large blocks back at once, and the page faults can double the time of CPU tensors. It reads its
-    settings when a process starts, hence the restart. Values that the user has set are kept.
+    glibc returns large blocks to the system at once, and the page faults can double the time of CPU tensors. It reads
+    its settings when a process starts, hence the restart. Values that the user has set are kept.
     """
     if platform.libc_ver()[0] != 'glibc' or all(name in os.environ for name in ALLOCATOR) or RESTARTED in os.environ:
         return
@@ -36,7 +36,7 @@ def keep_memory() -> None:
 
 
 def command_line() -> str:
-    """Give the command that runs this script, from the root of the project."""
+    """Return the command that runs this script, from the root of the project."""
     return shlex.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])
 
 
@@ -66,7 +66,7 @@ def _version(name: str) -> str:
 
 
 def _load_average() -> Optional[float]:
-    """Tell how many processes wanted a core over the last minute: other work on the machine spoils timings."""
+    """Return how many processes wanted a core over the last minute: other work on the machine spoils timings."""
     return round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None
 
 
@@ -82,7 +82,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _git(*args: str) -> Optional[str]:
-    """Ask git about this repository; None where there is no git or no repository."""
+    """Return what git prints about this repository; None where there is no git or no repository."""
     try:
         command = ['git', '--no-optional-locks', *args]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

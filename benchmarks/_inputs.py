@@ -1,8 +1,8 @@
-"""Inputs that are made on the spot: pictures, maps, and a segmentor with a batch."""
+"""Inputs that are made on the spot: images, maps, and a segmentor with a batch."""
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ def smooth_noise(batch: int, channels: int, size: tuple[int, int], cell: float, 
 
 
 def make_scene(batch: int, size: tuple[int, int], num_regions: int = 21, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Make pictures with smooth surfaces, texture and edges, and the scores of their regions.
+    """Make images with smooth surfaces, texture and edges, and the scores of their regions.
 
     Of the regions, the one of the highest score shows: in a colour of its own, shaded over long distances,
     textured over short ones, with a little noise. White noise would not do: each of its pixels has lattice
@@ -53,31 +53,31 @@ def make_scene(batch: int, size: tuple[int, int], num_regions: int = 21, *, seed
 
 
 def make_prob(scores: Tensor, cell: int = 16) -> Tensor:
-    """Make class probabilities as a network gives them: those of the regions, but coarse; (B, C, H, W)."""
+    """Make class probabilities like those of a network: those of the regions, but coarse; (B, C, H, W)."""
     size = scores.shape[-2:]
     coarse = F.adaptive_avg_pool2d(scores, tuple(max(side // cell, 1) for side in size))
     return F.interpolate(4 * coarse, size=size, mode='bilinear', align_corners=False).softmax(dim=1)
 
 
-def build_segmentor(config_file: str, device: torch.device, **backbone: Any) -> nn.Module:
+def build_segmentor(config: Union[str, Config], device: torch.device) -> nn.Module:
     """Build the segmentor of a config for training on one device, with random weights, in its last phase.
 
     Args:
-        config_file: Path from the root of the project, or an absolute one.
+        config: The config, or its path from the root of the project or an absolute one.
         device: Where it goes; SyncBN becomes plain batch norm.
-        backbone: Settings of the backbone to change.
     """
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    config = Config.fromfile(ROOT / config_file)
-    config.model.backbone.update(init_cfg=None, **backbone)
+    if not isinstance(config, Config):
+        config = Config.fromfile(ROOT / config)
+    config.model.backbone.init_cfg = None
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
     MessageHub.get_current_instance().update_info('iter', model.phases.cam_label_until + 1)
     return model.train()
 
 
 def make_batch(model: nn.Module, batch: int, crop: int) -> dict[str, Any]:
-    """Make normalised pictures with the labels of two classes each, without padding, on the model's device."""
+    """Make normalised images with the labels of two classes each, without padding, on the model's device."""
     device = next(model.parameters()).device
     image, _ = make_scene(batch, (crop, crop))
     inputs = (image.to(device) - model.data_preprocessor.mean) / model.data_preprocessor.std

@@ -31,7 +31,7 @@ def peak_on_gpu(run: Callable[[], object], device: torch.device) -> Peak:
 
 
 def peak_in_child(key: str) -> Optional[Peak]:
-    """Have a fresh process measure the call of this name; None where the system does not tell (not Linux)."""
+    """Have a fresh process measure the call of this name; None where the system has no such figure (not Linux)."""
     if not os.access('/proc/self/clear_refs', os.W_OK):
         return None
     command = [sys.executable, *sys.argv, '--memory-of', key]

@@ -30,7 +30,7 @@ def run_pydensecrf(image: np.ndarray, prob: np.ndarray, num_iters: int) -> np.nd
 
 
 def peer(image: Tensor, prob: Tensor, num_iters: int) -> Optional[Any]:
-    """Give the call of pydensecrf2 on one picture; None where it is not installed."""
+    """Return the call of pydensecrf2 on one image; None where it is not installed."""
     if densecrf is None:
         return None
     pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).byte().cpu().numpy())
@@ -39,7 +39,7 @@ def peer(image: Tensor, prob: Tensor, num_iters: int) -> Optional[Any]:
 
 
 def main() -> None:
-    """Time both, and tell how far they agree."""
+    """Time both, and report how far they agree."""
     parser = make_parser(__doc__)
     parser.add_argument('--size', type=int, nargs=2, default=(375, 500), metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--classes', type=int, default=21)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def report_agreement(bench: Bench, ours: Tensor, theirs: Tensor, prob: Tensor) -> None:
-    """Tell how far two results (C, H, W) agree, and how much the CRF changed at all."""
+    """Report how far two results (C, H, W) agree, and how much the CRF changed at all."""
     difference = (ours - theirs).abs()
     bench.fact('largest difference of probabilities', float(difference.max()))
     bench.fact('mean difference of probabilities', float(difference.mean()))

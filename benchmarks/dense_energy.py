@@ -11,7 +11,7 @@ from afa_mmseg.functional.dense_energy import dense_energy_loss
 
 
 def make_loss_inputs(batch: int, crop: int, num_classes: int, device: torch.device) -> dict[str, Tensor]:
-    """Make what the loss gets in training: logits, pictures, and labels with a fifth undecided."""
+    """Make what the loss gets in training: logits, images, and labels with a fifth undecided."""
     image, scores = make_scene(batch, (crop, crop), num_classes)
     prob = make_prob(scores)
     certainty, label = prob.max(dim=1)

@@ -45,7 +45,7 @@ def main() -> None:
     """Time `predict` of both, and the exported file where its packages are installed."""
     parser = make_parser(__doc__, repeats=15)
     parser.add_argument('--config', default='configs/afa/afa_mit-b1_voc.py', help='of the segmentor')
-    parser.add_argument('--size', type=int, default=512, help='side of the picture in pixels')
+    parser.add_argument('--size', type=int, default=512, help='side of the image in pixels')
     parser.add_argument('--onnx', action='store_true', help='also export the network and run it through onnxruntime')
     args = parse_args(parser)
     model = build_segmentor(args.config, args.device).eval()
@@ -58,14 +58,14 @@ def main() -> None:
     def predict(segmentor: nn.Module) -> object:
         return segmentor.predict(inputs, [SegDataSample(metainfo=meta)])
 
-    bench = Bench(f'Prediction of one picture of {args.size} x {args.size}', args)
+    bench = Bench(f'Prediction of one image of {args.size} x {args.size}', args)
     cases = {'ours': lambda: predict(model), "mmseg's SegFormer": lambda: predict(plain)}
     with TemporaryDirectory() as folder:
         if args.onnx:
             file = Path(folder) / 'model.onnx'
             export_onnx(model, file)
-            session, picture = open_onnx(file), image.cpu().numpy()
-            cases['onnxruntime'] = lambda: session.run(None, dict(image=picture))
+            session, image = open_onnx(file), image.cpu().numpy()
+            cases['onnxruntime'] = lambda: session.run(None, dict(image=image))
         bench.compare(f'{args.size} x {args.size}', cases, baseline="mmseg's SegFormer")
     if not bench.is_child:
         for row in bench.results:

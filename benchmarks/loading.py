@@ -1,6 +1,6 @@
-"""Loading of pictures beside the training step that it feeds: worker processes, and each transform by itself.
+"""Loading of images beside the training step that it feeds: worker processes, and each transform by itself.
 
-The pictures are JPEGs of VOC's and COCO's size, made on the spot and written to a temporary folder; the pipelines are
+The images are JPEGs of VOC's and COCO's size, made on the spot and written to a temporary folder; the pipelines are
 those of the configs. The step is that of the config, too: network, pseudo-labels, losses and backward, no optimiser.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Callable, NamedTuple
 import cv2
 import torch
 from _bench import Bench, Case, make_parser, parse_args
+from _images import build_loader, write_images
 from _inputs import ROOT, build_segmentor, make_batch
-from _pictures import build_loader, write_pictures
 from dense_energy import training_step
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -25,7 +25,7 @@ from mmengine.runner import set_random_seed
 
 
 class Source(NamedTuple):
-    """A config, and the size of the pictures that stand in for its data set's."""
+    """A config, and the size of the images that stand in for its data set's."""
 
     config: str
     height: int
@@ -70,7 +70,7 @@ def transform_cases(dataset: BaseDataset, count: int) -> dict[str, Case]:
 
 
 def worker_case(config: Config, folder: Path, count: int, workers: int) -> Case:
-    """Make a case of `count` pictures from worker processes, which have just delivered the first batch of each."""
+    """Make a case of `count` images from worker processes, which have just delivered the first batch of each."""
 
     def start() -> Iterator[Any]:
         batches = iter(build_loader(config, folder, workers))
@@ -92,20 +92,20 @@ def named(workers: int) -> str:
 
 
 def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) -> dict[int, float]:
-    """Time the loading of a data set's pictures; return how many a second so many worker processes give."""
+    """Time the loading of a data set's images; return how many a second so many worker processes give."""
     config = Config.fromfile(ROOT / source.config)
-    group = f'{name}, {args.pictures} JPEGs of {source.height}x{source.width}'
+    group = f'{name}, {args.images} JPEGs of {source.height}x{source.width}'
     with tempfile.TemporaryDirectory() as folder, worker_threads():
-        size = write_pictures(config, Path(folder), args.pictures, source.height, source.width)
+        size = write_images(config, Path(folder), args.images, source.height, source.width)
         dataset = build_loader(config, Path(folder)).dataset
-        cases = {named(n): worker_case(config, Path(folder), args.pictures, n) for n in args.workers}
-        bench.compare(group, {**transform_cases(dataset, args.pictures), **cases}, baseline=WHOLE)
+        cases = {named(n): worker_case(config, Path(folder), args.images, n) for n in args.workers}
+        bench.compare(group, {**transform_cases(dataset, args.images), **cases}, baseline=WHOLE)
     bench.fact(f'{name}, size of a JPEG', f'{size / 1000:.0f} kB')
-    return {n: rate(bench, group, named(n), args.pictures) for n in args.workers}
+    return {n: rate(bench, group, named(n), args.images) for n in args.workers}
 
 
 def measure_step(bench: Bench, name: str, source: Source, args: Namespace) -> float:
-    """Time a training step of a config; return how many pictures it takes in a second."""
+    """Time a training step of a config; return its images per second."""
     model = build_segmentor(source.config, args.device)
     batch = make_batch(model, args.batch, args.crop)
     group = f'{name}, crop {args.crop}, batch {args.batch}'
@@ -114,23 +114,23 @@ def measure_step(bench: Bench, name: str, source: Source, args: Namespace) -> fl
 
 
 def rate(bench: Bench, group: str, name: str, count: int) -> float:
-    """Give how many pictures a second a timed case of `count` pictures makes."""
+    """Return the images per second of a timed case of `count` images."""
     seconds = [row['median'] for row in bench.results if (row['group'], row['name']) == (group, name)]
     return count / seconds[0] if seconds else math.nan  # a process that measures memory times nothing
 
 
 def main() -> None:
-    """Time loading and training steps, and tell how they compare."""
+    """Time loading and training steps, and compare them."""
     parser = make_parser(__doc__, repeats=7)
     parser.set_defaults(memory=False)
     parser.add_argument('--data', nargs='+', choices=list(SOURCES), default=list(SOURCES), help='data sets')
     parser.add_argument('--workers', type=int, nargs='+', default=[1, 2], help='worker processes (default: 1 and 2)')
-    parser.add_argument('--pictures', type=int, default=64, help='pictures a round (default: %(default)s)')
+    parser.add_argument('--images', type=int, default=64, help='images a round (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=2, help='of the training step (default: %(default)s)')
     parser.add_argument('--crop', type=int, default=512, help='of the training step (default: %(default)s)')
     args = parse_args(parser)
-    if args.pictures < args.batch:
-        parser.error(f'--pictures must be at least --batch, got {args.pictures} and {args.batch}')
+    if args.images < args.batch:
+        parser.error(f'--images must be at least --batch, got {args.images} and {args.batch}')
     if min(args.workers) < 1:
         parser.error(f'--workers must be positive, got {min(args.workers)}')
     init_default_scope('mmseg')

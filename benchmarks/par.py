@@ -4,47 +4,24 @@ from argparse import Namespace
 from typing import Callable
 
 import torch
-import torch.nn.functional as F
 from _bench import Bench, add_compile, make_parser, parse_args
 from _inputs import make_scene, smooth_noise
+from _plain import plain_par
 from torch import Tensor
 
 from afa_mmseg.functional import par
-from afa_mmseg.functional.neighbours import WINDOW
-from afa_mmseg.functional.par import DILATIONS, EPS, distance_weights
+from afa_mmseg.functional.par import DILATIONS
 
 #: Calls that are timed.
-PAR, PLAIN, COMPILED = 'par', 'plain', 'par, compiled'
-
-
-def gather_neighbours(x: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """Copy each pixel's neighbours; (B, C, H, W) -> (B, C, K, H, W)."""
-    height, width = x.shape[-2:]
-    shifted = []
-    for d in dilations:
-        padded = F.pad(x, (d, d, d, d), mode='replicate')
-        for dy, dx in WINDOW:
-            top, left = d + d * dy, d + d * dx
-            shifted.append(padded[..., top : top + height, left : left + width])
-    return torch.stack(shifted, dim=2)
-
-
-def plain_par(image: Tensor, cam: Tensor, dilations: tuple[int, ...], num_iters: int) -> Tensor:
-    """Refine as the formula reads: weights times neighbours, summed; image and CAM of one size."""
-    near = gather_neighbours(image, dilations)
-    deviation = near.std(dim=2, keepdim=True)
-    distance = (near - image[:, :, None]).abs() / (deviation + EPS) / 0.3
-    colour = (-(distance**2)).mean(dim=1).softmax(dim=1)
-    weights = (colour + 0.01 * distance_weights(dilations, 0.3).to(colour))[:, None]  # (B, 1, K, H, W)
-    for _ in range(num_iters):
-        cam = (gather_neighbours(cam, dilations) * weights).sum(dim=2)
-    return cam
+PAR, PLAIN, COMPILED, TRITON = 'par', 'plain', 'par, compiled', 'par, Triton'
 
 
 def make_calls(image: Tensor, cam: Tensor, args: Namespace) -> dict[str, Callable[[], Tensor]]:
     """Make the calls to compare."""
     settings = (image, cam, tuple(args.dilations), args.iters)
-    calls = {PAR: lambda: par(*settings), PLAIN: lambda: plain_par(*settings)}
+    calls = {PAR: lambda: par(*settings, implementation='eager'), PLAIN: lambda: plain_par(*settings)}
+    if args.device.type == 'cuda':
+        calls[TRITON] = lambda: par(*settings, implementation='triton')
     if args.compile:
         compiled = torch.compile(par, dynamic=False, backend=args.compile)
         calls[COMPILED] = lambda: compiled(*settings)

@@ -10,7 +10,7 @@ from afa_mmseg.functional.permutohedral import PermutohedralLattice, bilateral_f
 
 
 class Setting(NamedTuple):
-    """Pictures, standard deviations of their bilateral filter, and how many channels are filtered at once."""
+    """Images, standard deviations of their bilateral filter, and how many channels are filtered at once."""
 
     use: str
     batch: int
@@ -27,7 +27,7 @@ SETTINGS = (
 
 
 def run_setting(bench: Bench, setting: Setting, scale: float) -> None:
-    """Time the lattice of one setting; `scale` shrinks pictures and distances together."""
+    """Time the lattice of one setting; `scale` shrinks images and distances together."""
     height, width = (max(round(side * scale), 1) for side in setting.size)
     image = make_scene(setting.batch, (height, width))[0].to(bench.args.device)
     features = bilateral_features(image, setting.sigma_rgb, setting.sigma_xy * scale)
@@ -46,7 +46,7 @@ def run_setting(bench: Bench, setting: Setting, scale: float) -> None:
 def main() -> None:
     """Time building and filtering where the CRF and where the energy loss use them."""
     parser = make_parser(__doc__)
-    parser.add_argument('--scale', type=float, default=1.0, help='of the pictures, for a quick try (default: 1)')
+    parser.add_argument('--scale', type=float, default=1.0, help='of the images, for a quick try (default: 1)')
     args = parse_args(parser)
     bench = Bench('Permutohedral lattice', args)
     for setting in SETTINGS:

@@ -1,6 +1,6 @@
 """A training step in one process and in several that share its batch, and the cores of this machine.
 
-Pictures are dealt out to the processes as the samplers do it. One process has all threads, several have equal parts
+Images are dealt out to the processes as the samplers do it. One process has all threads, several have equal parts
 of them, as `tools/dist_train.sh` has it. On GPUs each process has one of its own. Memory is that of the first process.
 """
 
@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 from _bench import Bench, Case, make_parser, parse_args
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
-from train_step import Step
+from train_step import CONFIG, DTYPES, Step
 
 #: Case of `compare` that the others are measured against.
 ALONE = '1 process'
@@ -33,16 +33,18 @@ class SharedStep(Step):
 
     def __init__(self, args: argparse.Namespace, rank: int) -> None:
         device = torch.device('cuda', rank) if args.device.type == 'cuda' else args.device
-        super().__init__(argparse.Namespace(**{**vars(args), 'device': device}), args.crop)
+        super().__init__(args.config, device, args.batch, args.crop, args.dtype)
         self.batch = {name: values[rank :: args.processes] for name, values in self.batch.items()}
         device_ids = [rank] if device.type == 'cuda' else None
         self.parallel = MMDistributedDataParallel(self.model, device_ids=device_ids, broadcast_buffers=False)
 
-    def run(self) -> None:
-        """Run one step together with the other processes."""
+    def run(self) -> dict:
+        """Run one step together with the other processes; return its losses on this process's images."""
         with self.optimizer.optim_context(self.parallel):
             losses = self.parallel(**self.batch, mode='loss')
-        self.optimizer.update_params(self.model.parse_losses(losses)[0])
+        loss, log = self.model.parse_losses(losses)
+        self.optimizer.update_params(loss)
+        return log
 
 
 class Crew:
@@ -96,7 +98,7 @@ def _share(threads: int, processes: int) -> int:
 
 def _join(args: argparse.Namespace, rank: int, folder: str) -> SharedStep:
     """Join the group of processes and build the step."""
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the optimiser tells of each parameter
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the optimiser logs each parameter
     backend = 'nccl' if args.device.type == 'cuda' else 'gloo'
     store = (Path(folder) / 'store').resolve().as_uri()
     dist.init_process_group(backend, init_method=store, rank=rank, world_size=args.processes)
@@ -118,12 +120,11 @@ def _work(args: argparse.Namespace, rank: int, folder: str, pipe: Connection) ->
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__, repeats=7)
-    parser.add_argument('--config', default='configs/afa/afa_mit-b1_voc.py', help='of the segmentor')
+    parser.add_argument('--config', default=CONFIG, help='of the segmentor')
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--batch', type=int, default=4, help='of all processes together (default: %(default)s)')
     parser.add_argument('--crop', type=int, default=320)
-    parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp has it')
-    parser.set_defaults(compile=None, with_cp=False)
+    parser.add_argument('--dtype', choices=DTYPES, default='float32', help='what products are computed in')
     args = parse_args(parser)
     if args.processes < 2 or args.batch % args.processes:
         parser.error(f'--processes {args.processes} must be at least 2 and divide --batch {args.batch}')
@@ -138,7 +139,10 @@ def main() -> None:
     group = f'crop {args.crop}, batch {args.batch}'
     bench = Bench(f'Training step of {args.config} in 1 and {args.processes} processes', args)
     with Crew(args) as crew:
-        alone, together = Step(args, args.crop), f'{args.processes} processes'
+        alone, together = (
+            Step(args.config, args.device, args.batch, args.crop, args.dtype),
+            f'{args.processes} processes',
+        )
         cases: dict[str, Any] = {
             ALONE: Case(lambda _: alone.run(), prepare=crew.take_threads),
             together: Case(crew.run, prepare=crew.share_threads),

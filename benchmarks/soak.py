@@ -1,9 +1,9 @@
-"""Does a long run grow? Memory, files and processes of a training, iteration by iteration.
+"""Does a long run grow? Memory, files and processes of a run, iteration by iteration.
 
     python benchmarks/soak.py --iterations 3000 --json soak.json
 
-Trains configs/afa/afa_mit-tiny_shapes.py on pictures made for it, validates every `--val-interval` iterations, and
-measures every `--interval` iterations: memory of the process that trains and, together, of those that load pictures,
+Trains configs/afa/afa_mit-tiny_shapes.py on images made for it, validates every `--val-interval` iterations, and
+measures every `--interval` iterations: memory of the process that trains and, together, of those that load images,
 open files and threads. Memory is what is mapped from no file (`Anonymous`), whole in each process that shares it: the
 parts of shared pages would change when one process copies them, and those of libraries with whatever else the machine
 runs. The first part of the run, in which memory is set up, is left out of the slopes. "flat" means that the growth
@@ -76,7 +76,7 @@ class SoakHook(Hook):
 
 
 def measure() -> dict[str, float]:
-    """Look at this process and at those that it started."""
+    """Measure this process and those that it started."""
     workers = [process.pid for process in multiprocessing.active_children()]
     return dict(
         trainer_mib=_resident(os.getpid()),
@@ -88,7 +88,7 @@ def measure() -> dict[str, float]:
 
 
 def _resident(pid: int) -> float:
-    """Memory of a process in MiB: what it has from no file; all of it where the system does not tell that."""
+    """Memory of a process in MiB: what it has from no file; all of it where the system has no such figure."""
     try:
         fields = dict(line.split(':', 1) for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()[1:])
         return int(fields['Anonymous'].split()[0]) / 1024
@@ -99,8 +99,8 @@ def _resident(pid: int) -> float:
 def slope_of(xs: list[float], ys: list[float]) -> tuple[float, float]:
     """Fit a line; its slope and the standard error of that.
 
-    Neighbours resemble each other, so that residuals tell less than their number says: the error is widened by
-    their lag-1 correlation.
+    Neighbours resemble each other, so that residuals hold less information than their number suggests: the error is
+    widened by their lag-1 correlation.
     """
     mean_x, mean_y = statistics.fmean(xs), statistics.fmean(ys)
     spread = sum((x - mean_x) ** 2 for x in xs)
@@ -115,7 +115,7 @@ def slope_of(xs: list[float], ys: list[float]) -> tuple[float, float]:
 
 
 def judge(rows: list[dict[str, float]], iterations: int) -> dict[str, dict[str, Any]]:
-    """Say of each quantity how much it grows over the measured part of the run, and whether that is noise."""
+    """Compute how much each quantity grows over the measured part of the run, and whether that is noise."""
     settled = [row for row in rows if row['iteration'] > SETTLING * iterations]
     xs = [row['iteration'] for row in settled]
     result = {}
@@ -130,7 +130,7 @@ def judge(rows: list[dict[str, float]], iterations: int) -> dict[str, dict[str, 
 
 
 def train(args: argparse.Namespace, root: Path, hook: SoakHook) -> int:
-    """Train; the exit code of the training."""
+    """Train; return the exit code."""
     make_shapes_voc(str(root / 'data'), num_train=200, num_val=20)
     cfg = Config.fromfile(CONFIG)
     phases = dict(cls_only_until=args.iterations // 10, cam_label_until=args.iterations // 5)
@@ -177,7 +177,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iterations', type=int, default=3000, help='length of the training (default: 3000)')
     parser.add_argument('--interval', type=int, default=10, help='iterations between measurements (default: 10)')
     parser.add_argument('--val-interval', type=int, help='iterations between validations (default: a tenth of all)')
-    parser.add_argument('--workers', type=int, default=2, help='processes that load pictures (default: 2)')
+    parser.add_argument('--workers', type=int, default=2, help='processes that load images (default: 2)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write everything that was measured here')
     args = parser.parse_args()
     args.val_interval = args.val_interval or max(args.iterations // 10, 1)

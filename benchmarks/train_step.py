@@ -3,17 +3,19 @@
 import argparse
 import logging
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
 from _bench import Bench, add_compile, make_parser, parse_args
+from _images import build_loader, write_images
 from _inputs import ROOT, build_segmentor, make_batch
-from _pictures import build_loader, write_pictures
+from _plain import PlainStep
 from _split import Split
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
@@ -21,38 +23,67 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from afa_mmseg.engine.options import enable_amp
-from afa_mmseg.models.segmentors import afa
+
+#: What products are computed in. TensorFloat-32 exists on GPUs only.
+DTYPES = ('float32', 'tf32', 'bfloat16', 'float16')
+CONFIG = 'configs/afa/afa_mit-b1_voc.py'
+
+
+def set_tf32(on: bool) -> None:
+    """Have GPUs round the factors of float32 products and convolutions to TensorFloat-32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on
 
 
 class Step:
-    """A segmentor, its optimiser and a batch of two pictures with two classes each.
+    """A segmentor, its optimiser and a batch of images with two classes each.
 
     Args:
-        args: Command line: config, batch, device, amp, compile.
-        crop: Side of the pictures in pixels.
+        config: Path of the config.
+        device: Where it runs.
+        batch: Number of images.
+        crop: Side of the images in pixels.
+        dtype: One of `DTYPES`; TensorFloat-32 and `cudnn_benchmark` are set for the whole process.
+        compile: Backend of `torch.compile` for the backbone's passes, or None.
+        settings: Changes of the config, for `Config.merge_from_dict`.
     """
 
-    def __init__(self, args: argparse.Namespace, crop: int) -> None:
-        config = Config.fromfile(ROOT / args.config)
-        if args.amp:
-            enable_amp(config)
-        self.model = build_segmentor(args.config, args.device, with_cp=args.with_cp)
-        if args.compile:
+    def __init__(
+        self,
+        config: str,
+        device: torch.device,
+        batch: int,
+        crop: int,
+        dtype: str = 'float32',
+        compile: Optional[str] = None,  # noqa: A002
+        settings: Optional[dict] = None,
+    ) -> None:
+        cfg = Config.fromfile(ROOT / config)
+        cfg.merge_from_dict(settings or {})
+        set_tf32(dtype == 'tf32')
+        torch.backends.cudnn.benchmark = cfg.env_cfg.cudnn_benchmark
+        if dtype in ('bfloat16', 'float16'):
+            cfg.optim_wrapper.dtype = dtype
+            enable_amp(cfg)
+        self.model = build_segmentor(cfg, device)
+        if compile:
             torch.compiler.reset()  # each crop is a network of its own, and torch gives up after eight graphs
             backbone = self.model.backbone
             backbone.forward_with_attention = torch.compile(
-                backbone.forward_with_attention, dynamic=False, backend=args.compile
+                backbone.forward_with_attention, dynamic=False, backend=compile
             )
-        self.optimizer = build_optim_wrapper(self.model, config.optim_wrapper)
-        self.batch = make_batch(self.model, args.batch, crop)
-        self.device = args.device
-        self.loader_config = _with_crop(config, crop)
+        self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.batch = make_batch(self.model, batch, crop)
+        self.device = device
+        self.loader_config = _with_crop(cfg, crop)
 
-    def run(self) -> None:
-        """Run one step of the phase that the model is in, as the Runner does."""
+    def run(self) -> dict:
+        """Run one step of the phase that the model is in, as the Runner does; return its losses."""
         with self.optimizer.optim_context(self.model):
             losses = self.model(**self.batch, mode='loss')
-        self.optimizer.update_params(self.model.parse_losses(losses)[0])
+        loss, log = self.model.parse_losses(losses)
+        self.optimizer.update_params(loss)
+        return log
 
     def run_floor(self) -> None:
         """Run the network's passes of a step in the last phase: training pass, update, CAM passes, nothing else."""
@@ -62,6 +93,10 @@ class Step:
     def run_warmup_floor(self) -> None:
         """Run a plain training pass for classification and segmentation, and the update."""
         self._train_plainly(affinity=False)
+
+    def run_plain(self) -> None:
+        """Run one step of the last phase in the published arithmetic, written plainly."""
+        PlainStep(self.model, self.optimizer, self.batch).run()
 
     def _train_plainly(self, affinity: bool = True) -> None:
         backbone, head = self.model.backbone, self.model.decode_head
@@ -107,12 +142,28 @@ class Step:
         split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
         for loss in (head.loss_cls, head.loss_affinity, head.loss_decode):
             split.watch(loss, 'forward', 'losses')
-        split.watch(afa, 'resize', 'losses')  # segmentation logits to the size of the labels
+        split.watch(sys.modules[type(model).__module__], 'resize', 'losses')  # logits to the size of the labels
         split.watch(model.pseudo_labeler, 'affinity_target', 'losses')
         split.watch(self.optimizer, 'backward', 'backward')
         split.watch(self.optimizer, 'step', 'optimiser')
         split.watch(self.optimizer, 'zero_grad', 'optimiser')
         return split
+
+    def parts(self, warmup: int, repeats: int) -> dict[str, float]:
+        """Return the median seconds of each part over some steps, the largest first."""
+        split, rounds = self.split(), []
+        for i in range(-warmup, repeats):
+            with split:
+                self.run()
+            if i >= 0:
+                rounds.append(dict(split.seconds))
+        return medians_of(rounds)
+
+
+def medians_of(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Take the median of each part over rounds, the largest first."""
+    medians = {name: statistics.median(round_.get(name, 0.0) for round_ in rounds) for name in rounds[0]}
+    return dict(sorted(medians.items(), key=lambda item: -item[1]))
 
 
 def _forward_name() -> str:
@@ -132,13 +183,13 @@ def _with_crop(config: Config, crop: int) -> Config:
 def batches_of(step: Step, count: int) -> Iterator[Iterator[Any]]:
     """Load batches of JPEGs of VOC's size through two worker processes."""
     with TemporaryDirectory() as folder:
-        write_pictures(step.loader_config, Path(folder), count, 375, 500)
+        write_images(step.loader_config, Path(folder), count, 375, 500)
         loader = build_loader(step.loader_config, Path(folder), workers=2)
         yield iter(loader)
 
 
 def split_of(step: Step, warmup: int, repeats: int) -> dict[str, str]:
-    """Give the median of each part over some steps, in seconds and as a share of their sum.
+    """Return the median of each part and of data loading, in seconds and as a share of their sum.
 
     What is loaded is thrown away: each step has the same batch, as in the comparison with the floor.
     """
@@ -153,39 +204,40 @@ def split_of(step: Step, warmup: int, repeats: int) -> dict[str, str]:
                 step.run()
             if i >= 0:
                 rounds.append(dict(split.seconds))
-    medians = {name: statistics.median(round_.get(name, 0.0) for round_ in rounds) for name in rounds[0]}
+    medians = medians_of(rounds)
     total = sum(medians.values())
-    return {
-        name: f'{value:.3g} s, {100 * value / total:.1f} %' for name, value in sorted(medians.items(), key=_by_time)
-    }
-
-
-def _by_time(item: tuple[str, float]) -> float:
-    return -item[1]
+    return {name: f'{value:.3g} s, {100 * value / total:.1f} %' for name, value in medians.items()}
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__, repeats=7)
-    parser.add_argument('--config', default='configs/afa/afa_mit-b1_voc.py', help='of the segmentor')
+    parser.add_argument('--config', default=CONFIG, help='of the segmentor')
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
-    parser.add_argument('--amp', action='store_true', help='mixed precision, as tools/train.py --amp has it')
+    parser.add_argument('--dtype', choices=DTYPES, default='float32', help='what products are computed in')
+    parser.add_argument('--plain', action='store_true', help='also time the published arithmetic, written plainly')
     add_compile(parser, "run the backbone's passes")
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
-    return parse_args(parser)
+    args = parse_args(parser)
+    if args.device.type == 'cpu' and args.dtype in ('tf32', 'float16'):
+        parser.error(f'--dtype {args.dtype} needs a GPU')
+    return args
 
 
 def main() -> None:
     """Compare step and floor for each crop, in the last phase and in the first."""
     args = parse()
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the optimiser tells of each parameter
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the optimiser logs each parameter
     bench = Bench(f'Training step of {args.config}, batch {args.batch}', args)
+    settings = {'model.backbone.with_cp': args.with_cp}
     for crop in args.crops:
-        step = Step(args, crop)
+        step = Step(args.config, args.device, args.batch, crop, args.dtype, args.compile, settings)
         if args.compile:
             bench.time_compilation(f'crop {crop}', step.run)
         cases: dict[str, Any] = {'step': step.run, 'floor': step.run_floor}
+        if args.plain:
+            cases['plain'] = step.run_plain
         bench.compare(f'crop {crop}', cases, baseline='floor')
         warmup = {'warm-up step': step.run_in_warmup, 'plain step': step.run_warmup_floor}
         bench.compare(f'crop {crop}, warm-up', warmup, baseline='plain step')

@@ -25,14 +25,15 @@ SMALLEST = dict(
     permutohedral=f'{ONCE} --scale 0.05',
     crf='--repeats 1 --warmup 0 --threads 1 --size 16 16 --classes 3 --iters 1',
     dense_energy=f'{ONCE} {TINY} --crop 64',
-    loading=f'{ONCE} --data VOC --workers 1 --pictures 4 --crop 64',
+    loading=f'{ONCE} --data VOC --workers 1 --images 4 --crop 64',
     train_step=f'{ONCE} {TINY} --crops 64',
     scaling=f'{ONCE} {TINY} --crop 64 --batch 2',
     inference=f'{ONCE} {TINY} --size 64',
     soak='--iterations 20 --interval 1 --val-interval 20 --workers 1',
 )
-#: The one that shares no parser with the others: it trains, and times nothing.
-TIMED = [name for name in SMALLEST if name != 'soak']
+#: Those that share no parser with the others.
+APART = ('soak', 'gpu_suite', 'cpu_figures')
+TIMED = [name for name in SMALLEST if name not in APART]
 SLOW = ('scaling', 'soak')
 #: Takes the allocator's settings from a restart, which costs its imports once more; the others are given them.
 RESTARTED = 'permutohedral'
@@ -78,12 +79,12 @@ def split_of(document, crop):
 
 
 def test_every_script_is_run():
-    assert set(SMALLEST) == {path.stem for path in BENCHMARKS.glob('[!_]*.py')}
+    assert {*SMALLEST, *APART} == {path.stem for path in BENCHMARKS.glob('[!_]*.py')}
 
 
 def test_the_table_of_the_readme_has_every_script():
     rows = re.findall(r'^\| `(\w+)\.py` \|', (BENCHMARKS / 'README.md').read_text(encoding='utf-8'), re.MULTILINE)
-    assert sorted(rows) == sorted(SMALLEST)
+    assert sorted(rows) == sorted({*SMALLEST, *APART})
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from . import par_triton
 from .diffusion import diffuse
 from .neighbours import local_std, neighbour_offsets, resize_to_image, softmax_weights
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 EPS = 1e-8
+IMPLEMENTATIONS = ('auto', 'eager', 'triton')
 
 
 def par(
@@ -22,6 +24,7 @@ def par(
     *,
     bandwidth: float = 0.3,
     pos_weight: float = 0.01,
+    implementation: str = 'auto',
 ) -> Tensor:
     """Smooth CAMs along image edges: pixel-adaptive refinement (Ru et al., CVPR 2022).
 
@@ -36,12 +39,15 @@ def par(
         num_iters: Propagation steps.
         bandwidth: Kernel width, in local standard deviations.
         pos_weight: Weight of the distance kernel relative to the colour kernel.
+        implementation: 'eager' runs anywhere; 'triton' fuses each iteration into one kernel, on GPUs, in float32
+            and forward only; 'auto' uses Triton where it is installed and can do the work, and else eager.
 
     Shape:
         image (B, 3, H, W); cam (B, C, h, w), brought to (H, W) bilinearly; output (B, C, H, W) in cam's dtype.
 
     Raises:
-        ValueError: shapes do not fit, or `dilations` is empty or not positive.
+        ValueError: shapes do not fit, `dilations` is empty or not positive, or `implementation` is unknown or cannot
+            process these tensors.
 
     Note:
         Kernel weights sum to 1 + pos_weight, so scores grow by that at every step. They are constants for the
@@ -55,8 +61,35 @@ def par(
     """
     dtype = cam.dtype
     image, cam = resize_to_image(image, cam)
+    if _use_triton(implementation, image, cam):
+        prior = _prior(image, dilations, bandwidth, pos_weight)
+        weights = par_triton.weigh(image, dilations, bandwidth=bandwidth, prior=prior)
+        return par_triton.diffuse(cam, weights, dilations, num_iters).to(dtype)
     weights = par_kernel(image, dilations, bandwidth=bandwidth, pos_weight=pos_weight)
     return diffuse(cam, weights, dilations, num_iters).to(dtype)
+
+
+def check_implementation(implementation: str) -> None:
+    """Raise `ValueError` for an unknown name of an implementation."""
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation='{implementation}' of PAR is unknown: use one of {IMPLEMENTATIONS}")
+
+
+def _use_triton(implementation: str, image: Tensor, cam: Tensor) -> bool:
+    """Return whether the Triton kernels process these inputs; raise `ValueError` if they must and cannot."""
+    check_implementation(implementation)
+    needs_grad = torch.is_grad_enabled() and cam.requires_grad
+    fits = image.dtype == torch.float32 and not needs_grad
+    if implementation != 'triton':
+        # Inside torch.compile the eager operations are what the compiler fuses.
+        auto = implementation == 'auto' and fits and not torch.compiler.is_compiling()
+        return auto and par_triton.works_on(image.device)
+    if not fits or not par_triton.is_available():
+        raise ValueError(
+            f"implementation='triton' of PAR needs the package triton and float32 without gradients, got {image.dtype} "
+            f"and requires_grad={needs_grad}: use implementation='auto', which falls back to eager"
+        )
+    return True
 
 
 @torch.no_grad()
@@ -67,9 +100,14 @@ def par_kernel(image: Tensor, dilations: Sequence[int], *, bandwidth: float, pos
         image (B, 3, H, W); output (B, 8 * len(dilations), H, W).
     """
     scale = 1 / ((local_std(image, dilations) + EPS) * bandwidth)
-    weights_on = _weights_on.__wrapped__ if torch.compiler.is_compiling() else _weights_on
-    prior = pos_weight * weights_on(image.device, image.dtype, tuple(dilations), bandwidth)
+    prior = _prior(image, dilations, bandwidth, pos_weight)
     return softmax_weights(image, dilations, scale**2, Tensor.square_, prior)
+
+
+def _prior(image: Tensor, dilations: Sequence[int], bandwidth: float, pos_weight: float) -> Tensor:
+    """Weigh the neighbours by distance; (1, K, 1, 1) with sum pos_weight."""
+    weights_on = _weights_on.__wrapped__ if torch.compiler.is_compiling() else _weights_on
+    return pos_weight * weights_on(image.device, image.dtype, tuple(dilations), bandwidth)
 
 
 @lru_cache(maxsize=8)  # copied to a GPU once: each copy would wait for it

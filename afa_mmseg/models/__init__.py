@@ -1,6 +1,7 @@
 """Registered models: thin modules around `afa_mmseg.functional`."""
 
 from .backbones import AttnMixVisionTransformer
+from .data_preprocessor import NonBlockingSegDataPreProcessor
 from .decode_heads import AFAHead
 from .losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss, MultiLabelSoftMarginLoss
 from .pseudo_labelers import AffinityPseudoLabeler, CamPseudoLabeler, PseudoLabeler
@@ -23,6 +24,7 @@ __all__ = [
     'MaxScaleTTAModel',
     'MultiLabelSoftMarginLoss',
     'NoRefinement',
+    'NonBlockingSegDataPreProcessor',
     'PseudoLabeler',
     'Refiner',
 ]

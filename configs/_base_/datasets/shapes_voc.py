@@ -13,7 +13,8 @@ tta_model = dict(long_side=128)
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
+    pin_memory=False,  # for CPUs, where torch would warn that there is no GPU to copy to
     dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline),
 )
-val_dataloader = dict(num_workers=1, dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(num_workers=1, pin_memory=False, dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader

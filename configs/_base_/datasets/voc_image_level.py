@@ -26,7 +26,8 @@ tta_pipeline = test_pipeline
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
-    persistent_workers=True,
+    persistent_workers=True,  # processes start once, not after every pass over the images
+    pin_memory=True,  # page-locked batches are copied to a GPU while it computes
     sampler=dict(type='SequenceSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -39,6 +40,7 @@ val_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

@@ -11,11 +11,11 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-#: Of the JPEGs; together with the pictures' texture it sets how large they are.
+#: Of the JPEGs; together with the images' texture it sets how large they are.
 QUALITY = 95
 
 
-def write_pictures(config: Config, folder: Path, count: int, height: int, width: int) -> float:
+def write_images(config: Config, folder: Path, count: int, height: int, width: int) -> float:
     """Write JPEGs, a split list and labels for a config's data set; return the mean size of the JPEGs in bytes."""
     images, _ = make_scene(count, (height, width))
     for i, image in enumerate(images.byte()):
@@ -33,7 +33,7 @@ def _two_classes(config: Config) -> list[str]:
 
 
 def build_loader(config: Config, folder: Path, workers: int = 1) -> DataLoader:
-    """Build the training loader of a config on other pictures."""
+    """Build the training loader of a config on other images."""
     loader = config.train_dataloader.copy()
     loader.update(num_workers=workers, persistent_workers=False)
     loader.dataset.update(

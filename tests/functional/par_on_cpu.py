@@ -1,0 +1,71 @@
+"""Compare PAR's Triton kernels with goldens and with the eager implementation, in Triton's interpreter, on a CPU.
+
+Triton reads TRITON_INTERPRET when it is imported: this runs in a process of its own. Prints one JSON object, the
+largest difference of each case.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from afa_mmseg.functional import par, par_triton
+
+DATA = Path(__file__).parents[1] / 'data'
+GOLDENS = ('40x56_c3', '40x56_c3_highmask', '64x64_c3_lowmask', '96x96_flat')
+#: Batch, channels, height, width, dilations.
+SHAPES = (
+    (1, 1, 1, 1, (1, 2)),
+    (1, 84, 19, 23, (1, 2, 4, 8, 12, 24)),
+    (2, 5, 20, 31, (1, 3, 7)),
+    (3, 2, 9, 1, (2,)),
+    (1, 8, 8, 8, (24, 48)),  # larger than the image
+    (1, 3, 1, 70, (1, 2, 4)),
+)
+
+
+def golden_differences():
+    for name in GOLDENS:
+        with np.load(DATA / f'par_{name}.npz') as file:
+            data = {key: torch.from_numpy(np.array(value)) for key, value in file.items()}
+        for key in (key for key in data if key.startswith('out_it')):
+            out = par(data['imgs'], data['masks'], num_iters=int(key[len('out_it') :]), implementation='triton')
+            yield f'golden {name} {key}', out, data[key]
+
+
+def shape_differences():
+    generator = torch.Generator().manual_seed(0)
+    for batch, channels, height, width, dilations in SHAPES:
+        image = torch.rand(batch, 3, height, width, generator=generator)
+        cam = torch.randn(batch, channels, height, width, generator=generator)
+        out, expected = (par(image, cam, dilations, 3, implementation=how) for how in ('triton', 'eager'))
+        yield f'shape {batch}x{channels}x{height}x{width}', out, expected
+
+
+def other_differences():
+    image, cam = torch.rand(1, 3, 12, 10), torch.rand(1, 2, 12, 10)
+    before = cam.clone()
+    par(image, cam, (1, 2), 3, implementation='triton')
+    yield 'input is kept', cam, before
+    yield 'no iteration', par(image, cam, (1, 2), 0, implementation='triton'), cam
+    transposed = image.transpose(2, 3), cam.transpose(2, 3)
+    out, expected = (par(*transposed, (1, 2), 2, implementation=how) for how in ('triton', 'eager'))
+    yield 'strided', out, expected
+    out, expected = (par(image, cam.half(), (1, 2), 2, implementation=how) for how in ('triton', 'eager'))
+    yield 'half precision', out, expected
+
+
+def main():
+    differences = {}
+    for cases, pixels in ((golden_differences, 1024), (shape_differences, par_triton.PIXELS), (other_differences, 64)):
+        par_triton.PIXELS = pixels  # large blocks for speed: the interpreter's time goes by programs
+        for name, out, expected in cases():
+            assert out.dtype == expected.dtype
+            differences[name] = float((out.float() - expected.float()).abs().max())
+    json.dump(differences, sys.stdout)
+
+
+if __name__ == '__main__':
+    main()
