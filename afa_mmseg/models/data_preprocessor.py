@@ -30,7 +30,8 @@ class NonBlockingSegDataPreProcessor(SegDataPreProcessor):
             output `inputs` (B, C, H, W).
         """
         # Flip the channels: mmseg indexes them by a list, which is copied to the GPU and waited for, image by image.
-        swap, self._channel_conversion = self._channel_conversion, False
+        swap = self._channel_conversion  # type: ignore[has-type]
+        self._channel_conversion = False
         try:
             if swap:
                 images = [image.flip(0) if len(image) == 3 else image for image in self.cast_data(data['inputs'])]
