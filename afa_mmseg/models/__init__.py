@@ -13,7 +13,7 @@ from .losses import (
 )
 from .pseudo_labelers import AffinityPseudoLabeler, CamPseudoLabeler, PseudoLabeler
 from .refiners import PAMR, PAR, DenseCRF, NoRefinement, Refiner
-from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel
+from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel, ToCo
 
 __all__ = [
     'AFA',
@@ -37,5 +37,6 @@ __all__ = [
     'PatchTokenContrastLoss',
     'PseudoLabeler',
     'Refiner',
+    'ToCo',
     'ToCoHead',
 ]
