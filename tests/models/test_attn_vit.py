@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmseg.models.backbones import VisionTransformer
+from mmseg.registry import MODELS
 from torch.testing import assert_close
 
 from afa_mmseg.models import AttnVisionTransformer
@@ -71,3 +72,17 @@ def test_invalid_settings_are_refused(settings):
 def test_an_image_smaller_than_a_patch_is_refused():
     with pytest.raises(ValueError, match='15 x 64'):
         AttnVisionTransformer(TINY)(torch.rand(1, 3, 15, 64))
+
+
+def test_a_pretrained_file_is_loaded_and_one_of_timms_names_its_converter(tmp_path):
+    settings = dict(type='AttnVisionTransformer', arch=TINY, img_size=64)
+    own = MODELS.build(settings)
+    torch.save(dict(state_dict=own.state_dict()), tmp_path / 'own.pth')
+    loaded = MODELS.build(dict(settings, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'own.pth'))))
+    loaded.init_weights()
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in loaded.state_dict().items())
+    torch.save({'patch_embed.proj.weight': torch.zeros(1)}, tmp_path / 'timm.pth')
+    for file, error in (('timm.pth', ValueError), ('none.pth', FileNotFoundError)):
+        backbone = MODELS.build(dict(settings, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / file))))
+        with pytest.raises(error, match=rf'convert_vit\.py FILE .*{file}'):
+            backbone.init_weights()

@@ -3,15 +3,17 @@
 from typing import Any, NamedTuple, Union
 
 import torch
-import torch.nn.functional as F
 from mmseg.models.backbones.vit import TransformerEncoderLayer, VisionTransformer
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints.pretrained import check_pretrained
 from .attention import Attention
+from .attn_mit import attend
 
+#: Brings weights of other projects to our names.
+CONVERT = 'python tools/model_converters/convert_vit.py'
 #: Sizes of DeiT (Touvron et al., ICML 2021) and ViT (Dosovitskiy et al., ICLR 2021), patches of 16 pixels.
 VIT_ARCHITECTURES: dict[str, dict[str, Any]] = {
     'deit-s': dict(embed_dims=384, num_layers=12, num_heads=6),
@@ -94,8 +96,12 @@ class AttnVisionTransformer(VisionTransformer):
 
     def init_weights(self) -> None:
         """Initialise, or load `init_cfg`'s pretrained file, after a check that it exists and fits."""
-        if (self.init_cfg or {}).get('checkpoint') is not None:
-            check_pretrained(self.state_dict(), self.init_cfg['checkpoint'], self.init_cfg.get('prefix'))
+        file = (self.init_cfg or {}).get('checkpoint')
+        if file is not None:
+            try:
+                check_pretrained(self.state_dict(), file, self.init_cfg.get('prefix'))
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f'{error}\n  Weights of timm, DeiT or Hugging Face: {CONVERT} FILE {file}') from error
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'AttnVisionTransformer':
@@ -144,8 +150,8 @@ def _run_block(block: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, Atten
     """Run one of mmseg's blocks and keep its queries and keys."""
 
     def run(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        module = block.attn
-        out, attention = _attend(module.attn, block.norm1(x), module.attn.dropout if module.training else 0.0)
+        module, normed = block.attn, block.norm1(x)
+        out, attention = attend(module.attn, normed, normed)
         x = x + module.dropout_layer(module.proj_drop(out))
         return block.ffn(block.norm2(x), identity=x), *attention
 
@@ -154,13 +160,3 @@ def _run_block(block: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, Atten
     else:
         x, query, key = run(x)
     return x, Attention(query, key)
-
-
-def _attend(attn: nn.MultiheadAttention, x: Tensor, dropout: float) -> tuple[Tensor, Attention]:
-    """Run a self-attention layer of PyTorch through the fused kernel and keep its queries and keys."""
-    query, key, value = (
-        t.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)  # (B, heads, N, d)
-        for t in F.linear(x, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
-    )
-    out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    return attn.out_proj(out.transpose(1, 2).flatten(2)), Attention(query, key)
