@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from afa_mmseg.functional import cam_to_label
+from afa_mmseg.functional.token_contrast import patch_pairs
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,9 @@ def test_label_equals_the_reference(golden, name, low, high, boxed):
 def test_label_on_the_token_grid_with_unscaled_boxes_equals_the_reference(golden):
     data = golden('toco/aff_mask')
     cam = torch.nn.functional.interpolate(data['cam_aux'], size=(4, 6), mode='bilinear', align_corners=False)
-    assert torch.equal(cam_to_label(cam, data['cls_label'], 0.25, 0.7, data['img_box']), data['label'].long())
+    label = cam_to_label(cam, data['cls_label'], 0.25, 0.7, data['img_box'])
+    assert torch.equal(label, data['label'].long())
+    assert torch.equal(patch_pairs(label), data['mask'].long())
 
 
 def test_permuted_classes_permute_labels():

@@ -60,6 +60,12 @@ def test_validation_equals_the_reference(golden, i):
         assert torch.equal(label[0], data[f'{key}{i}'].long())
 
 
+def test_pixel_values_are_truncated_as_in_the_reference(golden):
+    data = golden('toco/denorm')
+    rgb = build().to_rgb(data['normalised'][None, :, None])
+    assert torch.equal((rgb[0, :, 0] * 255).round().to(torch.uint8), data['u8'])
+
+
 @pytest.mark.parametrize('name', ['64x64', '75x107', '80x144'])
 def test_multi_scale_cams_of_both_classifiers_equal_the_reference(golden, name):
     data = golden(f'toco/forward_{name}')

@@ -184,8 +184,9 @@ def _names_aside(maps, name):
     return np.where((maps > 0) & (maps < 255), 1, maps) if name == 'patches' else maps
 
 
-def test_learning_rates_of_all_groups(run):
-    _, recorder, golden, _ = run
+def test_learning_rates_and_decay_of_all_groups(run):
+    runner, recorder, golden, _ = run
+    assert {group['weight_decay'] for group in runner.optim_wrapper.optimizer.param_groups} == {0.01}
     for step, rates in enumerate(recorder.rates):
         for name, rate in rates.items():
             group = 3 if '.conv' in name else 2 if name.startswith('decode_head') else int('.ln' in name)
