@@ -29,17 +29,12 @@ class ClassTokenProjector(nn.Module):
 
     def __init__(self, in_channels: int, hidden: int = 2048, bottleneck: int = 256, out_channels: int = 1024) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(in_channels, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, bottleneck),
-        )
-        self.last_layer = nn.Linear(bottleneck, out_channels, bias=False)
-        for layer in self.mlp[::2]:
+        layers = [nn.Linear(*widths) for widths in ((in_channels, hidden), (hidden, hidden), (hidden, bottleneck))]
+        for layer in layers:
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
+        self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1], nn.GELU(), layers[2])
+        self.last_layer = nn.Linear(bottleneck, out_channels, bias=False)
 
     def forward(self, token: Tensor) -> Tensor:
         """Project class tokens."""
@@ -104,11 +99,12 @@ class ToCoHead(BaseDecodeHead):
         losses = dict(loss_aux=loss_aux, loss_ptc=loss_ptc, loss_ctc=loss_ctc, loss_energy=loss_energy)
         for name, config in losses.items():
             setattr(self, name, MODELS.build(config) if config is not None else None)
-        self._build_layers(*self.in_channels, dict(projector or {}))
+        aux, last = self.in_channels
+        self._build_layers(aux, last, dict(projector or {}))
         self.momentum = momentum
 
     def _build_layers(self, aux: int, last: int, projector: dict) -> None:
-        dilated = dict(kernel_size=3, padding=DILATION, dilation=DILATION, bias=False)
+        dilated: dict[str, Any] = dict(kernel_size=3, padding=DILATION, dilation=DILATION, bias=False)
         self.conv6 = nn.Conv2d(last, self.channels, **dilated)
         self.conv7 = nn.Conv2d(self.channels, self.channels, **dilated)
         self.conv_seg = nn.Conv2d(self.channels, self.num_classes, kernel_size=1, bias=False)
@@ -156,8 +152,8 @@ class ToCoHead(BaseDecodeHead):
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged projector towards the projector."""
-        averaged, own = ([*module.parameters()] for module in (self.averaged_projector, self.projector))
-        torch._foreach_lerp_(averaged, own, 1 - self.momentum)
+        for averaged, own in zip(self.averaged_projector.parameters(), self.projector.parameters()):
+            averaged.lerp_(own, 1 - self.momentum)
 
     def zero_losses(self, *names: str) -> dict[str, Tensor]:
         """Return losses of 0 that reach every parameter that the losses of these names train; none for a loss left out.

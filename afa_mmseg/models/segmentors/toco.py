@@ -134,7 +134,8 @@ class ToCo(ImageLevelSegmentor):
     def _patch_loss(self, features: Tensor, cam: Tensor, gt_label: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         if self.decode_head.loss_ptc is None:
             return {}
-        label = self.patch_label(cam, gt_label, boxes, features.shape[-2:])
+        height, width = features.shape[-2:]
+        label = self.patch_label(cam, gt_label, boxes, (height, width))
         return dict(loss_ptc=self.decode_head.loss_ptc(features, label, self.pseudo_labeler.ignore_index))
 
     @torch.no_grad()
@@ -147,8 +148,8 @@ class ToCo(ImageLevelSegmentor):
         if self.settings.scale_boxes:
             ratio = torch.tensor([grid[0] / cam.shape[-2]] * 2 + [grid[1] / cam.shape[-1]] * 2)
             boxes = (boxes * ratio).round().long()
-        scores, ignore_index = self.pseudo_labeler.bkg_scores, self.pseudo_labeler.ignore_index
-        return cam_to_label(resize(cam, grid), gt_label, *scores, boxes=boxes, ignore_index=ignore_index)
+        low, high = self.pseudo_labeler.bkg_scores
+        return cam_to_label(resize(cam, grid), gt_label, low, high, boxes, self.pseudo_labeler.ignore_index)
 
     def _class_loss(self, token: Tensor, cam: Tensor, gt_label: Tensor, samples: SampleList) -> dict[str, Tensor]:
         head, batch = self.decode_head, len(token)
