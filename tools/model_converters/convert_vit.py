@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from afa_mmseg.models.checkpoints.reading import read_checkpoint, state_of
 from afa_mmseg.models.checkpoints.vit import convert_vit, find_vit_layout, to_toco
 from afa_mmseg.utils import atomic_path, run_command
+from afa_mmseg.utils.checkpoints import read_state
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,8 +33,7 @@ def main() -> None:
     args = parse_args()
     if Path(args.out).exists() and not args.force:
         raise FileExistsError(f'{args.out} exists: name another file, or replace it with --force')
-    content = read_checkpoint(args.source)
-    state = state_of(content.get('model', content) if isinstance(content, dict) else content)  # DeiT's key
+    state = read_state(args.source)
     if args.to == 'toco':
         title, content = 'our segmentor ToCo', to_toco(state)
         converted = content

@@ -39,4 +39,3 @@ model = dict(
     # Predictions are made at this size, whatever the image's own, as in the published validation.
     test_size=(448, 448),
 )
-custom_hooks = [dict(type='WeakSegVisualizationHook', interval=2000, num_samples=2)]
