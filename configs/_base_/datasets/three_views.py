@@ -19,7 +19,7 @@ grey = dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weight
 blur = dict(type='mmpretrain.GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf')
 
 three_view_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(
         type='AddView',
         key='view2',
