@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple, Optional
 
 import torch
-from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -103,7 +102,7 @@ class ToCo(ImageLevelSegmentor):
             ValueError: `gt_label` has the wrong length, or the crop is too small for scales or local crops.
         """
         gt_label, boxes = self.image_labels(data_samples), self.image_boxes(inputs, data_samples)
-        head, iteration = self.decode_head, MessageHub.get_current_instance().get_info('iter', 0)
+        head, iteration = self.decode_head, self.iteration
         self._update_average(iteration)
         maps, token, _ = self.backbone.forward_with_tokens(inputs)
         losses = dict(loss_cls=head.loss_cls(head.image_logits(maps), gt_label))
