@@ -11,7 +11,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 GOOD = dict(mmengine='0.10.4', mmcv='2.1.0', mmseg='1.2.2')
 REGISTERED = dict(
-    MODELS=['AttnMixVisionTransformer', 'AFAHead', 'AFA', 'AffinityPseudoLabeler', 'PAR', 'PAMR'],
+    MODELS=['AttnMixVisionTransformer', 'AFAHead', 'AFA', 'AffinityPseudoLabeler', 'PAR', 'PAMR', 'ToCo', 'ToCoHead'],
     DATASETS=['ImageLevelDataset', 'VOCImageLevelDataset'],
     HOOKS=['AverageNormStatsHook', 'ShutdownHook'],
     OPTIM_WRAPPERS=['CPUAmpOptimWrapper'],

@@ -1,12 +1,19 @@
 """Registered models: thin modules around `afa_mmseg.functional`."""
 
-from .backbones import AttnMixVisionTransformer
+from .backbones import AttnMixVisionTransformer, AttnVisionTransformer
 from .data_preprocessor import NonBlockingSegDataPreProcessor
-from .decode_heads import AFAHead
-from .losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss, MultiLabelSoftMarginLoss
+from .decode_heads import AFAHead, ToCoHead
+from .losses import (
+    AffinityLoss,
+    BalancedCrossEntropyLoss,
+    ClassTokenContrastLoss,
+    DenseEnergyLoss,
+    MultiLabelSoftMarginLoss,
+    PatchTokenContrastLoss,
+)
 from .pseudo_labelers import AffinityPseudoLabeler, CamPseudoLabeler, PseudoLabeler
 from .refiners import PAMR, PAR, DenseCRF, NoRefinement, Refiner
-from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel
+from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel, ToCo
 
 __all__ = [
     'AFA',
@@ -16,8 +23,10 @@ __all__ = [
     'AffinityLoss',
     'AffinityPseudoLabeler',
     'AttnMixVisionTransformer',
+    'AttnVisionTransformer',
     'BalancedCrossEntropyLoss',
     'CamPseudoLabeler',
+    'ClassTokenContrastLoss',
     'DenseCRF',
     'DenseEnergyLoss',
     'ImageLevelSegmentor',
@@ -25,6 +34,9 @@ __all__ = [
     'MultiLabelSoftMarginLoss',
     'NoRefinement',
     'NonBlockingSegDataPreProcessor',
+    'PatchTokenContrastLoss',
     'PseudoLabeler',
     'Refiner',
+    'ToCo',
+    'ToCoHead',
 ]

@@ -104,7 +104,7 @@ def state_of(checkpoint: Any) -> dict[str, Tensor]:
         ValueError: There is none, or it holds something else than tensors.
     """
     if isinstance(checkpoint, dict):
-        checkpoint = checkpoint.get('state_dict', checkpoint)
+        checkpoint = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))  # mmengine's key, or DeiT's
     if not isinstance(checkpoint, dict):
         raise ValueError(f'no state dict: the file holds a {type(checkpoint).__name__}')
     strange = [str(key) for key, value in checkpoint.items() if not isinstance(value, Tensor)]

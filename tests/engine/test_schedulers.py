@@ -24,6 +24,16 @@ def test_multiplier_of_every_step_equals_the_reference(golden):
     assert used[:, 1].abs().max() == 0
 
 
+@pytest.mark.parametrize(('name', 'max_iters'), [('voc', 20000), ('coco', 80000)])
+def test_tocos_multipliers_equal_the_reference(golden, name, max_iters):
+    data = golden('toco/schedule')
+    steps = data[f'step_{name}']
+    scheduler = WarmupPolyLR(make_optimizer(), max_iters=max_iters, warmup_iters=1500, power=0.9)
+    used = torch.tensor([scheduler.multiplier(step) for step in steps.tolist()], dtype=torch.float64)
+    within = steps < max_iters
+    assert_close(used[within], data[f'mult_{name}'][within], rtol=0, atol=1e-9)
+
+
 def test_schedule_goes_on_from_its_state():
     optimizer, again = make_optimizer(), make_optimizer()
     scheduler = WarmupPolyLR(optimizer, max_iters=10, warmup_iters=3)

@@ -5,5 +5,14 @@ from .formatting import PackImageLevelInputs
 from .loading import LoadImage
 from .masks import LoadMask
 from .scale import RandomScale
+from .views import AddView, PackViews
 
-__all__ = ['LoadImage', 'LoadMask', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']
+__all__ = [
+    'AddView',
+    'LoadImage',
+    'LoadMask',
+    'PackImageLevelInputs',
+    'PackViews',
+    'RandomCropWithBox',
+    'RandomScale',
+]

@@ -2,5 +2,6 @@
 
 from .attention import Attention
 from .attn_mit import AttnMixVisionTransformer
+from .attn_vit import AttnVisionTransformer, Tokens
 
-__all__ = ['Attention', 'AttnMixVisionTransformer']
+__all__ = ['Attention', 'AttnMixVisionTransformer', 'AttnVisionTransformer', 'Tokens']

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixVisionTransformer, TransformerEncoderLayer
 from mmseg.models.utils import nchw_to_nlc, nlc_to_nchw
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints.pretrained import check_pretrained
@@ -138,15 +138,22 @@ def _attend(
     context = x
     if module.sr_ratio > 1:
         context = module.norm(nchw_to_nlc(module.sr(nlc_to_nchw(x, hw_shape))))
-    attn = module.attn
+    out, attention = attend(module.attn, x, context)
+    return identity + module.dropout_layer(module.proj_drop(out)), attention
+
+
+def attend(attn: nn.MultiheadAttention, x: Tensor, context: Tensor) -> tuple[Tensor, Attention]:
+    """Run an attention layer of PyTorch through its fused kernel and keep queries and keys.
+
+    Shape:
+        x (B, N, C); context (B, M, C); output (B, N, C).
+    """
     query, key, value = (
         t.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)  # (B, heads, N, d)
         for t in _project(attn.in_proj_weight, attn.in_proj_bias, x, context)
     )
-    dropout = attn.dropout if module.training else 0.0
-    out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    out = attn.out_proj(out.transpose(1, 2).flatten(2))  # (B, N, C)
-    return identity + module.dropout_layer(module.proj_drop(out)), Attention(query, key)
+    out = F.scaled_dot_product_attention(query, key, value, dropout_p=attn.dropout if attn.training else 0.0)
+    return attn.out_proj(out.transpose(1, 2).flatten(2)), Attention(query, key)
 
 
 def _project(weight: Tensor, bias: Optional[Tensor], x: Tensor, context: Tensor) -> tuple[Tensor, ...]:

@@ -3,6 +3,16 @@
 from .afa import AFA, Phases
 from .base import Classification, ImageLevelSegmentor
 from .explanation import Explanation
+from .toco import ToCo, ToCoSettings
 from .tta import MaxScaleTTAModel
 
-__all__ = ['AFA', 'Classification', 'Explanation', 'ImageLevelSegmentor', 'MaxScaleTTAModel', 'Phases']
+__all__ = [
+    'AFA',
+    'Classification',
+    'Explanation',
+    'ImageLevelSegmentor',
+    'MaxScaleTTAModel',
+    'Phases',
+    'ToCo',
+    'ToCoSettings',
+]

@@ -40,7 +40,8 @@ class Classification(NamedTuple):
         attentions: Of some blocks on that grid; empty where the backbone exposes none.
 
     Shape:
-        image_logits (B, C); cam_logits (B, C, h, w); affinity (B, hw, hw).
+        image_logits (B, C); cam_logits (B, C, h, w), or (B, 2 C, h, w) with those of a second classifier behind;
+        affinity (B, hw, hw).
     """
 
     image_logits: Tensor
@@ -117,7 +118,8 @@ class ImageLevelSegmentor(EncoderDecoder):
         """Compute CAM logits of normalised images of any size, and the affinity of the first `num_affinities`.
 
         Shape:
-            inputs (B, 3, H, W); outputs (B, C, h, w), and (num_affinities, hw, hw), its factors, or None.
+            inputs (B, 3, H, W); outputs (B, C, h, w), or (B, 2 C, h, w) where the method has a second classifier, and
+            (num_affinities, hw, hw), its factors, or None.
         """
         found = self.classify(inputs)
         return found.cam_logits, None if found.affinity is None else found.affinity[:num_affinities]
@@ -178,7 +180,9 @@ class ImageLevelSegmentor(EncoderDecoder):
         grid = None
 
         def pick(logits: Tensor) -> Tensor:
-            return logits if classes is None else classes.pack(logits)
+            if classes is None:
+                return logits
+            return torch.cat([classes.pack(x) for x in logits.split(self.num_foreground, dim=1)], dim=1)
 
         def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[Affinity]]:
             nonlocal grid
@@ -192,7 +196,8 @@ class ImageLevelSegmentor(EncoderDecoder):
             base = (pick(base[0]), base[1])
         cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         assert grid is not None
-        return CamOutput(cam, affinity, grid)
+        count = self.num_foreground if classes is None else classes.gt_label.shape[1]
+        return CamOutput(cam[:, :count], affinity, grid, cam[:, count:] if cam.shape[1] > count else None)
 
     @torch.no_grad()
     def apply_rule(

@@ -1,0 +1,4 @@
+_base_ = './toco_deit-b_voc.py'
+
+# Ablation: no contrast between class tokens.
+model = dict(decode_head=dict(loss_ctc=None))
