@@ -39,16 +39,15 @@ def check_stack() -> None:
         except Exception as error:  # a broken package can raise anything, mmseg asserts on versions
             problems.append(_describe(module, error))
             cause = cause or error
-    mixed = [
-        f'{onedl} and {openmmlab} both install `{module}`'
-        for module, (_, onedl, openmmlab) in STACK.items()
-        if _installed(onedl) and _installed(openmmlab)
-    ]
+    mixed = [f'{one} and {other} both install `{module}`' for module, (_, one, other) in STACK.items()
+             if _installed(one) and _installed(other)]  # fmt: skip
     if mixed:
         names = ' '.join(name for _, *pair in STACK.values() for name in pair)
         mixed.append(f'remove both families of packages, then install one: pip uninstall -y {names}')
     if problems:
-        raise ImportError(_message([*problems, *mixed])) from cause
+        lines = ''.join(f'\n  - {problem}' for problem in [*problems, *mixed])
+        needed = 'afa_mmseg requires mmcv, mmengine and mmseg (MMSegmentation 1.2 or newer):'
+        raise ImportError(needed + lines + _remedy()) from cause
     if mixed:
         warnings.warn('; '.join(mixed), stacklevel=3)
 
@@ -66,24 +65,14 @@ def _describe(module: str, error: Exception) -> str:
 
 
 def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return any(True for _ in metadata.distributions(name=distribution))
 
 
-def _message(problems: list) -> str:
+def _remedy() -> str:
     openmmlab = any(_installed(name) and not _installed(onedl) for _, onedl, name in STACK.values())
     root = Path(__file__).resolve().parents[1]
     target = f'-e "{root}[{{}}]"' if (root / 'setup.py').is_file() else '"afa-mmseg[{}]"'
-    extra, other = ('openmmlab', 'onedl') if openmmlab else ('onedl', 'openmmlab')
-    return '\n'.join(
-        [
-            'afa_mmseg requires mmcv, mmengine and mmseg (MMSegmentation 1.2 or newer):',
-            *(f'  - {problem}' for problem in problems),
-            f'Install them: pip install {target.format(extra)}',
-            f'or, in another environment, the `{other}` extra. Never mix the two families: OneDL (onedl-mmcv, ...)',
-            'and OpenMMLab (mmcv, ...) write to the same folders, and one overwrites the other.',
-        ]
+    return (
+        f'\nInstall them: pip install {target.format("openmmlab" if openmmlab else "onedl")}\n'
+        'Never mix the two families: OneDL (onedl-mmcv, ...) and OpenMMLab (mmcv, ...) write to the same folders.'
     )

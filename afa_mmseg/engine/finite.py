@@ -9,8 +9,6 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from ..utils import atomic_path
 from ..utils.checkpoints import read_checkpoint
 from ..utils.checks import first_few
+from .data_hooks import unwrap
 from .resume import make_plain
 
 #: Tool that finds the cause in a dump, and the mark of a dump.
@@ -51,11 +50,8 @@ class FiniteLossHook(Hook):
     """Stop training on all ranks at a loss, gradient or weight that is not finite.
 
     Losses and gradients are checked before the update, weights before they are saved, so the last checkpoint is
-    good. The step is dumped to the work directory; see `replay`.
-
-    Two numbers are read from the device, when the optimiser is about to step; mmengine reads every loss of every
-    iteration for its log anyway. With loss scaling only losses are checked: the scaler skips updates with
-    infinite gradients.
+    good. The step is dumped to the work directory; see `replay`. With loss scaling only losses are checked: the
+    scaler skips updates with infinite gradients.
 
     Raises:
         FloatingPointError: Something is not finite. The message names iteration, rank, images and loss or weight.
@@ -72,11 +68,11 @@ class FiniteLossHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Register hooks of PyTorch on network and optimisers."""
         self._runner = runner
-        model = _unwrapped(runner.model)
+        model = unwrap(runner.model)
         self._handles = [
             model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
             model.register_forward_hook(self._after_forward, with_kwargs=True),
-            *(w.optimizer.register_step_pre_hook(self._before_update) for w in _wrappers(runner)),
+            runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_update),
         ]
 
     def after_train(self, runner: Any) -> None:
@@ -124,9 +120,8 @@ class FiniteLossHook(Hook):
         """Check the losses since the last call, and gradients."""
         if not self._passes:
             return
-        for one in self._passes:
-            if one.agreement is not None:
-                one.agreement.wait()
+        for agreement in filter(None, (one.agreement for one in self._passes)):
+            agreement.wait()
         bad_rank = torch.stack([one.bad_rank for one in self._passes]).amin()
         numbers = torch.stack([bad_rank.float(), *(x.sum(dtype=torch.float32) for x in gradients)])
         rank, gradient = torch.stack([numbers[0], numbers[1:].sum()]).tolist()
@@ -139,22 +134,19 @@ class FiniteLossHook(Hook):
 
     def _describe_losses(self, bad_rank: int, world: int) -> Iterator[str]:
         """Dump this rank's batches whose loss is not finite, and describe them."""
-        found = False
-        for number, one in enumerate(self._passes):
-            values = {name: value.item() for name, value in one.losses.items()}
-            if math.isfinite(sum(values.values())):
-                continue
-            found = True
-            bad = [name for name, value in values.items() if not math.isfinite(value)] or ['the sum of all losses']
-            listed = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
-            yield f'{", ".join(bad)} is not finite ({listed})'
+        losses = [{name: value.item() for name, value in one.losses.items()} for one in self._passes]
+        bad = [number for number, values in enumerate(losses) if not math.isfinite(sum(values.values()))]
+        for number in bad:
+            names = [name for name, value in losses[number].items() if not math.isfinite(value)]
+            listed = ', '.join(f'{name}={value:.4g}' for name, value in losses[number].items())
+            yield f'{", ".join(names) or "the sum of all losses"} is not finite ({listed})'
             yield self._dump(number)
-        if not found:
+        if not bad:
             yield f'a loss is not finite on rank {bad_rank} of {world}, whose message names it'
 
     def _describe_gradients(self) -> Iterator[str]:
         """Dump all batches of this rank."""
-        named = _unwrapped(self._runner.model).named_parameters()
+        named = unwrap(self._runner.model).named_parameters()
         bad = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
         yield f'losses are finite, gradients are not: {first_few(bad) or "their sum is too large"}'
         for number in range(len(self._passes)):
@@ -193,11 +185,11 @@ def add_up(loss: Union[Tensor, Sequence[Tensor]]) -> Tensor:
 
 def write_dump(path: Path, runner: Any, one: TrainingPass) -> None:
     """Write a file with what reproduces a training step, in tensors and plain values; see `read_dump`."""
-    model = _unwrapped(runner.model)
+    model = unwrap(runner.model)
     content = dict(
         format=FORMAT,
         iteration=runner.iter,
-        dtype=_product_type(next(_wrappers(runner)), model),
+        dtype=_product_type(runner.optim_wrapper, model),
         config=runner.cfg.pretty_text,
         inputs=one.inputs.cpu(),
         samples=[_plain_sample(sample) for sample in one.samples],
@@ -238,16 +230,7 @@ def _plain_sample(sample: SegDataSample) -> dict:
     return dict(meta=meta, data=data, maps=maps)
 
 
-def _unwrapped(model: Any) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
-
-
-def _wrappers(runner: Any) -> Iterator[OptimWrapper]:
-    wrapper = runner.optim_wrapper
-    yield from wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-
-
-def _product_type(wrapper: OptimWrapper, model: nn.Module) -> str:
+def _product_type(wrapper: Any, model: nn.Module) -> str:
     """Return the type that matrix products of a training step have: that of mixed precision, or float32."""
     one = next(model.parameters()).new_ones(1, 1)
     with wrapper.optim_context(model):

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast, get_world_size, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, ValLoop
 
 from ..datasets.seeding import SequenceSampler
 from ..utils import write_text
+from .data_hooks import unwrap
 
 
 @LOOPS.register_module()
@@ -31,9 +31,7 @@ class CAMValLoop(ValLoop):
 
     def run(self) -> dict:
         """Validate once and return the metrics."""
-        model = self.runner.model
-        model = model.module if is_model_wrapper(model) else model
-        with model.predicting_cams(pseudo_label=self.pseudo_label):
+        with unwrap(self.runner.model).predicting_cams(pseudo_label=self.pseudo_label):  # type: ignore[operator]
             return super().run()
 
 

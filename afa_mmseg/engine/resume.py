@@ -11,12 +11,12 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from ..datasets.seeding import seed_iteration
 from ..utils.checkpoints import find_damage
 from ..utils.checks import first_few
+from .data_hooks import unwrap
 
 #: What a checkpoint must hold to be resumed from.
 REQUIRED = ('meta', 'state_dict', 'optimizer', 'message_hub')
@@ -198,14 +198,12 @@ def restore_logs(logs: dict) -> dict[str, HistoryBuffer]:
 
 def _misfit(runner: Any, checkpoint: dict) -> str:
     """Return which parameters differ from the checkpoint's, or that the optimiser has other groups of them."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    ours = {name: tuple(value.shape) for name, value in unwrap(runner.model).state_dict().items()}
     theirs = {re.sub('^module.', '', name): tuple(value.shape) for name, value in checkpoint['state_dict'].items()}
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if names:
         examples = [f'{name} ({theirs.get(name, "absent")} there, {ours.get(name, "absent")} here)' for name in names]
         return f'{len(names)} of {len(ours)} parameters differ: {first_few(examples)}'
     groups = len(runner.optim_wrapper.param_groups), len(checkpoint['optimizer'].get('param_groups', ()))
-    if groups[1] not in (0, groups[0]):  # 0: a state for each of several optimisers
-        return f'the optimiser has {groups[0]} groups of parameters here and {groups[1]} there'
-    return ''
+    differ = f'the optimiser has {groups[0]} groups of parameters here and {groups[1]} there'
+    return '' if groups[0] == groups[1] else differ

@@ -1,17 +1,15 @@
 """Graceful shutdown: a checkpoint on Ctrl-C and SIGTERM, exit codes, errors reported in one message."""
 
-import errno
 import functools
-import multiprocessing
 import os
 import re
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
-from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NoReturn, Optional
 
 import torch
 import torch.distributed as torch_dist
@@ -31,7 +29,6 @@ SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1
 REQUEUE = 75
 #: Ctrl-C reaches a process twice, from the terminal and from torchrun; a later one is the user's second.
 REPEAT_SECONDS = 3.0
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class Stopped(KeyboardInterrupt):
@@ -50,9 +47,8 @@ class Stopped(KeyboardInterrupt):
 class ShutdownHook(Hook):
     """On a signal, finish the iteration, write a checkpoint and stop; a second Ctrl-C stops at once.
 
-    All ranks agree before each iteration, so a signal to one of them stops all before the same one. So they do in a
-    validation, if all ranks have the same number of batches; otherwise it is finished first. A resumed run repeats a
-    validation that was stopped.
+    All ranks agree before each iteration and each batch of a validation that all of them have, so a signal to one
+    stops all before the same one. A resumed run repeats a validation that was stopped.
 
     Raises:
         Stopped: Between two iterations, or two batches of a validation.
@@ -66,7 +62,7 @@ class ShutdownHook(Hook):
         self._since = 0.0
         self._previous: dict[int, Any] = {}
         self._group: Any = None
-        self._is_in_step = True
+        self._common_batches = 0
 
     def before_train(self, runner: Any) -> None:
         """Install the signal handlers."""
@@ -74,7 +70,6 @@ class ShutdownHook(Hook):
         for loop in (runner.train_loop, runner.val_loop):
             if loop is not None:
                 shield_workers(loop.dataloader)
-        Finalize(None, end_workers, exitpriority=100)  # before multiprocessing waits for them at exit
         if is_distributed():
             self._group = torch_dist.new_group(backend='gloo')  # does not wait for GPUs
         for number in SIGNALS:
@@ -96,16 +91,13 @@ class ShutdownHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         number = self._agree()
         if number:
-            self._save(runner)
-            if self._group is not None:
-                torch_dist.barrier(group=self._group)  # torchrun ends all ranks when the first one exits
-            raise Stopped(number)
+            self._stop(runner, number)
 
     def before_val_epoch(self, runner: Any) -> None:
-        self._is_in_step = len(set(all_gather_object(len(runner.val_dataloader)))) == 1
+        self._common_batches = min(all_gather_object(len(runner.val_dataloader)))
 
     def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if self._is_in_step:
+        if batch_idx < self._common_batches:  # later ones do not come on all ranks
             self.before_train_iter(runner, batch_idx)
 
     def _agree(self) -> int:
@@ -116,12 +108,20 @@ class ShutdownHook(Hook):
         torch_dist.all_reduce(number, torch_dist.ReduceOp.MAX, group=self._group)
         return int(number)
 
+    def _stop(self, runner: Any, number: int) -> NoReturn:
+        self._save(runner)
+        if self._group is not None:  # torchrun ends all ranks when the first one exits
+            torch_dist.barrier(group=self._group)
+            for other in self._previous:
+                signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
     def _save(self, runner: Any) -> None:
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and runner.iter > 0:
                 saved = os.path.basename(hook.last_ckpt or '')
                 if saved != hook.filename_tmpl.format(runner.iter):
-                    AtomicCheckpointHook.save_now(hook, runner)  # type: ignore[arg-type] # works on mmengine's hook, too
+                    AtomicCheckpointHook.save_now(hook, runner)  # works on mmengine's hook, too
 
     def _request(self, number: int, frame: Any) -> None:
         if not self.number:
@@ -137,9 +137,6 @@ def run_training(runner: Any) -> int:
     """Train and return the exit code: 0, 1 after an error, 75 after SIGTERM or SIGUSR1, 130 after Ctrl-C.
 
     Errors of config, data, disk and non-finite numbers are reported in one message; all others are raised.
-
-    Args:
-        runner: mmengine's.
     """
     return _run(runner, runner.train)
 
@@ -150,7 +147,6 @@ def run_test(runner: Any) -> int:
 
 
 def _run(runner: Any, action: Callable[[], Any]) -> int:
-    hooks = [hook for hook in runner.hooks if isinstance(hook, ShutdownHook)]
     try:
         action()
         return 0
@@ -160,11 +156,10 @@ def _run(runner: Any, action: Callable[[], Any]) -> int:
             _report(f'interrupted{_resume_hint(runner)}')
         return REQUEUE if number not in (signal.SIGINT, getattr(signal, 'SIGHUP', None)) else 128 + number
     except Exception as error:
-        for hook in hooks:  # after an interrupt the handlers stay: torchrun signals again those that still exit
+        hooks = [hook for hook in runner.hooks if isinstance(hook, ShutdownHook)]
+        for hook in hooks:
             hook.release()
         started = any(hook.started for hook in hooks)
-        if isinstance(error, RuntimeError) and hooks and hooks[0].number:  # another rank stopped first
-            return REQUEUE
         message = _message(error, started, runner.cfg.filename or 'the config')
         if message is None:
             raise
@@ -178,18 +173,8 @@ def _message(error: Exception, started: bool, config: str) -> Optional[str]:
         return None
     if not started and isinstance(error, BUILD_ERRORS):
         return describe_build_error(error, config)
-    users = (FloatingPointError, BrokenImageError) if started else (FloatingPointError, *USER_ERRORS)
-    if isinstance(error, users) or _is_disk_error(error):
-        return explain(error)
-    return None
-
-
-def _is_disk_error(error: Optional[BaseException]) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            return True
-        error = error.__cause__
-    return False
+    users = (BrokenImageError, OSError) if started else USER_ERRORS
+    return explain(error) if isinstance(error, (FloatingPointError, *users)) else None
 
 
 def explain(error: BaseException) -> str:
@@ -206,21 +191,20 @@ def shield_workers(loader: Any) -> None:
 
 
 def _ignore_signals(then: Optional[Callable[[int], None]], worker_id: int) -> None:
-    for number in SIGNALS:
+    for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # Linux
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     if then is not None:
         then(worker_id)
 
 
-def end_workers() -> None:
-    """Kill the worker processes of data loaders, which ignore other signals."""
-    workers = [process for process in multiprocessing.active_children() if process.daemon]
-    if workers and hasattr(signal, 'SIGCHLD'):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises an error for a killed worker
-    for worker in workers:
-        worker.kill()
-    for worker in workers:
-        worker.join(timeout=5)
+def _end_with_parent() -> None:
+    """End this worker at a SIGTERM of its parent, as multiprocessing sends at exit, but of no other process."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)  # without clean-up: what the main thread does is not waited for
 
 
 def _resume_hint(runner: Any, start: str = '; ') -> str:

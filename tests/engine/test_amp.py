@@ -189,7 +189,7 @@ def test_weights_and_gradients_are_float32_and_finite(segmentor, batch, iteratio
 
 def apply_amp(monkeypatch, device, **wrapper):
     monkeypatch.setattr(options, 'get_device', lambda: device)
-    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=ADAM, **wrapper)))
+    cfg = Config(dict(optim_wrapper={'type': 'OptimWrapper', 'optimizer': ADAM, **wrapper}))
     options.enable_amp(cfg)
     cfg.optim_wrapper.pop('optimizer')
     return cfg.optim_wrapper.to_dict()
@@ -202,20 +202,22 @@ def apply_amp(monkeypatch, device, **wrapper):
         (dict(dtype='float16', loss_scale=512.0), dict(dtype='float16', loss_scale=512.0)),
         (dict(dtype='bfloat16'), dict(dtype='bfloat16', loss_scale=1.0)),
         (dict(accumulative_counts=2), dict(dtype='float16', loss_scale='dynamic', accumulative_counts=2)),
+        (dict(type='AmpOptimWrapper', dtype='bfloat16'), dict(dtype='bfloat16')),
     ],
 )
 def test_gpus_compute_in_what_the_config_says(monkeypatch, given, expected):
     assert apply_amp(monkeypatch, 'cuda', **given) == dict(expected, type='AmpOptimWrapper')
 
 
-def test_cpus_compute_in_bfloat16_whatever_the_config_says(monkeypatch):
-    for given in ({}, dict(dtype='float16', loss_scale='dynamic'), dict(dtype='bfloat16')):
-        assert apply_amp(monkeypatch, 'cpu', **given) == dict(type='CPUAmpOptimWrapper')
+@pytest.mark.parametrize('given', [{}, dict(type='mmengine.OptimWrapper'), dict(dtype='float16', loss_scale='dynamic')])
+def test_cpus_compute_in_bfloat16_whatever_the_config_says(monkeypatch, given):
+    assert apply_amp(monkeypatch, 'cpu', **given) == dict(type='CPUAmpOptimWrapper')
 
 
-def test_another_type_is_refused(monkeypatch):
-    with pytest.raises(ValueError, match="--amp computes in float16 or bfloat16, optim_wrapper.dtype is 'bf16'"):
-        apply_amp(monkeypatch, 'cuda', dtype='bf16')
+@pytest.mark.parametrize('given', [dict(dtype='bf16'), dict(type='ApexOptimWrapper')])
+def test_another_type_is_refused(monkeypatch, given):
+    with pytest.raises(ValueError, match=next(iter(given.values()))):
+        apply_amp(monkeypatch, 'cuda', **given)
 
 
 def test_amp_options_build_a_wrapper_that_computes_in_that_type(monkeypatch):

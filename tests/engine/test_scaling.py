@@ -1,4 +1,4 @@
-"""The same pictures in one process or two, at once or one after the other: the same losses and weights."""
+"""The same images in one process or two, at once or one after the other: the same losses and weights."""
 
 import json
 
@@ -54,11 +54,11 @@ def assert_same_training(one, other, losses=1e-4, weights=1e-5):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Twenty pictures, in three lists."""
+    """Twenty images, in three lists."""
     root = tmp_path_factory.mktemp('scaling') / 'data'
     make_shapes_voc(root, num_train=20, num_val=1, size=64)
     names = (root / 'ImageSets/Segmentation/train_aug.txt').read_text().split()
-    # Two processes with two pictures each take the first and third of four, and the second and fourth.
+    # Two processes with two images each take the first and third of four, and the second and fourth.
     swapped = [names[i + j] for i in range(0, 20, 4) for j in (0, 2, 1, 3)]
     (root / 'swapped.txt').write_text('\n'.join(swapped))
     return root
@@ -104,7 +104,7 @@ def test_one_process_and_two_give_the_same_losses_on_the_same_batch(two_processe
 
 
 @pytest.mark.slow
-def test_counted_over_four_pictures_balanced_losses_are_others(two_processes, one_process):
+def test_counted_over_four_images_balanced_losses_are_others(two_processes, one_process):
     one, two = one_process('four', {BATCH: 4, **groups_of(None)}), two_processes / 'pairs'
     first = 5  # with balanced losses; the weights are still the same
     assert_close(curve(one, 'loss_cls')[: first + 1], curve(two, 'loss_cls')[: first + 1], rtol=0, atol=1e-5)
@@ -157,23 +157,9 @@ def test_schedule_and_phases_count_updates(one_process):
         assert [line.get(name, 0) > 0 for line in log_of(accumulated)] == [i > 4 for i in range(ITERATIONS)]
 
 
-@pytest.mark.slow
-def test_a_resumed_run_sees_the_pictures_it_would_have_seen(one_process):
-    options = {BATCH: 1, ACCUMULATE: 2}
-    hook = dict(type='CheckpointHook', by_epoch=False, interval=7)
-    whole = one_process('whole', {**options, 'default_hooks.checkpoint': hook})
-    assert sorted(file.name for file in whole.glob('iter_*.pth')) == ['iter_14.pth', 'iter_20.pth', 'iter_7.pth']
-    resumed = one_process('resumed', {**options, 'load_from': str(whole / 'iter_7.pth'), 'resume': True})
-    assert len(log_of(resumed)) == ITERATIONS - 7
-    for name in (*LOSSES, 'lr'):
-        assert_close(curve(resumed, name), curve(whole, name)[7:], rtol=0, atol=1e-6)
-    assert_close(weights_of(resumed), weights_of(whole), rtol=0, atol=1e-6)
-
-
 # Groups
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'expected'), [(None, [4]), (4, [4]), (2, [2, 2]), (3, [2, 2]), (1, [1, 1, 1, 1])])
 def test_groups_are_dealt_out_in_turn(size, expected):
     seen = []
@@ -189,7 +175,6 @@ def test_groups_are_dealt_out_in_turn(size, expected):
     assert seen[0] == x[:: len(expected)].tolist()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('loss', ['AffinityLoss', 'BalancedCrossEntropyLoss'])
 def test_a_group_without_images_is_named(loss):
     with pytest.raises(ValueError, match='group_size=0 must be a positive number of images'):

@@ -1,7 +1,7 @@
 """Signals, exit codes and worker processes; what signals do to real runs is in tests/tools/test_faults.py."""
 
-import os
 import signal
+import subprocess
 import threading
 import time
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from afa_mmseg.engine import ShutdownHook, run_training, shutdown
-from afa_mmseg.engine.shutdown import Stopped, end_workers, explain, shield_workers
+from afa_mmseg.engine.shutdown import Stopped, explain, shield_workers
 from tests.utils.processes import is_running
 
 RUNNER = SimpleNamespace(train_loop=None, val_loop=None, hooks=[], iter=0)
@@ -127,13 +127,15 @@ def test_workers_ignore_what_stops_the_run_and_end_with_it():
     iterator = iter(loader)
     assert [int(next(iterator)) for _ in range(2)] == [0, 1]  # both workers have begun
     pids = [worker.pid for worker in iterator._workers]
-    for number in shutdown.SIGNALS:
-        for pid in pids:
-            os.kill(pid, number)
+    for number in shutdown.SIGNALS:  # from another process than their parent
+        subprocess.run(['kill', f'-{number}', *map(str, pids)], check=True)
     time.sleep(0.3)  # for signals to arrive
     assert all(map(is_running, pids))
-    end_workers()
+    for worker in iterator._workers:
+        worker.terminate()  # as multiprocessing does at exit, and then waits for them
+        worker.join(timeout=10)
     assert not any(map(is_running, pids))
+    assert iterator._workers[0].exitcode == 0  # torch's handler raises an error otherwise
 
 
 def test_the_traceback_of_a_worker_is_left_out_of_the_message():

@@ -54,20 +54,13 @@ def pretend_device(monkeypatch, device):
 # Processes
 
 
-def test_one_process_needs_no_process_group(clean_environment):
-    pretend_device(clean_environment, 'cpu')
-    cfg = Config(dict(model=dict(norm_cfg=dict(type='SyncBN'))))
-    prepare_runtime(cfg, 'none')
-    assert cfg.to_dict() == dict(model=dict(norm_cfg=dict(type='SyncBN')), launcher='none')
-    assert not torch.distributed.is_initialized()
-
-
-def test_gpus_keep_the_defaults(clean_environment):
-    pretend_device(clean_environment, 'cuda')
+@pytest.mark.parametrize(('launcher', 'device'), [('none', 'cpu'), ('pytorch', 'cuda')])
+def test_one_process_and_gpus_keep_the_defaults(clean_environment, launcher, device):
+    pretend_device(clean_environment, device)
     set_variables(clean_environment, dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0'))
     cfg = Config(dict(model=dict(norm_cfg=dict(type='SyncBN'))))
-    prepare_runtime(cfg, 'pytorch')
-    assert cfg.to_dict() == dict(model=dict(norm_cfg=dict(type='SyncBN')), launcher='pytorch')
+    prepare_runtime(cfg, launcher)
+    assert cfg.to_dict() == dict(model=dict(norm_cfg=dict(type='SyncBN')), launcher=launcher)
     assert not torch.distributed.is_initialized()
 
 
@@ -165,28 +158,6 @@ def test_cfg_options_reach_nested_values():
     assert cfg.model.head == dict(channels=16, num_classes=2)
 
 
-@pytest.mark.parametrize(
-    ('device', 'before', 'after'),
-    [
-        ('cuda', dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16')),
-        ('cuda', dict(type='AmpOptimWrapper', dtype='bfloat16'), dict(type='AmpOptimWrapper', dtype='bfloat16')),
-        ('cpu', dict(type='mmengine.OptimWrapper'), dict(type='CPUAmpOptimWrapper')),
-        ('cpu', dict(type='AmpOptimWrapper', loss_scale=512.0, dtype='float16'), dict(type='CPUAmpOptimWrapper')),
-    ],
-)
-def test_amp_is_float16_on_gpus_and_bfloat16_on_the_cpu(monkeypatch, device, before, after):
-    pretend_device(monkeypatch, device)
-    cfg = Config(dict(optim_wrapper=dict(before, optimizer=dict(type='SGD', lr=1.0))))
-    apply_common_options(cfg, arguments(amp=True))
-    assert cfg.optim_wrapper == dict(after, optimizer=dict(type='SGD', lr=1.0))
-
-
-def test_amp_refuses_what_it_does_not_know():
-    cfg = Config(dict(optim_wrapper=dict(type='ApexOptimWrapper')))
-    with pytest.raises(ValueError, match='this config has ApexOptimWrapper'):
-        apply_common_options(cfg, arguments(amp=True))
-
-
 def test_cpu_amp_computes_in_bfloat16_and_updates_float32_weights():
     layer = nn.Linear(4, 1, bias=False)
     nn.init.ones_(layer.weight)
@@ -229,7 +200,7 @@ def test_tta_reaches_wrapped_data_sets():
 )
 def test_out_reaches_the_segmentation_metric(wrap, tmp_path):
     cfg = Config(dict(test_evaluator=wrap(dict(type='mmseg.IoUMetric'))))
-    folder = tmp_path / 'new' / 'pictures'
+    folder = tmp_path / 'new' / 'images'
     save_predictions(cfg, str(folder))
     assert [metric.get('output_dir') for metric in options._metrics(cfg.test_evaluator)][-1] == str(folder)
     assert folder.is_dir()  # before any process writes
@@ -237,15 +208,15 @@ def test_out_reaches_the_segmentation_metric(wrap, tmp_path):
 
 def test_out_without_a_metric_that_writes():
     with pytest.raises(ValueError, match='--out needs an IoUMetric in test_evaluator'):
-        save_predictions(Config(dict(test_evaluator=[dict(type='CAMIoUMetric')])), 'pictures')
+        save_predictions(Config(dict(test_evaluator=[dict(type='CAMIoUMetric')])), 'images')
 
 
 @pytest.mark.parametrize('given', [{}, dict(default_hooks=dict(logger=dict(type='L')), visualizer=dict(type='V'))])
 def test_show_dir_needs_nothing_in_the_config(given):
     cfg = Config(given)
-    draw_predictions(cfg, 'pictures')
+    draw_predictions(cfg, 'images')
     assert cfg.default_hooks.visualization == dict(
         type='SegVisualizationHook', draw=True, show=False, wait_time=2.0, interval=1
     )
-    assert cfg.visualizer.save_dir == 'pictures'
+    assert cfg.visualizer.save_dir == 'images'
     assert cfg.visualizer.vis_backends == [ConfigDict(type='LocalVisBackend')]
