@@ -21,6 +21,7 @@ MISSPELT = [
     ({'env_cfg.dist_cgf': {}}, ['env_cfg.dist_cgf', 'dist_cfg']),
     ({'data_root': 'elsewhere'}, ['--cfg-options data_root', 'train_dataloader.dataset.data_root']),
     ({'train_pipeline.1.ratio_range': 1}, ['--cfg-options train_pipeline', 'train_dataloader.dataset.pipeline']),
+    ({'val_evaluator': [dict(type='IoUMetric', iou_metric='mIoU')]}, ['val_evaluator.iou_metric', 'iou_metrics']),
     ({'model': None}, ['`model` is None']),
 ]
 READ = [

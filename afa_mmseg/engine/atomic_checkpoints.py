@@ -62,6 +62,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
         return str(self.last_ckpt)
 
+    # Private in mmengine's hook, and the only methods in which it deletes and writes.
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         before, outdated = self.last_ckpt, self._make_room(runner, step)
         name = self.filename_tmpl.format(step)

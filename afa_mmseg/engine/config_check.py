@@ -9,8 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+from mmengine.registry import Registry
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS, OPTIMIZERS
+from mmseg.evaluation.metrics import IoUMetric
+from mmseg.registry import HOOKS, METRICS, OPTIMIZERS
 from torch.nn.utils import clip_grad_norm_
 
 from ..utils.checks import closest
@@ -40,7 +42,7 @@ PARAMWISE_KEYS = (
     'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult',
     'dcn_offset_lr_mult', 'bypass_duplicate',
 )  # fmt: skip
-#: `CheckpointHook` passes other keys to this method at the first checkpoint.
+#: `CheckpointHook` passes other keys to `save_checkpoint`, at the first checkpoint.
 CHECKPOINT_KEYS = ('type', 'priority', '_scope_', *inspect.signature(Runner.save_checkpoint).parameters)
 
 
@@ -75,10 +77,10 @@ def _unexpected(cfg: Mapping) -> Iterator[str]:
     for path, known in PLAIN_SECTIONS.items():
         yield from _compare(path, _find(cfg, path), known)
     for name, hook in (cfg.get('default_hooks') or {}).items():
-        kind = HOOKS.get(hook.get('type')) if isinstance(hook, Mapping) and isinstance(hook.get('type'), str) else None
-        if inspect.isclass(kind) and issubclass(kind, CheckpointHook):
-            known = (*inspect.signature(CheckpointHook).parameters, *inspect.signature(kind).parameters)
-            yield from _compare(f'default_hooks.{name}', hook, (*known, *CHECKPOINT_KEYS))
+        yield from _compare_constructor(f'default_hooks.{name}', hook, HOOKS, CheckpointHook, CHECKPOINT_KEYS)
+    for name in ('val_evaluator', 'test_evaluator'):
+        for metric in metrics_of(cfg.get(name)):
+            yield from _compare_constructor(name, metric, METRICS, IoUMetric, ('type', '_scope_'))
     wrapper = cfg.get('optim_wrapper') or {}
     rules, path = wrapper.get('paramwise_cfg'), 'optim_wrapper.paramwise_cfg'
     if wrapper.get('constructor', CONSTRUCTOR) != CONSTRUCTOR or not isinstance(rules, Mapping):
@@ -88,6 +90,24 @@ def _unexpected(cfg: Mapping) -> Iterator[str]:
     settings = () if optimizer is None else inspect.signature(optimizer).parameters
     for key, values in (rules.get('custom_keys') or {}).items():
         yield from _compare(f'{path}.custom_keys.{key}', values, ('lr_mult', 'decay_mult', *settings))
+
+
+def metrics_of(evaluator: Any) -> list[dict]:
+    """List the settings of metrics, of one or several, or of an `Evaluator` with them."""
+    if isinstance(evaluator, (list, tuple)):
+        return [metric for item in evaluator for metric in metrics_of(item)]
+    if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
+        return metrics_of(evaluator['metrics'])
+    return [] if evaluator is None else [evaluator]
+
+
+def _compare_constructor(path: str, node: Any, registry: Registry, base: type, other: Iterable[str]) -> Iterator[str]:
+    """Compare settings of `base` or a subclass, which ignores unexpected ones, with all constructors it calls."""
+    name = node.get('type') if isinstance(node, Mapping) else None
+    kind = registry.get(name) if isinstance(name, str) else name
+    if inspect.isclass(kind) and issubclass(kind, base):
+        known = [key for parent in kind.__mro__[:-1] for key in inspect.signature(parent).parameters if key != 'kwargs']
+        yield from _compare(path, node, (*known, *other))
 
 
 def _find(node: Any, path: str) -> Any:

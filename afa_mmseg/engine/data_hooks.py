@@ -27,7 +27,7 @@ class ClassCountHook(Hook):
         if head is None or not hasattr(head, 'num_foreground'):
             return
         for name in ('train', 'val', 'test'):
-            # Not `runner.train_loop`, which would build the loop.
+            # `_train_loop`: the public `train_loop` would build the loop.
             dataset = getattr(getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None), 'dataset', None)
             classes = getattr(dataset, 'metainfo', {}).get('classes')
             if classes:

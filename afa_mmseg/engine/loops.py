@@ -76,7 +76,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(self._next_update())
-            self._decide_current_val_interval()
+            self._decide_current_val_interval()  # mmengine's, of `dynamic_intervals`: without a public name
             if self._validation_is_due():
                 self._validate()
         self.runner.call_hook('after_train_epoch')

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
-from .config_check import check_config
+from .config_check import check_config, metrics_of
 from .launch import LAUNCHERS
 from .resume import set_resume
 
@@ -152,7 +152,7 @@ def save_predictions(cfg: Config, folder: str) -> None:
         ValueError: There is no IoUMetric in `cfg.test_evaluator`.
     """
     writers = ('IoUMetric', 'PaletteIoUMetric')
-    metrics = [metric for metric in _metrics(cfg.test_evaluator) if _type_name(metric) in writers]
+    metrics = [metric for metric in metrics_of(cfg.test_evaluator) if _type_name(metric) in writers]
     if not metrics:
         raise ValueError('--out needs an IoUMetric in test_evaluator, which writes them')
     metrics[0].update(type='PaletteIoUMetric', output_dir=folder)
@@ -179,12 +179,6 @@ def _section(node: Any, key: str, **default: str) -> Any:
 def _type_name(node: dict, default: str = '') -> str:
     kind = node.get('type', default)
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
-
-
-def _metrics(evaluator: Any) -> list[dict]:
-    if isinstance(evaluator, (list, tuple)):
-        return [metric for item in evaluator for metric in _metrics(item)]
-    return _metrics(evaluator.metrics) if 'metrics' in evaluator else [evaluator]
 
 
 def _set_pipeline(dataset: dict, pipeline: list) -> None:

@@ -67,5 +67,5 @@ class WarmupPolyLR(_ParamScheduler):
             return 1 - (1 - step / self.warmup_iters) * (1 - self.warmup_ratio)
         return max(1 - step / self.max_iters, 0.0) ** self.power
 
-    def _get_value(self) -> list[float]:
+    def _get_value(self) -> list[float]:  # what mmengine has a schedule define
         return [base * self.multiplier(self.last_step) for base in self.base_values]

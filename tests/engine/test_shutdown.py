@@ -71,6 +71,17 @@ def test_a_signal_of_another_rank_stops_this_one_and_one_that_comes_meanwhile_st
     assert raised.value.number == signal.SIGINT
 
 
+def test_in_a_validation_ranks_agree_before_the_batches_that_all_have(monkeypatch):
+    hook, runner = ShutdownHook(), SimpleNamespace(val_dataloader=range(3))
+    monkeypatch.setattr(shutdown, 'all_gather_object', lambda number: [number, 2])
+    agreed = []
+    monkeypatch.setattr(hook, '_agree', lambda: agreed.append('all') or 0)
+    hook.before_val_epoch(runner)
+    for batch in range(3):
+        hook.before_val_iter(runner, batch)
+    assert len(agreed) == 2
+
+
 @pytest.mark.parametrize(
     ('error', 'code'),
     [
@@ -81,6 +92,7 @@ def test_a_signal_of_another_rank_stops_this_one_and_one_that_comes_meanwhile_st
         (KeyboardInterrupt(), 130),
         (FloatingPointError('loss'), 1),
         (OSError(28, 'No space left on device'), 1),
+        (FileNotFoundError('a.jpg'), 1),
     ],
 )
 def test_exit_codes(error, code, tmp_path, capsys):

@@ -21,6 +21,7 @@ from afa_mmseg.engine import (
     prepare_runtime,
     save_predictions,
 )
+from afa_mmseg.engine.config_check import metrics_of
 
 SLURM = dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_LOCALID='1', SLURM_NODELIST='node[1-2]')
 MPI = dict(OMPI_COMM_WORLD_RANK='1', OMPI_COMM_WORLD_SIZE='2', OMPI_COMM_WORLD_LOCAL_RANK='1')
@@ -202,7 +203,7 @@ def test_out_reaches_the_segmentation_metric(wrap, tmp_path):
     cfg = Config(dict(test_evaluator=wrap(dict(type='mmseg.IoUMetric'))))
     folder = tmp_path / 'new' / 'images'
     save_predictions(cfg, str(folder))
-    assert [metric.get('output_dir') for metric in options._metrics(cfg.test_evaluator)][-1] == str(folder)
+    assert [metric.get('output_dir') for metric in metrics_of(cfg.test_evaluator)][-1] == str(folder)
     assert folder.is_dir()  # before any process writes
 
 

@@ -294,12 +294,3 @@ def test_an_environment_is_installed_into_once(tmp_path):
     assert 'called' not in second.stdout
     assert f'reusing {tmp_path}' in second.stdout
     assert second.stdout.splitlines()[-1] == f'PYTHON={tmp_path}/bin/python'
-
-
-def test_a_failed_install_is_tried_again(tmp_path):
-    (tmp_path / 'bin').mkdir()
-    write_program(tmp_path / 'bin', 'python', '#!/usr/bin/env bash\n[[ $1 == -c ]]\n')
-    for _ in range(2):
-        process = use_venv(tmp_path)
-        assert process.returncode == 1
-        assert 'pip failed' in process.stdout
