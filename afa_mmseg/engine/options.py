@@ -31,7 +31,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=LAUNCHERS, default='none', help='what started the processes (default: none)'
     )
-    # Old launchers pass it; the environment says the same.
+    # Old launchers pass it, the environment holds it too.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
 
@@ -53,9 +53,8 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
         args: Parsed options; `args.config` names the default work directory.
 
     Raises:
-        FileNotFoundError: If `load_from` names a file that does not exist.
-        ValueError: If `--amp` meets an optimiser wrapper that it does not know, if nothing reads a key of the
-            config, or if `load_from` names a file that may run code or is none.
+        FileNotFoundError: `load_from` names a file that does not exist.
+        ValueError: The optimiser wrapper does not support `--amp`, or a key of the config is unexpected.
     """
     overrides = args.cfg_options or {}
     cfg.merge_from_dict(overrides)

@@ -99,7 +99,7 @@ def _restore(dump: dict, model: nn.Module) -> tuple[Tensor, list[SegDataSample]]
     try:
         model.load_state_dict(dump['state_dict'])
     except RuntimeError as error:
-        raise ValueError(f'the dump is of another network, give the config of its run: {error}') from error
+        raise ValueError(f'the dump is of another network, use the config of its run: {error}') from error
     for name, module in model.named_modules():
         module.training = name not in dump['evaluating']
     MessageHub.get_current_instance().update_info('iter', dump['iteration'])

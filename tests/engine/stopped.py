@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from afa_mmseg.engine import shut_down
 from tests.engine.training import train
-from tests.utils.processes import SPAWN, start
+from tests.utils.processes import SERVER, start
 
 
 class Journal(Hook):
@@ -57,7 +57,7 @@ def start_training(data, folder, options, num_procs=1, **kwargs):
         port = free.getsockname()[1]
     arguments = data, folder, options, num_procs, port, kwargs
     return [
-        start(_train, rank, *arguments, output=folder / f'output_{rank}', context=SPAWN) for rank in range(num_procs)
+        start(_train, rank, *arguments, output=folder / f'output_{rank}', context=SERVER) for rank in range(num_procs)
     ]
 
 

@@ -19,7 +19,7 @@ from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import FiniteLossHook, finite, read_dump, shut_down
 from tests.engine.training import train
 from tests.tools.toolbox import REPO
-from tests.utils.processes import SPAWN, start
+from tests.utils.processes import SERVER, start
 
 SAVE_ALWAYS = {'default_hooks.checkpoint': dict(interval=1, max_keep_ckpts=1)}
 SCRIPT = str(REPO / 'tools/analysis_tools/replay_nonfinite.py')
@@ -179,7 +179,7 @@ def test_all_ranks_stop_and_the_one_to_blame_says_so(images, tmp_path):
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     ranks = [
-        start(train_as_rank, rank, port, images, tmp_path, output=tmp_path / f'out_{rank}', context=SPAWN)
+        start(train_as_rank, rank, port, images, tmp_path, output=tmp_path / f'out_{rank}', context=SERVER)
         for rank in range(2)
     ]
     for process in ranks:

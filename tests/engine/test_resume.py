@@ -19,7 +19,7 @@ from afa_mmseg.engine.resume import restore_logs, set_resume
 from afa_mmseg.utils.checkpoints import find_damage
 from tests.engine.stopped import finish, read_journal, start_training
 from tests.engine.training import ITERATIONS, train
-from tests.utils.processes import SPAWN, start, wait_for
+from tests.utils.processes import SERVER, start, wait_for
 
 INTERVAL = 3
 #: Everything that draws random numbers does so here, unlike in the other tests of training.
@@ -126,7 +126,7 @@ def test_killed_at_random_moments_and_resumed(data, uninterrupted, tmp_path, num
 def kill_at_random(processes, folder):
     """Let a run get somewhere, and kill all its processes at a moment between two iterations or within one."""
     before = len(read_journal(folder))
-    wait_for(lambda: len(read_journal(folder)) > before + 2 or not processes[0].is_alive(), 120)
+    wait_for(lambda: len(read_journal(folder)) > before + 2 or not processes[0].is_alive(), 240)
     time.sleep(random.uniform(0, 0.5))
     for process in processes:
         process.kill()
@@ -136,7 +136,7 @@ def kill_at_random(processes, folder):
 @pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(data, uninterrupted, tmp_path):
     options = {**SAVING, **workers(0), **ACCUMULATED, **checkpoints(max_keep_ckpts=1)}
-    process = start(train_until_second_write, data, tmp_path, options, output=tmp_path / 'output', context=SPAWN)
+    process = start(train_until_second_write, data, tmp_path, options, output=tmp_path / 'output', context=SERVER)
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert len(list(tmp_path.glob('.tmp-*'))) == 1

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 FORK = multiprocessing.get_context('fork')  # starts at once: everything is imported
-SPAWN = multiprocessing.get_context('spawn')  # for who trains: threads of this process do not survive a fork
+#: For training: threads of this process do not survive a fork, those of a server that only imports are not there yet.
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(['tests.engine.training'])
 
 
 def start(function, *arguments, output=None, context=FORK):
@@ -23,13 +25,13 @@ def _run(function, arguments, output):
 
 
 def is_running(pid):
-    """Tell whether a process runs; one that ended and is waited for does not."""
+    """Return whether a process runs; one that ended and is waited for does not."""
     stat = Path(f'/proc/{pid}/stat')
     return stat.exists() and stat.read_text().rsplit(')', 1)[1].split()[0] != 'Z'
 
 
 def wait_for(condition, seconds=30):
-    """Wait until `condition()` is true and return what it gave."""
+    """Wait until `condition()` is true and return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, 'waited in vain'

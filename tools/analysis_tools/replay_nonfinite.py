@@ -1,6 +1,6 @@
-"""Take the step again at which a training stopped because something was not finite, and tell where it began.
+"""Replay the step at which a run stopped because something was not finite, and name the first such operation.
 
-The message of the training names both files:
+The message of the run names both files:
 
 python tools/analysis_tools/replay_nonfinite.py work_dirs/afa/afa.py work_dirs/afa/not_finite_iter_812_rank_0.pth
 """
@@ -21,7 +21,7 @@ from afa_mmseg.utils import run_command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', metavar='CONFIG', help='the one that the training wrote to its work directory')
+    parser.add_argument('config', metavar='CONFIG', help='the one that the run wrote to its work directory')
     parser.add_argument('dump', metavar='DUMP', help='not_finite_iter_*.pth of the work directory; it may be untrusted')
     parser.add_argument('--device', default=get_device(), help='where to compute (default: %(default)s)')
     return parser.parse_args()

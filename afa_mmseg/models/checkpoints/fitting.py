@@ -31,16 +31,14 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         theirs, ours = (weights[CLASS_LAYER].shape[:1].numel() for weights in (state, own))
         raise ValueError(
             f'the checkpoint has {theirs} classes, the config {ours} (model.decode_head.num_classes): '
-            'give the config that it was trained with'
+            'use the config that it was trained with'
         )
     faults = _load(model, state)
     faults['lacks'] = [key for key in faults['lacks'] if not key.endswith('num_batches_tracked')]
     parts = {name for name, _ in model.named_children()}
     if faults['lacks'] or faults['reshapes'] or any(key.split('.')[0] in parts for key in faults['adds']):
         listed = '; '.join(f'it {what} {first_few(keys)}' for what, keys in faults.items() if keys)
-        raise ValueError(
-            f'the checkpoint is not one of this config: {listed}; give the config that it was trained with'
-        )
+        raise ValueError(f'the checkpoint is not one of this config: {listed}; use the config that it was trained with')
 
 
 def _load(model: nn.Module, state: dict[str, Tensor]) -> dict[str, list[str]]:

@@ -82,7 +82,7 @@ def _published_meta(content: dict) -> dict[str, Any]:
     if not isinstance(meta, dict) or any(key not in meta for key in REQUIRED):
         raise ValueError(
             f'not a checkpoint of a training run: no {" and ".join(f"`{key}`" for key in REQUIRED)} in its `meta`.\n'
-            '  Give the .pth that `tools/train.py` wrote to its work directory.'
+            '  Use the .pth that `tools/train.py` wrote to its work directory.'
         )
     kept = {key: meta[key] for key in META if key in meta}
     strange = [f'meta.{key}' for key, value in kept.items() if not _is_plain(value)]

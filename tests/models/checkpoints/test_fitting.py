@@ -37,7 +37,7 @@ def check_loaded(model, state):
     ],
 )
 def test_another_network_is_refused(other, words):
-    with pytest.raises(ValueError, match='give the config that it was trained with') as error:
+    with pytest.raises(ValueError, match='use the config that it was trained with') as error:
         load_state(network(), network(**other).state_dict())
     assert [word for word in words if word not in str(error.value)] == [], str(error.value)
     assert '\n' not in str(error.value)
