@@ -33,16 +33,12 @@ class TrainingPass(NamedTuple):
         samples: Of these images.
         random: States of PyTorch's random generators before, of the CPU and of the device.
         losses: Scalars, without gradients.
-        bad_rank: The first rank whose loss is not finite, or the number of ranks; on the device.
-        agreement: Pending all-reduce of `bad_rank`, if there are several ranks.
     """
 
     inputs: Tensor
     samples: Sequence[SegDataSample]
     random: dict[str, Tensor]
     losses: dict[str, Tensor]
-    bad_rank: Tensor
-    agreement: Optional[Any] = None
 
 
 @HOOKS.register_module()
@@ -103,13 +99,8 @@ class FiniteLossHook(Hook):
     def _after_forward(self, model: nn.Module, args: tuple, kwargs: dict, losses: dict) -> None:
         if kwargs.get('mode') == 'loss':
             terms = {name: add_up(value) for name, value in losses.items() if 'loss' in name}
-            rank, world = get_dist_info()
-            bad_rank = torch.where(torch.stack([*terms.values()]).sum().isfinite(), world, rank)
-            agreement = None
-            if world > 1:
-                agreement = torch_dist.all_reduce(bad_rank, torch_dist.ReduceOp.MIN, async_op=True)
             inputs, samples = (*args, *(kwargs[name] for name in ('inputs', 'data_samples') if name in kwargs))
-            self._passes.append(TrainingPass(inputs, samples, self._random, terms, bad_rank, agreement))
+            self._passes.append(TrainingPass(inputs, samples, self._random, terms))
 
     def _before_update(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         is_scaled = getattr(optimizer, 'found_inf', None) is not None
@@ -117,15 +108,16 @@ class FiniteLossHook(Hook):
         self._check([] if is_scaled else [p.grad for p in parameters if p.grad is not None])
 
     def _check(self, gradients: Sequence[Tensor]) -> None:
-        """Check the losses since the last call, and gradients."""
+        """Check the losses since the last call on all ranks, and gradients; one read of the device."""
         if not self._passes:
             return
-        for agreement in filter(None, (one.agreement for one in self._passes)):
-            agreement.wait()
-        bad_rank = torch.stack([one.bad_rank for one in self._passes]).amin()
-        numbers = torch.stack([bad_rank.float(), *(x.sum(dtype=torch.float32) for x in gradients)])
-        rank, gradient = torch.stack([numbers[0], numbers[1:].sum()]).tolist()
-        world = get_dist_info()[1]
+        rank, world = get_dist_info()
+        loss = torch.stack([term for one in self._passes for term in one.losses.values()]).sum()
+        bad_rank = torch.where(loss.isfinite(), world, rank)
+        if world > 1:
+            torch_dist.all_reduce(bad_rank, torch_dist.ReduceOp.MIN)
+        sums = [x.sum(dtype=torch.float32) for x in gradients] or [loss.new_zeros(())]
+        rank, gradient = torch.stack([bad_rank.float(), torch.stack(sums).sum()]).tolist()
         if rank < world:
             self._stop(self._describe_losses(int(rank), world))
         if not math.isfinite(gradient):
