@@ -11,13 +11,13 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 #: Environment variables of rank, number of processes and rank on the machine, and what starts the processes.
 RANK_VARIABLES = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'tools/dist_*.sh'),
     slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'tools/slurm_*.sh'),
     mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
 )
+LAUNCHERS = ('none', *RANK_VARIABLES)
 
 
 def prepare_runtime(cfg: Config, launcher: str) -> None:

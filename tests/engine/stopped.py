@@ -1,4 +1,4 @@
-"""Trainings in processes that are killed, and a journal of what each iteration saw and computed."""
+"""Runs in processes that are killed, and a journal of what each iteration loaded and computed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.utils.processes import SERVER, start
 
 
 class Journal(Hook):
-    """Writes a line for each iteration, at once: number, pictures, their crops, losses and learning rate."""
+    """Writes a line for each iteration, at once: number, images, their crops, losses and learning rate."""
 
     priority = 'VERY_LOW'
 
@@ -29,8 +29,8 @@ class Journal(Hook):
         samples = [sample for batch in batches for sample in batch['data_samples']]
         line = {
             'iteration': runner.iter + 1,
-            'pictures': [(sample.img_id, list(sample.img_box), sample.flip) for sample in samples],
-            'pixels': [float(picture.double().sum()) for batch in batches for picture in batch['inputs']],
+            'images': [(sample.img_id, list(sample.img_box), sample.flip) for sample in samples],
+            'pixels': [float(image.double().sum()) for batch in batches for image in batch['inputs']],
             'losses': {name: value.item() for name, value in outputs.items()},
             'rate': self.rate,
         }

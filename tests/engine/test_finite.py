@@ -146,6 +146,7 @@ def test_of_several_batches_of_an_update_the_bad_one_is_named(images, tmp_path, 
     assert len(re.findall(r'\.jpg', message)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fused', [True, False])  # a fused optimiser skips the update itself
 def test_infinite_gradients_are_the_scalers_business_and_infinite_losses_are_not(images, tmp_path, fused):
     scaled = {'optim_wrapper.type': 'ScaledOptimWrapper', 'optim_wrapper.optimizer.fused': fused}

