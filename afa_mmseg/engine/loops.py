@@ -93,7 +93,7 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         if self._count > 1:
             outputs = {name: torch.stack([log[name] for log in logs]).mean() for name in outputs}
         self.runner.call_hook('after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
-        self._iter += 1
+        self._iter += 1  # mmengine's counter, without a public setter
 
     @property
     def images_per_update(self) -> int:
