@@ -197,11 +197,13 @@ def read_ids(path: Union[str, Path], source: Optional[str] = None) -> list[str]:
         source: Its name in messages, by default its path.
 
     Raises:
-        ValueError: The file is not UTF-8, or an id leaves the image folder, cannot be a name, or is listed twice.
+        ValueError: The file is empty or not UTF-8, or an id leaves the image folder, is no name, or is listed twice.
     """
     source = source or str(path)
     text = read_utf8(Path(path), source, 'Write one id a line, in UTF-8.')
     ids = [line.strip() for line in text.split('\n') if line.strip()]
+    if not ids:
+        raise ValueError(f'{source}: empty, it lists no images; write one id a line')
     check_ids(ids, source)
     return ids
 
