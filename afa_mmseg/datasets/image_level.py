@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 from ..utils.checks import check_keys, first_few, require_dir, require_file, require_files
 from ..utils.masks import voc_palette
 from .images import (
+    LOADING_ERRORS,
     BrokenImageError,
     ImageFiles,
     Suffixes,
@@ -24,7 +25,6 @@ from .images import (
     describe_suffixes,
     find_images,
     match_ids,
-    naming_images,
     read_ids,
 )
 from .label_files import LabelDict, read_classes, read_label_file
@@ -51,19 +51,14 @@ class ImageLevelDataset(BaseSegDataset):
 
     `classes` come from `METAINFO` or `metainfo=dict(classes=[...])`, or else from the label file (see
     `read_classes`); the first one is the background, the C others are the foreground classes. Without a `palette`
-    they get the colours of VOC. A sample holds what mmseg's data sets return, `img_id`, and `gt_label`,
-    a float32 multi-hot vector (C,); an image with none of the classes has zeros only. `seg_map_path` is
-    set if `data_prefix` names a mask folder. No mask is opened unless the pipeline has `LoadMask`.
+    they get the colours of VOC. A sample holds what mmseg's data sets return, `img_id`, and `gt_label`, a float32
+    multi-hot vector (C,). No mask is opened unless the pipeline has `LoadMask`.
 
-    Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the
-    full list: labels outside the subset are dropped (as mmseg sets their pixels to ignore), and a one-hot
-    list has one entry for each foreground class of `METAINFO`. The background stays the first class.
+    Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the full list:
+    labels outside the subset are dropped, as mmseg sets their pixels to ignore.
 
-    Ids in split lists and label files may carry the image's suffix (`IMG_1.JPG`).
-
-    Split lists and labels are local files; images and masks are read through `backend_args`. Missing files are
-    reported when the data set is built: folders, images of the split, ids that the label file lacks,
-    and masks if the pipeline loads them.
+    Split lists and labels are local files, whose ids may carry the image's suffix (`IMG_1.JPG`); images and masks are
+    read through `backend_args`. Missing files are reported when the data set is built.
 
     Args:
         ann_file: Split list, relative to `data_root`.
@@ -242,10 +237,15 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _load(self, info: dict) -> Any:
         paths = [info['img_path'], *([info['seg_map_path']] if self.loads_masks else [])]
-        with naming_images(*paths):
+        try:
             if self.is_local(info['img_path']):
                 check_whole(info['img_path'])
             return self.pipeline(info)
+        except BrokenImageError:
+            raise
+        except LOADING_ERRORS as error:
+            reason = str(error).strip() or type(error).__name__
+            raise BrokenImageError(f'{" with ".join(paths)} cannot be loaded: {reason}') from error
 
     def _check_folders(self) -> None:
         if self.data_root and self.is_local(self.data_root):

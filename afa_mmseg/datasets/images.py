@@ -31,6 +31,10 @@ PADDING = b'\0\r\n\t '
 TAIL = 64
 
 
+#: What loaders raise for broken files.
+LOADING_ERRORS = (OSError, SyntaxError, cv2.error, Image.DecompressionBombError)
+
+
 class BrokenImageError(ValueError):
     """An image cannot be read, or is missing."""
 
@@ -98,22 +102,6 @@ def check_array(image: np.ndarray) -> None:
         raise ValueError(f'expected an image of uint8, got {image.dtype}; `image // 257` turns 16 bits into 8')
     if image.dtype.kind == 'f' and not np.isfinite(image).all():
         raise ValueError('the image holds values that are not finite (NaN or infinite): replace them')
-
-
-@contextmanager
-def naming_images(*paths: str) -> Iterator[None]:
-    """Convert errors that loaders raise about files to a `BrokenImageError` that names them.
-
-    Args:
-        paths: Files that are loaded: the image, and perhaps its mask.
-    """
-    try:
-        yield
-    except BrokenImageError:
-        raise
-    except (OSError, SyntaxError, cv2.error, Image.DecompressionBombError) as error:
-        reason = str(error).strip() or type(error).__name__
-        raise BrokenImageError(f'{" with ".join(paths)} cannot be loaded: {reason}') from error
 
 
 def _check_size(data: bytes, name: str) -> None:

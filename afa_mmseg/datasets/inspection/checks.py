@@ -15,8 +15,7 @@ from PIL import Image
 
 from ...utils import read_mask, run_parallel
 from ..images import decode_image
-from ..transforms.loading import AS_SHOWN, AS_STORED
-from ..transforms.masks import ORIENTATION_TAG, turn_upright
+from ..transforms.loading import AS_SHOWN, AS_STORED, ORIENTATION_TAG, turn_upright
 from .sources import ERROR, WARNING, Facts, Finding, Inspection, Source, Split, gather
 
 IGNORE_INDEX = 255

@@ -16,7 +16,7 @@ from PIL import Image
 from ...utils import atomic_path, read_mask, save_mask
 from ...utils.checks import check_ids, first_few, require_dir, require_file, require_files
 from ..images import read_ids
-from ..transforms.masks import check_mask
+from ..transforms.loading import check_mask
 from ..voc import VOCImageLevelDataset
 from .collect import run_collecting
 

@@ -1,9 +1,6 @@
-"""Transforms of training with image-level labels; registered in mmseg's `TRANSFORMS`."""
+"""Transforms: loading, random scale, crop with box, packing."""
 
-from .crop import RandomCropWithBox
-from .formatting import PackImageLevelInputs
-from .loading import LoadImage
-from .masks import LoadMask
-from .scale import RandomScale
+from .loading import LoadImage, LoadMask
+from .samples import PackImageLevelInputs, RandomCropWithBox, RandomScale
 
 __all__ = ['LoadImage', 'LoadMask', 'PackImageLevelInputs', 'RandomCropWithBox', 'RandomScale']

@@ -134,7 +134,7 @@ def test_another_list_is_kept_if_it_holds_the_same_ids(prepared, sbd):
     write_list(prepared / TRAIN_LIST, ['2007_000001', '2007_000009', '2008_000002'])
     refused(prepared, TRAIN_LIST, "'2007_000009', '2008_000003'", 'Delete', sbd=sbd)
     (prepared / TRAIN_LIST).unlink()
-    assert prepare(prepared).list_written  # from the masks
+    assert prepare(prepared)[0]  # from the masks
     assert (prepared / TRAIN_LIST).read_text().split() == TRAIN_AUG
 
 
