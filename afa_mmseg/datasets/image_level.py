@@ -29,6 +29,11 @@ from .images import (
 )
 from .label_files import LabelDict, read_classes, read_label_file
 
+#: Second half of the remedy for a missing `data_root`.
+SET_ROOT = (
+    '\n  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
+    'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
+)
 IMG_DIR = "data_prefix['img_path']"
 CLASSES_REMEDY = "Write metainfo=dict(classes=['background', 'cat', 'dog'])."
 
@@ -82,11 +87,8 @@ class ImageLevelDataset(BaseSegDataset):
     PREFIXES = ('img_path', 'seg_map_path')
     #: Whether images are turned as their EXIF orientation says, and masks as theirs; False reads the stored pixels.
     exif_orientation = True
-    #: Remedy for a missing `data_root`.
-    DATA_ROOT_REMEDY = (
-        'Put the data there, or set its place: --cfg-options train_dataloader.dataset.data_root=... '
-        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
-    )
+    #: Remedy for a missing `data_root`; `SET_ROOT` follows.
+    DATA_ROOT_REMEDY = 'Put the data there,'
     #: Remedy for missing labels.
     LABEL_REMEDY = (
         'Write one, JSON ({"id": ["cat", "dog"], ...}) or CSV (id,label,label,...), and name it in `label_file`; '
@@ -249,7 +251,7 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _check_folders(self) -> None:
         if self.data_root and self.is_local(self.data_root):
-            require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY)
+            require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY + SET_ROOT)
         img_dir = self.data_prefix['img_path']
         if self.is_local(img_dir):
             require_dir(img_dir, self._field(IMG_DIR), 'Correct it; it is relative to `data_root`.')

@@ -47,10 +47,10 @@ class WrongMaskError(BrokenImageError):
 
 
 def decode_image(data: bytes, name: str, flag: str = 'color', backend: Optional[str] = None) -> np.ndarray:
-    """Decode an image of a file, in training, testing and inference alike.
+    """Decode an image by OpenCV's rules, if it has no more pixels than Pillow allows.
 
-    OpenCV's rules hold: 16 bits are cut to 8, CMYK and palettes become BGR, transparency is dropped, and of an
-    animation the first frame is used. Pillow's limit of pixels guards against files that decode to gigabytes.
+    16 bits are cut to 8, CMYK and palettes become BGR, transparency is dropped, and of an animation the first frame is
+    used.
 
     Args:
         data: Content of the file.
@@ -215,32 +215,20 @@ def match_ids(given: Iterable[str], known: Collection[str], suffixes: Suffixes, 
         >>> match_ids(['a.JPG', 'b', 'c'], ['a', 'b'], ('.jpg',), 'labels.csv')
         {'a.JPG': 'a', 'b': 'b', 'c': 'c'}
     """
-    given = list(given)
-    either_case = [suffixes] if isinstance(suffixes, str) else suffixes
+    given, suffixes = list(given), [suffixes] if isinstance(suffixes, str) else suffixes
     all_known = all(name in known for name in given)
     composed = {} if all_known else {unicodedata.normalize('NFC', img_id): img_id for img_id in known}
-    matched: dict[str, str] = {}
     origin: dict[str, str] = {}
     for name in given:
-        img_id = name if name in known else _find(name, composed, either_case)
+        plain = unicodedata.normalize('NFC', name.replace('\\', '/'))
+        found = composed.get(plain) or composed.get(strip_suffix(plain, suffixes) or plain, name)
+        img_id = name if name in known else found
         if img_id in origin:
             raise ValueError(f'{where}: {origin[img_id]!r} and {name!r} are the same image; keep one of them')
         origin[img_id] = name
-        matched[name] = img_id
-    return matched
-
-
-def _find(name: str, composed: dict[str, str], suffixes: Suffixes) -> str:
-    """Find an id that is not known as it stands among known ones, by their composed form."""
-    plain = unicodedata.normalize('NFC', name.replace('\\', '/'))
-    return composed.get(plain) or composed.get(strip_suffix(plain, suffixes) or plain, name)
+    return {name: img_id for img_id, name in origin.items()}
 
 
 def describe_suffixes(suffixes: dict[str, int]) -> str:
-    """List suffixes with their counts.
-
-    Example:
-        >>> describe_suffixes({'.heic': 12, '.txt': 1})
-        '.heic (12), .txt (1)'
-    """
+    """List suffixes with their counts: `.heic (12), .txt (1)`."""
     return ', '.join(f'{suffix} ({count})' for suffix, count in suffixes.items())

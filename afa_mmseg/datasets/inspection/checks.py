@@ -2,9 +2,8 @@
 
 import hashlib
 import io
-import posixpath
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, Optional
@@ -93,26 +92,12 @@ def _read_files(splits: Sequence[Split], num_workers: Optional[int]) -> dict[str
 
 
 def _check_images(split: Split, facts: dict[str, Facts]) -> list[Finding]:
-    names = Counter(posixpath.basename(img_id) for img_id in split.paths)
+    unreadable = [f'{i}: {facts[path].error}' for i, path in split.paths.items() if facts[path].error]
+    turned = [i for i, path in split.paths.items() if facts[path].is_turned]
+    remedy = 'check that their masks have the orientation in which training reads them'
     return [
-        Finding(
-            ERROR,
-            f'{split.name}: images that cannot be read',
-            [f'{i}: {facts[path].error}' for i, path in split.paths.items() if facts[path].error],
-            'fetch or save them again, or take their ids out',
-        ),
-        Finding(
-            WARNING,
-            f'{split.name}: images with an EXIF orientation',
-            [i for i, path in split.paths.items() if facts[path].is_turned],
-            'check that their masks have the orientation in which training reads them',
-        ),
-        Finding(
-            WARNING,
-            f'{split.name}: images of the same name in different folders',
-            [img_id for img_id in split.paths if names[posixpath.basename(img_id)] > 1],
-            'rename them: predictions are written under the name alone, and one replaces the other',
-        ),
+        Finding(ERROR, f'{split.name}: images that cannot be read', unreadable, 'fetch them again'),
+        Finding(WARNING, f'{split.name}: images with an EXIF orientation', turned, remedy),
     ]
 
 
@@ -202,17 +187,8 @@ def _check_separable(split: Split) -> list[Finding]:
         images_of[frozenset(i for i, names in split.labels.items() if cls in names)].append(cls)
     everywhere = images_of.pop(frozenset(split.labels), []) if split.labels else []
     together = [', '.join(names) for ids, names in images_of.items() if len(names) > 1 and ids]
+    name, remedy = split.name, 'labels cannot separate them: add images of one alone, or make them one class'
     return [
-        Finding(
-            WARNING,
-            f'{split.name}: classes in every image',
-            everywhere,
-            'add images without them: training requires both',
-        ),
-        Finding(
-            WARNING,
-            f'{split.name}: classes that always occur together',
-            together,
-            'labels cannot separate them: add images of one alone, or make them one class',
-        ),
+        Finding(WARNING, f'{name}: classes in every image', everywhere, 'add images without them'),
+        Finding(WARNING, f'{name}: classes that always occur together', together, remedy),
     ]

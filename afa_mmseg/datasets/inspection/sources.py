@@ -164,27 +164,16 @@ def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
     labels, label_findings = _gather_labels(source, ids, files)
     masks, mask_findings = _gather_masks(source, present, files)
     fits = source.num_classes in (None, len(classes))
+    misfit = [] if fits else [f'num_classes is {source.num_classes}, but {name} has {len(classes)} classes']
+    remedy = f'set num_classes={len(classes)}, or correct the classes: {", ".join(classes)}'
+    gone = [i for i in ids if i not in files]
+    other = [describe_suffixes(images.others)] if images.others else []
     findings = [
         *label_findings,
         *mask_findings,
-        Finding(
-            ERROR,
-            f'{name}: the network does not fit the data',
-            [] if fits else [f'num_classes is {source.num_classes}, but {name} has {len(classes)} classes'],
-            f'set num_classes={len(classes)}, or correct the classes: {", ".join(classes)}',
-        ),
-        Finding(
-            ERROR,
-            f'{name}: ids of the split list without an image in {img_dir}',
-            [i for i in ids if i not in files],
-            'add the images, or take the ids out',
-        ),
-        Finding(
-            WARNING,
-            f'files in {img_dir} that are not read',
-            [describe_suffixes(images.others)] if images.others else [],
-            'convert them if they are images, or set `img_suffix`',
-        ),
+        Finding(ERROR, f'{name}: the network does not fit the data', misfit, remedy),
+        Finding(ERROR, f'{name}: ids of the split list without an image in {img_dir}', gone, 'add the images'),
+        Finding(WARNING, f'files in {img_dir} that are not read', other, 'convert them if they are images'),
     ]
     paths = {i: osp.join(img_dir, files[i]) for i in present}
     shown = {i: [c for c in classes if c in labels[i]] for i in ids if i in labels}
@@ -199,19 +188,13 @@ def _gather_labels(source: Source, ids: list[str], files: dict[str, str]) -> tup
         labels = dataset.read_labels([*files, *(i for i in ids if i not in files)])
     except (ValueError, OSError) as reason:
         return {}, [Finding(ERROR, f'{source.name}: labels cannot be read', [str(reason)])]
+    img_dir = dataset.data_prefix['img_path']
+    unknown = [i for i in labels if i not in files] if dataset.lists_folder() else []
+    bare = [i for i in ids if i in files and i not in labels]
+    remedy = 'add a line with the id, and no label where an image shows none of the classes'
     return labels, [
-        Finding(
-            ERROR,
-            f'ids of {dataset.label_file} without an image in {dataset.data_prefix["img_path"]}',
-            [i for i in labels if i not in files] if dataset.lists_folder() else [],
-            'correct the ids, add the images, or take the lines out',
-        ),
-        Finding(
-            ERROR,
-            f'{source.name}: images without labels in {dataset.label_file}',
-            [i for i in ids if i in files and i not in labels],
-            'add a line with the id, and no label where an image shows none of the classes',
-        ),
+        Finding(ERROR, f'ids of {dataset.label_file} without an image in {img_dir}', unknown, 'correct the ids'),
+        Finding(ERROR, f'{source.name}: images without labels in {dataset.label_file}', bare, remedy),
     ]
 
 
@@ -225,20 +208,9 @@ def _gather_masks(source: Source, ids: list[str], files: dict[str, str]) -> tupl
     if not osp.isdir(mask_dir):
         return {}, [Finding(ERROR, f'{source.name}: no such folder of masks', [mask_dir], 'correct it')]
     found = find_images(mask_dir, suffix).files
-    findings = [
-        Finding(
-            ERROR if dataset.loads_masks else WARNING,
-            f'{source.name}: images without a {suffix} mask in {mask_dir}',
-            [i for i in ids if i not in found],
-            'validation requires a mask for each of its images, training needs none',
-        ),
-        Finding(
-            WARNING,
-            f'masks in {mask_dir} without an image',
-            [i for i in found if i not in files] if dataset.lists_folder() else [],
-            'correct their names, or leave them',
-        ),
-    ]
+    bare = [i for i in ids if i not in found]
+    level, remedy = ERROR if dataset.loads_masks else WARNING, 'validation requires a mask for each of its images'
+    findings = [Finding(level, f'{source.name}: images without a {suffix} mask in {mask_dir}', bare, remedy)]
     return {i: osp.join(mask_dir, found[i]) for i in ids if i in found}, findings
 
 
