@@ -37,9 +37,7 @@ class COCOImageLevelDataset(ImageLevelDataset):
     exif_orientation = False  # masks are of the stored pixels
     DATA_ROOT_REMEDY = (
         'Get COCO 2014 from https://cocodataset.org and prepare it: '
-        'python tools/dataset_converters/prepare_coco.py data/coco2014\n'
-        '  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
-        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
+        'python tools/dataset_converters/prepare_coco.py data/coco2014'
     )
     LABEL_REMEDY = 'Create it: python tools/dataset_converters/prepare_coco.py data/coco2014'
 

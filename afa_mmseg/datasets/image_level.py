@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 from ..utils.checks import check_keys, first_few, require_dir, require_file, require_files
 from ..utils.masks import voc_palette
 from .images import (
+    LOADING_ERRORS,
     BrokenImageError,
     ImageFiles,
     Suffixes,
@@ -24,11 +25,16 @@ from .images import (
     describe_suffixes,
     find_images,
     match_ids,
-    naming_images,
     read_ids,
 )
 from .label_files import LabelDict, read_classes, read_label_file
 
+#: Second half of the remedy for a missing `data_root`.
+SET_ROOT = (
+    '\n  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
+    'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
+)
+IMG_DIR = "data_prefix['img_path']"
 CLASSES_REMEDY = "Write metainfo=dict(classes=['background', 'cat', 'dog'])."
 
 
@@ -50,19 +56,14 @@ class ImageLevelDataset(BaseSegDataset):
 
     `classes` come from `METAINFO` or `metainfo=dict(classes=[...])`, or else from the label file (see
     `read_classes`); the first one is the background, the C others are the foreground classes. Without a `palette`
-    they get the colours of VOC. A sample holds what mmseg's data sets return, `img_id`, and `gt_label`,
-    a float32 multi-hot vector (C,); an image with none of the classes has zeros only. `seg_map_path` is
-    set if `data_prefix` names a mask folder. No mask is opened unless the pipeline has `LoadMask`.
+    they get the colours of VOC. A sample holds what mmseg's data sets return, `img_id`, and `gt_label`, a float32
+    multi-hot vector (C,). No mask is opened unless the pipeline has `LoadMask`.
 
-    Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the
-    full list: labels outside the subset are dropped (as mmseg sets their pixels to ignore), and a one-hot
-    list has one entry for each foreground class of `METAINFO`. The background stays the first class.
+    Where `metainfo` picks a subset of `METAINFO['classes']`, label files are still written in terms of the full list:
+    labels outside the subset are dropped, as mmseg sets their pixels to ignore.
 
-    Ids in split lists and label files may carry the image's suffix (`IMG_1.JPG`).
-
-    Split lists and labels are local files; images and masks are read through `backend_args`. Missing files are
-    reported when the data set is built: folders, images of the split, ids that the label file lacks,
-    and masks if the pipeline loads them.
+    Split lists and labels are local files, whose ids may carry the image's suffix (`IMG_1.JPG`); images and masks are
+    read through `backend_args`. Missing files are reported when the data set is built.
 
     Args:
         ann_file: Split list, relative to `data_root`.
@@ -86,11 +87,8 @@ class ImageLevelDataset(BaseSegDataset):
     PREFIXES = ('img_path', 'seg_map_path')
     #: Whether images are turned as their EXIF orientation says, and masks as theirs; False reads the stored pixels.
     exif_orientation = True
-    #: Remedy for a missing `data_root`.
-    DATA_ROOT_REMEDY = (
-        'Put the data there, or set its place: --cfg-options train_dataloader.dataset.data_root=... '
-        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
-    )
+    #: Remedy for a missing `data_root`; `SET_ROOT` follows.
+    DATA_ROOT_REMEDY = 'Put the data there,'
     #: Remedy for missing labels.
     LABEL_REMEDY = (
         'Write one, JSON ({"id": ["cat", "dog"], ...}) or CSV (id,label,label,...), and name it in `label_file`; '
@@ -153,12 +151,10 @@ class ImageLevelDataset(BaseSegDataset):
     def load_data_list(self) -> list[dict]:
         """Check the files, then list the samples of the split."""
         self.check_fields()
-        images = self.find_images() if self.lists_folder() else None
-        ids = self.list_ids(images)
+        ids, images = self.list_images()
         self._check_files(ids, images)
         labels = self.load_labels(ids)
-        files = {i: i + str(self.img_suffix) for i in ids} if images is None else images.files
-        return [self._data_info(img_id, files[img_id], labels[img_id]) for img_id in ids]
+        return [self._data_info(img_id, images.files[img_id], labels[img_id]) for img_id in ids]
 
     def check_fields(self) -> None:
         """Check that the files of all fields exist, and read the classes from the label file if none are set."""
@@ -166,7 +162,13 @@ class ImageLevelDataset(BaseSegDataset):
         if not self._metainfo.get('classes'):
             self._metainfo['classes'] = ('background', *read_classes(self._require_label_file()))
             self._metainfo['palette'] = self._update_palette()
-        self._check_classes()
+        classes = list(self._metainfo['classes'])
+        background = (self.METAINFO.get('classes') or classes)[0]
+        if len(classes) < 2 or classes[0] != background:
+            raise ValueError(
+                f'{self._field("metainfo")}: `classes` is {classes}; it needs the background ({background!r}) first '
+                f'and at least one class after it.\n  {CLASSES_REMEDY}'
+            )
 
     def is_local(self, path: str) -> bool:
         """Whether a path is on the local disk, according to `backend_args` and its prefix."""
@@ -174,26 +176,24 @@ class ImageLevelDataset(BaseSegDataset):
 
     def lists_folder(self) -> bool:
         """Whether to list the image folder: not if it is remote and a split list names its files."""
-        plain = isinstance(self.img_suffix, str)
-        return not (plain and self.ann_file) or self.is_local(self.data_prefix['img_path'])
+        names_files = isinstance(self.img_suffix, str) and bool(self.ann_file)
+        return not names_files or self.is_local(self.data_prefix['img_path'])
 
-    def find_images(self) -> ImageFiles:
-        """List the image folder."""
-        return find_images(self.data_prefix['img_path'], self.img_suffix, self.backend_args)
-
-    def list_ids(self, images: Optional[ImageFiles] = None) -> list[str]:
-        """Read the split list; without one, return all `images` of the folder."""
-        known = {} if images is None else images.files
-        ids = self._read_list(known) if self.ann_file else list(known)
+    def list_images(self) -> tuple[list[str], ImageFiles]:
+        """Return the ids of the split list, or of all images of the folder; and the files of the folder."""
+        img_dir = self.data_prefix['img_path']
+        if self.lists_folder():
+            images = find_images(img_dir, self.img_suffix, self.backend_args)
+            ids = self._read_list(images.files) if self.ann_file else list(images.files)
+        else:
+            ids = self._read_list({})
+            images = ImageFiles({i: f'{i}{self.img_suffix}' for i in ids}, {})
         if not ids:
-            others = '' if images is None else describe_suffixes(images.others)
             raise ValueError(
-                f'{self._field("ann_file" if self.ann_file else "img_suffix")}: no images: '
-                f'{self.ann_file or self.data_prefix["img_path"]} lists none'
-                + ('.' if self.ann_file else f' that end in {self.img_suffix!r}; it holds {others or "no files"}.')
-                + '\n  Add some, or correct the field.'
+                f'{self._field("img_suffix")}: no images in {img_dir} that end in {self.img_suffix!r}; it holds '
+                f'{describe_suffixes(images.others) or "no files"}.\n  Add some, or correct the field.'
             )
-        return ids
+        return ids, images
 
     def load_labels(self, ids: list[str]) -> LabelDict:
         """Read the labels of the split's images; subclasses may have other sources than a label file."""
@@ -239,27 +239,22 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _load(self, info: dict) -> Any:
         paths = [info['img_path'], *([info['seg_map_path']] if self.loads_masks else [])]
-        with naming_images(*paths):
+        try:
             if self.is_local(info['img_path']):
                 check_whole(info['img_path'])
             return self.pipeline(info)
-
-    def _check_classes(self) -> None:
-        classes = list(self._metainfo['classes'])
-        full = list(self.METAINFO.get('classes') or classes)
-        if len(classes) < 2 or classes[0] != full[0]:
-            raise ValueError(
-                f'{self._field("metainfo")}: `classes` is {classes}; it needs the background '
-                f'({full[0]!r}) first and at least one class after it.\n'
-                f'  {CLASSES_REMEDY}'
-            )
+        except BrokenImageError:
+            raise
+        except LOADING_ERRORS as error:
+            reason = str(error).strip() or type(error).__name__
+            raise BrokenImageError(f'{" with ".join(paths)} cannot be loaded: {reason}') from error
 
     def _check_folders(self) -> None:
         if self.data_root and self.is_local(self.data_root):
-            require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY)
+            require_dir(self.data_root, self._field('data_root'), self.DATA_ROOT_REMEDY + SET_ROOT)
         img_dir = self.data_prefix['img_path']
         if self.is_local(img_dir):
-            require_dir(img_dir, self._field("data_prefix['img_path']"), 'Correct it; it is relative to `data_root`.')
+            require_dir(img_dir, self._field(IMG_DIR), 'Correct it; it is relative to `data_root`.')
         if self.ann_file:
             remedy = 'Correct it; it is relative to `data_root`. Without it, all images of the folder are used.'
             require_file(self.ann_file, self._field('ann_file'), remedy)
@@ -270,14 +265,13 @@ class ImageLevelDataset(BaseSegDataset):
         require_file(self.label_file, self._field('label_file'), self.LABEL_REMEDY)
         return self.label_file
 
-    def _check_files(self, ids: list[str], images: Optional[ImageFiles]) -> None:
+    def _check_files(self, ids: list[str], images: ImageFiles) -> None:
         img_dir, mask_dir = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
-        missing = [] if images is None else [i for i in ids if i not in images.files]
-        if images is not None and missing:
-            field = self._field("data_prefix['img_path']")
+        missing = [i for i in ids if i not in images.files]
+        if missing:
             others = f'; it also holds {describe_suffixes(images.others)}' if images.others else ''
             raise FileNotFoundError(
-                f'{field}: {len(missing)} of {len(ids)} ids have no {self.img_suffix} '
+                f'{self._field(IMG_DIR)}: {len(missing)} of {len(ids)} ids have no {self.img_suffix} '
                 f'file in {img_dir}: {first_few(missing)}{others}\n'
                 f'  Add the images, take the ids out of {self.ann_file}, or set `img_suffix`.'
             )

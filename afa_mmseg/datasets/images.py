@@ -31,6 +31,10 @@ PADDING = b'\0\r\n\t '
 TAIL = 64
 
 
+#: What loaders raise for broken files.
+LOADING_ERRORS = (OSError, SyntaxError, cv2.error, Image.DecompressionBombError)
+
+
 class BrokenImageError(ValueError):
     """An image cannot be read, or is missing."""
 
@@ -43,10 +47,10 @@ class WrongMaskError(BrokenImageError):
 
 
 def decode_image(data: bytes, name: str, flag: str = 'color', backend: Optional[str] = None) -> np.ndarray:
-    """Decode an image of a file, in training, testing and inference alike.
+    """Decode an image by OpenCV's rules, if it has no more pixels than Pillow allows.
 
-    OpenCV's rules hold: 16 bits are cut to 8, CMYK and palettes become BGR, transparency is dropped, and of an
-    animation the first frame is used. Pillow's limit of pixels guards against files that decode to gigabytes.
+    16 bits are cut to 8, CMYK and palettes become BGR, transparency is dropped, and of an animation the first frame is
+    used.
 
     Args:
         data: Content of the file.
@@ -98,22 +102,6 @@ def check_array(image: np.ndarray) -> None:
         raise ValueError(f'expected an image of uint8, got {image.dtype}; `image // 257` turns 16 bits into 8')
     if image.dtype.kind == 'f' and not np.isfinite(image).all():
         raise ValueError('the image holds values that are not finite (NaN or infinite): replace them')
-
-
-@contextmanager
-def naming_images(*paths: str) -> Iterator[None]:
-    """Convert errors that loaders raise about files to a `BrokenImageError` that names them.
-
-    Args:
-        paths: Files that are loaded: the image, and perhaps its mask.
-    """
-    try:
-        yield
-    except BrokenImageError:
-        raise
-    except (OSError, SyntaxError, cv2.error, Image.DecompressionBombError) as error:
-        reason = str(error).strip() or type(error).__name__
-        raise BrokenImageError(f'{" with ".join(paths)} cannot be loaded: {reason}') from error
 
 
 def _check_size(data: bytes, name: str) -> None:
@@ -197,11 +185,13 @@ def read_ids(path: Union[str, Path], source: Optional[str] = None) -> list[str]:
         source: Its name in messages, by default its path.
 
     Raises:
-        ValueError: The file is not UTF-8, or an id leaves the image folder, cannot be a name, or is listed twice.
+        ValueError: The file is empty or not UTF-8, or an id leaves the image folder, is no name, or is listed twice.
     """
     source = source or str(path)
     text = read_utf8(Path(path), source, 'Write one id a line, in UTF-8.')
     ids = [line.strip() for line in text.split('\n') if line.strip()]
+    if not ids:
+        raise ValueError(f'{source}: empty, it lists no images; write one id a line')
     check_ids(ids, source)
     return ids
 
@@ -225,32 +215,20 @@ def match_ids(given: Iterable[str], known: Collection[str], suffixes: Suffixes, 
         >>> match_ids(['a.JPG', 'b', 'c'], ['a', 'b'], ('.jpg',), 'labels.csv')
         {'a.JPG': 'a', 'b': 'b', 'c': 'c'}
     """
-    given = list(given)
-    either_case = [suffixes] if isinstance(suffixes, str) else suffixes
+    given, suffixes = list(given), [suffixes] if isinstance(suffixes, str) else suffixes
     all_known = all(name in known for name in given)
     composed = {} if all_known else {unicodedata.normalize('NFC', img_id): img_id for img_id in known}
-    matched: dict[str, str] = {}
     origin: dict[str, str] = {}
     for name in given:
-        img_id = name if name in known else _find(name, composed, either_case)
+        plain = unicodedata.normalize('NFC', name.replace('\\', '/'))
+        found = composed.get(plain) or composed.get(strip_suffix(plain, suffixes) or plain, name)
+        img_id = name if name in known else found
         if img_id in origin:
             raise ValueError(f'{where}: {origin[img_id]!r} and {name!r} are the same image; keep one of them')
         origin[img_id] = name
-        matched[name] = img_id
-    return matched
-
-
-def _find(name: str, composed: dict[str, str], suffixes: Suffixes) -> str:
-    """Find an id that is not known as it stands among known ones, by their composed form."""
-    plain = unicodedata.normalize('NFC', name.replace('\\', '/'))
-    return composed.get(plain) or composed.get(strip_suffix(plain, suffixes) or plain, name)
+    return {name: img_id for img_id, name in origin.items()}
 
 
 def describe_suffixes(suffixes: dict[str, int]) -> str:
-    """List suffixes with their counts.
-
-    Example:
-        >>> describe_suffixes({'.heic': 12, '.txt': 1})
-        '.heic (12), .txt (1)'
-    """
+    """List suffixes with their counts: `.heic (12), .txt (1)`."""
     return ', '.join(f'{suffix} ({count})' for suffix, count in suffixes.items())

@@ -11,9 +11,6 @@ from ..utils.checks import CONTROL, closest
 from .label_tables import read_table, read_utf8, split_names
 
 LabelDict = dict[str, list[str]]
-#: What one-hot lists hold; 0.0, 1.0, false and true are the same.
-BITS = frozenset((0, 1))
-
 _CONVERT = 'Convert it: python tools/dataset_converters/convert_labels.py {} labels.json --classes ...'
 _SPREADSHEET = 'Save the spreadsheet as CSV in UTF-8.'
 #: Remedies for other formats that people keep labels in.
@@ -58,8 +55,8 @@ def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict
     path = Path(path)
     where = f'label file {path}'
     if _suffix(path) == '.json':
-        labels, known = _read_json(path), frozenset(classes)
-        return {i: _class_names(entry, classes, known, f'{where}, id {i!r}') for i, entry in labels.items()}
+        known = frozenset(classes)
+        return {i: _class_names(x, classes, known, f'{where}, id {i!r}') for i, x in _read_json(path, where).items()}
     labels, columns = read_table(path)
     if columns is None:
         return {i: _names_of_cells(cells, classes, f'{where}, id {i!r}') for i, cells in labels.items()}
@@ -68,8 +65,7 @@ def read_label_file(path: Union[str, Path], classes: Sequence[str]) -> LabelDict
     if missing:
         raise ValueError(
             f'{where}, header: no column {", ".join(map(repr, missing))}\n'
-            f'  One-hot columns are those of all classes (without background): {", ".join(classes)}. '
-            'Add the column, with zeros where no image shows the class.'
+            '  Add it, with zeros where no image shows the class: one-hot columns are those of all classes.'
         )
     return labels
 
@@ -97,7 +93,7 @@ def read_classes(path: Union[str, Path]) -> tuple[str, ...]:
         cells, columns = read_table(path)
         names = columns or sorted({name for row in cells.values() for cell in row for name in split_names(cell)})
         return _check_new_names(names, where)
-    labels = _read_json(path)
+    labels = _read_json(path, where)
     for img_id, entry in labels.items():
         if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
             raise ValueError(
@@ -171,27 +167,23 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    where = f'label file {path}'
-    repeated: list[str] = []
-
-    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.append(next(key for key in keys if keys.count(key) > 1))
-        return found
-
+def _read_json(path: Path, where: str) -> dict[str, Any]:
     text = read_utf8(path, where)
     try:
-        labels = json.loads(text, object_pairs_hook=collect)
+        labels = json.loads(text, object_pairs_hook=_to_dict)
     except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, and lists nested too deeply
         raise ValueError(f'{where}: not valid JSON ({error})') from error
     if not isinstance(labels, dict):
         raise ValueError(f'{where}: holds a {type(labels).__name__}, not an object {{"id": ["cat", "dog"], ...}}')
-    if repeated:
-        raise ValueError(f'{where}: id {repeated[0]!r} occurs twice; write all its labels in one entry')
     return labels
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f'id {twice!r} occurs twice; write all its labels in one entry')
+    return found
 
 
 def _check_new_names(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -214,7 +206,7 @@ def _check_new_names(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def _names_of_cells(cells: list[str], classes: Sequence[str], where: str) -> list[str]:
-    """Check the names in a row of a table; a cell that is not a class may hold several."""
+    """Check the names in a row; a cell that is not a class may hold several."""
     names = [name for cell in cells for name in ([cell] if cell in classes else split_names(cell))]
     check_classes(names, classes, where)
     return list(dict.fromkeys(names))
@@ -226,14 +218,14 @@ def _class_names(entry: Any, classes: Sequence[str], known: frozenset[str], wher
         if not known.issuperset(entry):
             check_classes(entry, classes, where)
         return list(dict.fromkeys(entry))
-    if not isinstance(entry, list) or not all(isinstance(bit, (int, float)) and bit in BITS for bit in entry):
+    if not isinstance(entry, list) or not all(isinstance(bit, (int, float)) and bit in (0, 1) for bit in entry):
         raise ValueError(
             f'{where}: {entry!r} is neither a list of class names, ["cat", "dog"], '
             f'nor a one-hot list of {len(classes)} zeros and ones'
         )
     if len(entry) != len(classes):
         raise ValueError(
-            f'{where}: one-hot label of length {len(entry)}, expected {len(classes)}, '
-            f'one per class without background: {", ".join(classes)}'
+            f'{where}: one-hot label of length {len(entry)}, expected {len(classes)}, one for each class without '
+            f'background: {", ".join(classes)}'
         )
     return list(compress(classes, entry))

@@ -3,22 +3,50 @@
 The same random state gives the same image on any machine: numbers come from `RandomState`, whose streams
 NumPy has frozen; arithmetic is in float64, so that a last digit that differs between processors does not
 survive the rounding to 8 bits; and Pillow's polygons, resizing and box blur count in whole numbers.
+
+Lengths are fractions of the image's side; x goes right, y goes down.
 """
 
 import colorsys
 import math
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 from numpy.random import RandomState
-from PIL import Image, ImageFilter
-
-from .shapes_layout import SHAPES, Item, coverage, draw_layout, pixel_centres
+from PIL import Image, ImageDraw, ImageFilter
 
 Vector = tuple[float, float]
+Polygon = list[Vector]
 
+#: How often an image has one, two, three objects.
+COUNT_SHARES = (0.4, 0.5, 0.1)
+#: Object width by the number of objects.
+WIDTH_RANGES = {1: (0.55, 0.75), 2: (0.5, 0.68), 3: (0.42, 0.55)}
+#: How often an object is of a class that the image does not have yet, at the least.
+NEW_CLASS_SHARE = 0.85
+#: Share of an object that is in the image and not hidden, and share of the image that it covers, at the least.
+MIN_VISIBLE, MIN_AREA = 0.4, 0.03
+SUPERSAMPLING = 4
 #: Hues of a class lie this far around its mean, mostly near it; classes are 1/6 apart, so neighbours overlap.
 HUE_SPREAD = 0.1
+
+
+class Shape(NamedTuple):
+    """What makes a class: outline and hole in the unit circle, texture of (u, v) in [-1, 1], and mean hue."""
+
+    outline: Polygon
+    hole: Polygon
+    texture: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    hue: float
+
+
+class Item(NamedTuple):
+    """An object in its place: coverage (H, W) in [0, 1] and the coordinates (H, W) of its texture."""
+
+    name: str
+    alpha: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
 
 
 class Scene(NamedTuple):
@@ -36,17 +64,91 @@ def draw_scene(rng: RandomState, size: int) -> Scene:
         rng: Source of all randomness.
         size: Side in pixels.
     """
-    items, instances = draw_layout(rng, size)
+    items, instances = _draw_layout(rng, size)
     angle = rng.uniform(-0.85, -0.15) * math.pi  # the light comes from above
     light = (math.cos(angle), math.sin(angle))
     canvas = _draw_background(rng, size)
     for item in items:
         canvas = _paint(rng, canvas, item, light)
-    x, y = pixel_centres(size)
+    x, y = _pixel_centres(size)
     falloff = 1 + rng.uniform(0.1, 0.3) * ((x - 0.5) * light[0] + (y - 0.5) * light[1])
     canvas = canvas * falloff[..., None] + 0.018 * rng.standard_normal(canvas.shape)
     image = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     return Scene(image, instances, [item.name for item in items])
+
+
+# Layout
+
+
+def _draw_layout(rng: RandomState, size: int) -> tuple[list[Item], np.ndarray]:
+    """Place objects, again until each is in good part visible; later ones lie on top. Return them and their map."""
+    while True:
+        count = 1 + int(np.searchsorted(np.cumsum(COUNT_SHARES[:-1]), rng.uniform()))
+        names: list[str] = []
+        for _ in range(count):
+            unused = [name for name in SHAPES if name not in names]
+            pool = unused if rng.uniform() < NEW_CLASS_SHARE else list(SHAPES)
+            names.append(pool[int(rng.uniform() * len(pool))])
+        items = [_place(rng, name, rng.uniform(*WIDTH_RANGES[count]), size) for name in names]
+        instances = np.zeros((size, size), np.uint8)
+        for k, item in enumerate(items, 1):
+            instances[item.alpha >= 0.5] = k
+        if all(_is_visible(instances == k, item) for k, item in enumerate(items, 1)):
+            return items, instances
+
+
+def _place(rng: RandomState, name: str, width: float, size: int) -> Item:
+    """Rotate, stretch and shift a shape; `width` is the larger side of its upright bounding box."""
+    turn, stretch = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.0)
+    cos, sin = math.cos(turn), math.sin(turn)
+    outline, hole = (
+        [(cos * x - sin * y * stretch, sin * x + cos * y * stretch) for x, y in polygon] for polygon in SHAPES[name][:2]
+    )
+    extent = [max(axis) - min(axis) for axis in zip(*outline)]
+    scale = width / max(extent)
+    # About a tenth of the width may be outside the image.
+    cx, cy = (rng.uniform(0.4 * side * scale, 1 - 0.4 * side * scale) for side in extent)
+    outline, hole = ([(cx + scale * x, cy + scale * y) for x, y in polygon] for polygon in (outline, hole))
+    x, y = _pixel_centres(size)
+    u = (cos * (x - cx) + sin * (y - cy)) / scale
+    v = (cos * (y - cy) - sin * (x - cx)) / (scale * stretch)
+    return Item(name, _coverage(outline, hole, size), u, v)
+
+
+def _is_visible(visible: np.ndarray, item: Item) -> bool:
+    shape = SHAPES[item.name]
+    # Texture coordinates are affine: a pixel's area in them turns the outline's area into pixels.
+    pixel = abs(
+        (item.u[0, 1] - item.u[0, 0]) * (item.v[1, 0] - item.v[0, 0])
+        - (item.u[1, 0] - item.u[0, 0]) * (item.v[0, 1] - item.v[0, 0])
+    )
+    whole = (_area(shape.outline) - _area(shape.hole)) / pixel
+    return bool(visible.sum() >= max(MIN_VISIBLE * whole, MIN_AREA * visible.size))
+
+
+def _area(polygon: Polygon) -> float:
+    following = polygon[1:] + polygon[:1]
+    return 0.5 * abs(sum(x * b - a * y for (x, y), (a, b) in zip(polygon, following)))
+
+
+def _coverage(outline: Polygon, hole: Polygon, size: int) -> np.ndarray:
+    """Fraction of each pixel (H, W) that a polygon with a hole covers."""
+    side = size * SUPERSAMPLING
+    mask = Image.new('L', (side, side))
+    for polygon, value in ((outline, 255), (hole, 0)):
+        if polygon:
+            corners = [(round(x * side), round(y * side)) for x, y in polygon]
+            ImageDraw.Draw(mask).polygon(corners, fill=value)
+    return np.asarray(mask.reduce(SUPERSAMPLING), np.float64) / 255
+
+
+def _pixel_centres(size: int) -> tuple[np.ndarray, np.ndarray]:
+    centres = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid(centres, centres)
+    return x, y
+
+
+# Painting
 
 
 def _paint(rng: RandomState, canvas: np.ndarray, item: Item, light: Vector) -> np.ndarray:
@@ -77,7 +179,7 @@ def _texture_colour(rng: RandomState, item: Item) -> np.ndarray:
 
 def _lighting(alpha: np.ndarray, light: Vector) -> np.ndarray:
     """Brightness of an object like a cushion's: falling off over the whole, with a lit and a shaded rim."""
-    x, y = pixel_centres(len(alpha))
+    x, y = _pixel_centres(len(alpha))
     centre_x, centre_y = (alpha * x).sum() / alpha.sum(), (alpha * y).sum() / alpha.sum()
     rise_y, rise_x = np.gradient(_blur(alpha, 0.03), 1 / len(alpha))
     lit = 0.9 + 0.7 * ((x - centre_x) * light[0] + (y - centre_y) * light[1])
@@ -90,7 +192,7 @@ def _draw_background(rng: RandomState, size: int) -> np.ndarray:
     canvas = base + 0.2 * _noise(rng, size, 3, 1) + 0.08 * _noise(rng, size, 5, 3)
     canvas = canvas + 0.1 * _noise(rng, size, 13, 1) + 0.04 * _noise(rng, size, 13, 3)
     canvas = canvas + 0.08 * _noise(rng, size, 40, 1)
-    x, y = pixel_centres(size)
+    x, y = _pixel_centres(size)
     kind = rng.uniform()
     if kind < 0.4:
         angle, waves = rng.uniform(0, 2 * math.pi), rng.uniform(5, 14)
@@ -113,12 +215,10 @@ def _draw_mark(rng: RandomState, canvas: np.ndarray) -> np.ndarray:
         length, width = rng.uniform(0.04, 0.13), rng.uniform(0.006, 0.015)
         corners = [(length, width), (-length, width), (-length, -width), (length, -width)]
     else:
-        corners = [
-            (radius * math.cos(a), radius * math.sin(a))
-            for a, radius in zip((0, 1.2, 2.9, 4.4), rng.uniform(0.012, 0.055, 4))
-        ]
+        radii = zip((0, 1.2, 2.9, 4.4), rng.uniform(0.012, 0.055, 4))
+        corners = [(radius * math.cos(a), radius * math.sin(a)) for a, radius in radii]
     cos, sin = math.cos(turn), math.sin(turn)
-    alpha = coverage([(cx + cos * x - sin * y, cy + sin * x + cos * y) for x, y in corners], [], len(canvas))
+    alpha = _coverage([(cx + cos * x - sin * y, cy + sin * x + cos * y) for x, y in corners], [], len(canvas))
     colour = np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.1, 0.7), rng.uniform(0.25, 0.95)))
     return canvas + 0.85 * alpha[..., None] * (colour - canvas)
 
@@ -140,3 +240,47 @@ def _shift(field: np.ndarray, right: int, down: int) -> np.ndarray:
     reach, size = max(abs(right), abs(down)), len(field)
     padded = np.pad(field, reach, mode='edge')
     return padded[reach - down : reach - down + size, reach - right : reach - right + size]
+
+
+# Shapes
+
+
+def _polygon(*radii: float, count: int) -> Polygon:
+    """Corners at even angles around the origin, with these radii, `count` times over."""
+    total = len(radii) * count
+    return [
+        (radius * math.sin(2 * math.pi * i / total), -radius * math.cos(2 * math.pi * i / total))
+        for i, radius in enumerate(radii * count)
+    ]
+
+
+def _plus(arm: float) -> Polygon:
+    """A plus sign of half width 1 with arms of half width `arm`."""
+    quarter = [(arm, -1.0), (arm, -arm), (1.0, -arm)]
+    corners: Polygon = []
+    for _ in range(4):
+        corners += quarter
+        quarter = [(-y, x) for x, y in quarter]
+    return corners
+
+
+def _wave(phase: np.ndarray) -> np.ndarray:
+    """A sine wave with flattened crests."""
+    return np.clip(1.8 * np.sin(2 * math.pi * phase), -1, 1)
+
+
+def _dots(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.clip(2.5 * (np.cos(11 * u) * np.cos(11 * v) - 0.3), -0.3, 1)
+
+
+#: By class: rings, checks, stripes, dots, spokes, chevrons; mean hues are evenly spaced.
+SHAPES = {
+    'disc': Shape(_polygon(1.0, count=64), [], lambda u, v: _wave(3.2 * np.hypot(u, v)), 0 / 6),
+    'square': Shape(_polygon(1.0, count=4), [], lambda u, v: _wave(1.6 * (u + v)) * _wave(1.6 * (u - v)), 1 / 6),
+    'triangle': Shape(_polygon(1.0, count=3), [], lambda u, v: _wave(3.4 * v), 2 / 6),
+    'star': Shape(_polygon(1.0, 0.45, count=5), [], _dots, 3 / 6),
+    'ring': Shape(
+        _polygon(1.0, count=64), _polygon(0.5, count=48), lambda u, v: _wave(7 * np.arctan2(v, u) / math.pi), 4 / 6
+    ),
+    'cross': Shape(_plus(0.36), [], lambda u, v: _wave(3.0 * (np.abs(u) - np.abs(v))), 5 / 6),
+}

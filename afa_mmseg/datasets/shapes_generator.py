@@ -20,7 +20,7 @@ VERSION = 1
 #: Written when the folder is complete; until then the unfinished file marks it as ours.
 SETTINGS_FILE = 'shapes_voc.json'
 UNFINISHED_FILE = 'shapes_voc.unfinished.json'
-FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets')
+FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets/Segmentation')
 IGNORE_INDEX = 255
 
 
@@ -63,25 +63,14 @@ def make_shapes_voc(
     for done, (split, number) in enumerate(numbered, 1):
         img_id = f'{split.split("_")[0]}_{number:06d}'
         rng = RandomState([seed, list(ids).index(split), number])
-        write_scene(root, img_id, draw_scene(rng, size))
+        _write_scene(root, img_id, draw_scene(rng, size))
         ids[split].append(img_id)
         if progress is not None:
             progress(done, len(numbered))
     for split, names in ids.items():
-        (root / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text('\n'.join(names) + '\n')
+        (root / 'ImageSets/Segmentation' / f'{split}.txt').write_text('\n'.join(names) + '\n')
     os.replace(root / UNFINISHED_FILE, root / SETTINGS_FILE)
     return True
-
-
-def write_scene(root: Path, img_id: str, scene: Scene) -> None:
-    """Write image (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
-    # Full colour resolution: at this size halved chroma would wash out the borders of the objects.
-    Image.fromarray(scene.image).save(root / 'JPEGImages' / f'{img_id}.jpg', quality=92, subsampling=0)
-    palette = ShapesVOCDataset.METAINFO['palette']
-    save_mask(class_mask(scene), palette, root / 'SegmentationClassAug' / f'{img_id}.png')
-    annotation = ET.ElementTree(_annotation(img_id, scene))
-    ET.indent(annotation)
-    annotation.write(root / 'Annotations' / f'{img_id}.xml')
 
 
 def class_mask(scene: Scene) -> np.ndarray:
@@ -93,11 +82,20 @@ def class_mask(scene: Scene) -> np.ndarray:
     classes = ShapesVOCDataset.METAINFO['classes']
     index = np.array([0] + [classes.index(name) for name in scene.names], np.uint8)
     mask = index[scene.instances]
-    down = scene.instances[:-1] != scene.instances[1:]
-    right = scene.instances[:, :-1] != scene.instances[:, 1:]
-    mask[:-1][down] = IGNORE_INDEX
-    mask[:, :-1][right] = IGNORE_INDEX
+    mask[:-1][scene.instances[:-1] != scene.instances[1:]] = IGNORE_INDEX
+    mask[:, :-1][scene.instances[:, :-1] != scene.instances[:, 1:]] = IGNORE_INDEX
     return mask
+
+
+def _write_scene(root: Path, img_id: str, scene: Scene) -> None:
+    """Write image (JPEG), annotation (XML) and mask (palette PNG) of one scene."""
+    # Full colour resolution: at this size halved chroma would wash out the borders of the objects.
+    Image.fromarray(scene.image).save(root / 'JPEGImages' / f'{img_id}.jpg', quality=92, subsampling=0)
+    palette = ShapesVOCDataset.METAINFO['palette']
+    save_mask(class_mask(scene), palette, root / 'SegmentationClassAug' / f'{img_id}.png')
+    annotation = ET.ElementTree(_annotation(img_id, scene))
+    ET.indent(annotation)
+    annotation.write(root / 'Annotations' / f'{img_id}.xml')
 
 
 def _annotation(img_id: str, scene: Scene) -> ET.Element:
@@ -147,11 +145,10 @@ def _is_complete(root: Path, settings: dict[str, int]) -> bool:
 
 
 def _start(root: Path, settings: dict[str, int]) -> None:
+    """Empty a folder that is new, empty or marked as ours."""
     root.mkdir(parents=True, exist_ok=True)
     for folder in FOLDERS:
-        # Only reached in a folder that is empty or marked as ours.
-        shutil.rmtree(root / folder, ignore_errors=True)
+        shutil.rmtree(root / folder.split('/')[0], ignore_errors=True)
     (root / UNFINISHED_FILE).write_text(json.dumps(settings))
-    for folder in FOLDERS[:-1]:
-        (root / folder).mkdir()
-    (root / 'ImageSets' / 'Segmentation').mkdir(parents=True)
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)

@@ -41,10 +41,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
     exif_orientation = False  # masks are of the stored pixels
     DATA_ROOT_REMEDY = (
         'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and SBD (see docs/data.md), then run\n'
-        '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE\n'
-        '  or set the place of the folder:\n'
-        '    --cfg-options train_dataloader.dataset.data_root=... val_dataloader.dataset.data_root=... '
-        'test_dataloader.dataset.data_root=...'
+        '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE'
     )
 
     def __init__(
@@ -100,8 +97,4 @@ class ShapesVOCDataset(VOCImageLevelDataset):
             [190, 76, 196],
         ],
     )
-    DATA_ROOT_REMEDY = (
-        'Create it: python tools/dataset_converters/make_shapes_voc.py data/ShapesVOC\n'
-        '  or set its place: --cfg-options train_dataloader.dataset.data_root=... '
-        'val_dataloader.dataset.data_root=... test_dataloader.dataset.data_root=...'
-    )
+    DATA_ROOT_REMEDY = 'Create it: python tools/dataset_converters/make_shapes_voc.py data/ShapesVOC'

@@ -215,7 +215,7 @@ LISTED = dict(ann_file='train.txt')
         (write('train.txt', 'a\nb\na\n'), LISTED, ValueError, ['`ann_file`', "'a'"]),
         (write('train.txt', '/img/a\n'), LISTED, ValueError, ['`ann_file`', "'/img/a'"]),
         (write('train.txt', '../img/a'), LISTED, ValueError, ["'../img/a'"]),
-        (write('train.txt', '\n'), LISTED, ValueError, ['`ann_file`', 'train.txt', 'no images']),
+        (write('train.txt', '\n'), LISTED, ValueError, ['`ann_file`', 'train.txt', 'empty']),
         (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", '.jpg (3)']),
         (nothing, dict(label_file=None), ValueError, ['`label_file`', '{"id": ["cat", "dog"]', 'convert_labels.py']),
         (remove('labels.json'), {}, FileNotFoundError, ['`label_file`', 'labels.json', 'CSV']),

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from afa_mmseg.datasets import COCOImageLevelDataset, ImageLevelDataset, VOCImageLevelDataset
 from afa_mmseg.datasets.images import WrongMaskError
 from afa_mmseg.datasets.transforms import LoadImage, LoadMask
-from afa_mmseg.datasets.transforms.masks import turn_upright
+from afa_mmseg.datasets.transforms.loading import turn_upright
 
 LOAD = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackImageLevelInputs')]
 CLASSES = ['background', 'cat', 'dog']

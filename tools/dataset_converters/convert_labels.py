@@ -12,12 +12,7 @@ from pathlib import Path
 
 from afa_mmseg.datasets import read_label_file
 from afa_mmseg.datasets.label_files import label_text
-from afa_mmseg.datasets.preparation.foreign_labels import (
-    compare_labels,
-    count_labels,
-    find_classes,
-    read_foreign_labels,
-)
+from afa_mmseg.datasets.preparation.foreign_labels import compare_labels, find_classes, read_foreign_labels
 from afa_mmseg.utils import run_command, write_text
 
 
@@ -69,8 +64,8 @@ def main() -> int:
         id_format=args.id_format,
         base_names=args.base_names,
     )
-    for name, count in count_labels(labels, classes).items():
-        print(f'{count:7} {name}')
+    for name in classes:
+        print(f'{sum(name in names for names in labels.values()):7} {name}')
     print(f'{len(labels):7} images, {sum(not names for names in labels.values())} of them without any label')
     if args.out is not None:
         written = write_text(args.out, label_text(labels))

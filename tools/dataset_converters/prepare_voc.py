@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    print(prepare_voc(**vars(parse_args())))
+    prepare_voc(**vars(parse_args()))
 
 
 if __name__ == '__main__':

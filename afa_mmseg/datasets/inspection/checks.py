@@ -1,29 +1,31 @@
 """Checks of images, masks and labels, with remedies."""
 
-import posixpath
-from collections import Counter, defaultdict
+import hashlib
+import io
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, Optional
 
-from ...utils import run_parallel
-from .files import Facts, Job, read_facts
-from .sources import ERROR, WARNING, Finding, Source, Split, gather
+import numpy as np
+from mmengine import fileio
+from PIL import Image
+
+from ...utils import read_mask, run_parallel
+from ..images import decode_image
+from ..transforms.loading import AS_SHOWN, AS_STORED, ORIENTATION_TAG, turn_upright
+from .sources import ERROR, WARNING, Facts, Finding, Inspection, Source, Split, gather
 
 IGNORE_INDEX = 255
 
 
-class Inspection(NamedTuple):
-    """Inspected splits, properties of their images by path, and findings, errors first."""
+class Job(NamedTuple):
+    """An image to read with its mask."""
 
-    splits: list[Split]
-    facts: dict[str, Facts]
-    findings: list[Finding]
-
-    @property
-    def num_errors(self) -> int:
-        """Number of findings that are errors."""
-        return sum(finding.level == ERROR for finding in self.findings)
+    image: str
+    mask: Optional[str] = None
+    exif_orientation: bool = True
 
 
 def inspect_sources(sources: Sequence[Source], num_workers: Optional[int] = None) -> Inspection:
@@ -44,10 +46,34 @@ def inspect_sources(sources: Sequence[Source], num_workers: Optional[int] = None
     return Inspection(splits, facts, sorted(unique, key=lambda finding: finding.level != ERROR))
 
 
-def count_classes(split: Split) -> dict[str, int]:
-    """Count the images that show each foreground class."""
-    counts = Counter(name for names in split.labels.values() for name in set(names))
-    return {name: counts[name] for name in split.classes[1:]}
+# Files
+
+
+def read_facts(job: Job, backend_args: Optional[dict] = None) -> Facts:
+    """Decode an image and its mask as a whole."""
+    try:
+        facts = _read_image(fileio.get(job.image, backend_args=backend_args), job)
+    except Exception as reason:  # decoders and backends raise anything
+        facts = Facts(error=str(reason).strip() or type(reason).__name__)
+    if job.mask is None:
+        return facts
+    try:
+        data = fileio.get(job.mask, backend_args=backend_args)
+        mask = read_mask(io.BytesIO(data), job.mask)
+        mask = turn_upright(mask, data) if job.exif_orientation else mask
+    except (ValueError, OSError) as reason:
+        return facts._replace(mask_error=str(reason).strip() or type(reason).__name__)
+    return facts._replace(mask_size=mask.shape[:2], mask_values=tuple(np.unique(mask).tolist()))
+
+
+def _read_image(data: bytes, job: Job) -> Facts:
+    pixels = decode_image(data, job.image, AS_SHOWN if job.exif_orientation else AS_STORED)  # as LoadImage does
+    with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+        warnings.simplefilter('ignore')  # of large images and odd metadata
+        image.load()  # to the end: OpenCV accepts truncated files
+        turned = image.format != 'TIFF' and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
+    digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
+    return Facts(size=pixels.shape[:2], is_turned=job.exif_orientation and turned, digest=digest)
 
 
 def _read_files(splits: Sequence[Split], num_workers: Optional[int]) -> dict[str, Facts]:
@@ -56,39 +82,28 @@ def _read_files(splits: Sequence[Split], num_workers: Optional[int]) -> dict[str
     for split in splits:
         for img_id, path in split.paths.items():
             if path not in jobs or img_id in split.masks:
-                jobs[path] = Job(path, split.masks.get(img_id), split.exif_orientation)
-    backend_args = next((split.backend_args for split in splits if split.backend_args), None)
+                jobs[path] = Job(path, split.masks.get(img_id), split.dataset.exif_orientation)
+    backend_args = next((split.dataset.backend_args for split in splits if split.dataset.backend_args), None)
     read = partial(read_facts, backend_args=backend_args)
     return dict(zip(jobs, run_parallel(read, list(jobs.values()), 'images', num_workers)))
 
 
+# Checks
+
+
 def _check_images(split: Split, facts: dict[str, Facts]) -> list[Finding]:
-    name = split.name
-    names = Counter(posixpath.basename(img_id) for img_id in split.paths)
+    unreadable = [f'{i}: {facts[path].error}' for i, path in split.paths.items() if facts[path].error]
+    turned = [i for i, path in split.paths.items() if facts[path].is_turned]
+    remedy = 'check that their masks have the orientation in which training reads them'
     return [
-        Finding(
-            ERROR,
-            f'{name}: images that cannot be read',
-            [f'{i}: {facts[path].error}' for i, path in split.paths.items() if facts[path].error],
-            'fetch or save them again, or take their ids out',
-        ),
-        Finding(
-            WARNING,
-            f'{name}: images with an EXIF orientation',
-            [i for i, path in split.paths.items() if facts[path].is_turned],
-            'check that their masks have the orientation in which training reads them',
-        ),
-        Finding(
-            WARNING,
-            f'{name}: images of the same name in different folders',
-            [img_id for img_id in split.paths if names[posixpath.basename(img_id)] > 1],
-            'rename them: predictions are written under the name alone, and one replaces the other',
-        ),
+        Finding(ERROR, f'{split.name}: images that cannot be read', unreadable, 'fetch them again'),
+        Finding(WARNING, f'{split.name}: images with an EXIF orientation', turned, remedy),
     ]
 
 
 def _check_masks(split: Split, facts: dict[str, Facts]) -> list[Finding]:
     unreadable, sizes, values, labels = [], [], [], []
+    num_values = len(split.dataset.label_classes) + 1
     for img_id in split.masks:
         fact = facts[split.paths[img_id]]
         if fact.mask_error:
@@ -98,23 +113,30 @@ def _check_masks(split: Split, facts: dict[str, Facts]) -> list[Finding]:
         if fact.mask_size != fact.size:
             mask, image = (f'{width} x {height}' for height, width in (fact.mask_size, fact.size))
             sizes.append(f'{img_id}: mask {mask}, image {image}{", with EXIF orientation" * fact.is_turned}')
-        wrong = [value for value in fact.mask_values if value >= split.num_values and value != IGNORE_INDEX]
+        wrong = [value for value in fact.mask_values if value >= num_values and value != IGNORE_INDEX]
         if wrong:
             values.append(f'{img_id}: {", ".join(map(str, wrong))}')
-        elif split.num_values == len(split.classes) and img_id in split.labels:
+        elif num_values == len(split.classes) and img_id in split.labels:
             labels += _compare_with_labels(split, img_id, fact)
-    name, allowed = split.name, f'classes are 0 to {split.num_values - 1}, and {IGNORE_INDEX} is ignored'
+    name, allowed = split.name, f'classes are 0 to {num_values - 1}, and {IGNORE_INDEX} is ignored'
+    differ = 'one of them is wrong, or the mask leaves it out'
     return [
         Finding(ERROR, f'{name}: masks that cannot be read', unreadable, 'save them again, as PNG of class indices'),
         Finding(ERROR, f'{name}: masks of another size than their image', sizes, 'draw them on the image as it is'),
         Finding(ERROR, f'{name}: mask values that are no class', values, allowed),
-        Finding(
-            WARNING,
-            f'{name}: labels and mask name different classes',
-            labels,
-            'one of them is wrong, or the mask leaves it out',
-        ),
+        Finding(WARNING, f'{name}: labels and mask name different classes', labels, differ),
     ]
+
+
+def _compare_with_labels(split: Split, img_id: str, fact: Facts) -> list[str]:
+    drawn = {split.classes[value] for value in fact.mask_values if value not in (0, IGNORE_INDEX)}
+    named = set(split.labels[img_id])
+    parts = [
+        f'{what} {", ".join(name for name in split.classes if name in names)}'
+        for what, names in (('mask alone', drawn - named), ('labels alone', named - drawn))
+        if names
+    ]
+    return [f'{img_id}: {"; ".join(parts)}'] if parts else []
 
 
 def _check_duplicates(splits: Sequence[Split], facts: dict[str, Facts]) -> list[Finding]:
@@ -149,43 +171,24 @@ def _check_classes(splits: Sequence[Split]) -> list[Finding]:
         names = [f'{split.name}: {", ".join(split.classes)}' for split in splits]
         remedy = 'use one label file for all splits, or set `metainfo=dict(classes=[...])`'
         findings.append(Finding(ERROR, 'splits name different classes', names, remedy))
-    for number, split in enumerate(splits):
-        if split.labels:
-            findings += _check_counts(split, training=number == 0)
+    for split in filter(lambda split: split.labels, splits):
+        absent = [cls for cls, count in split.count_classes().items() if not count]
+        remedy = 'add images, or take the classes out: they are neither learned nor measured'
+        findings.append(Finding(WARNING, f'{split.name}: classes without an image', absent, remedy))
+    if splits:
+        findings += _check_separable(splits[0])
     return findings
 
 
-def _check_counts(split: Split, *, training: bool) -> list[Finding]:
-    name, counts, num_images = split.name, count_classes(split), len(split.labels)
-    absent = [cls for cls, count in counts.items() if not count]
-    if not training:
-        return [Finding(WARNING, f'{name}: classes without an image', absent, 'nothing is measured for them')]
+def _check_separable(split: Split) -> list[Finding]:
+    """Find classes of the training split that image-level labels cannot tell from others or from the background."""
     images_of: dict[frozenset[str], list[str]] = defaultdict(list)
     for cls in split.classes[1:]:
         images_of[frozenset(i for i, names in split.labels.items() if cls in names)].append(cls)
+    everywhere = images_of.pop(frozenset(split.labels), []) if split.labels else []
+    together = [', '.join(names) for ids, names in images_of.items() if len(names) > 1 and ids]
+    name, remedy = split.name, 'labels cannot separate them: add images of one alone, or make them one class'
     return [
-        Finding(WARNING, f'{name}: classes without an image', absent, 'add images, or take the classes out'),
-        Finding(
-            WARNING,
-            f'{name}: classes in every image',
-            [cls for cls, count in counts.items() if count == num_images],
-            'add images without them: training requires both',
-        ),
-        Finding(
-            WARNING,
-            f'{name}: classes that always occur together',
-            [', '.join(names) for ids, names in images_of.items() if len(names) > 1 and 0 < len(ids) < num_images],
-            'labels cannot separate them: add images of one alone, or make them one class',
-        ),
+        Finding(WARNING, f'{name}: classes in every image', everywhere, 'add images without them'),
+        Finding(WARNING, f'{name}: classes that always occur together', together, remedy),
     ]
-
-
-def _compare_with_labels(split: Split, img_id: str, fact: Facts) -> list[str]:
-    drawn = {split.classes[value] for value in fact.mask_values if value not in (0, IGNORE_INDEX)}
-    named = set(split.labels[img_id])
-    parts = [
-        f'{what} {", ".join(name for name in split.classes if name in names)}'
-        for what, names in (('mask alone', drawn - named), ('labels alone', named - drawn))
-        if names
-    ]
-    return [f'{img_id}: {"; ".join(parts)}'] if parts else []

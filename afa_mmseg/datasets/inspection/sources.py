@@ -1,6 +1,5 @@
 """The files that a config, or a folder with a label file, consists of."""
 
-import os
 import os.path as osp
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from ...utils.checks import check_class_count
 from ..image_level import ImageLevelDataset
-from ..images import IMAGE_SUFFIXES, describe_suffixes, strip_suffix
+from ..images import IMAGE_SUFFIXES, describe_suffixes, find_images
 
 ERROR, WARNING = 'error', 'warning'
-WRAPPERS = {'RepeatDataset': 'dataset', 'ClassBalancedDataset': 'dataset', 'ConcatDataset': 'datasets'}
 
 
 class Finding(NamedTuple):
@@ -45,19 +42,33 @@ class Finding(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A data set to inspect, not read yet.
-
-    Args:
-        name: Of the split.
-        dataset: Built with `lazy_init`.
-        needs_masks: Whether an image without a mask is an error.
-        num_classes: Of the network, background included, if there is one.
-    """
+    """A data set, built with `lazy_init`, and the number of classes of the network if there is one."""
 
     name: str
     dataset: ImageLevelDataset
-    needs_masks: bool = False
     num_classes: Optional[int] = None
+
+
+class Facts(NamedTuple):
+    """Properties of an image and its mask.
+
+    Args:
+        error: Why the image cannot be read; empty if it can.
+        size: Height and width as training reads it.
+        is_turned: Whether its EXIF orientation is another than upright, and is applied.
+        digest: Hash of the pixels.
+        mask_error: Why the mask cannot be read.
+        mask_size: Height and width of the mask, if there is one.
+        mask_values: Values that occur in it.
+    """
+
+    error: str = ''
+    size: tuple[int, int] = (0, 0)
+    is_turned: bool = False
+    digest: str = ''
+    mask_error: str = ''
+    mask_size: Optional[tuple[int, int]] = None
+    mask_values: tuple[int, ...] = ()
 
 
 class Split(NamedTuple):
@@ -65,25 +76,38 @@ class Split(NamedTuple):
 
     Args:
         name: Of the split.
+        dataset: Source of `classes`, file backend and rule for EXIF orientations.
         classes: Background first.
-        num_values: Masks hold 0 to `num_values - 1`, and 255.
         paths: Images.
         masks: Masks to read.
         labels: Class names.
-        unlisted: Images of the folder that are not in the split.
-        backend_args: Of mmengine's file backends.
-        exif_orientation: Whether images and masks are turned as their EXIF orientations say.
+        unlisted: Number of images of the folder that are not in the split.
     """
 
     name: str
+    dataset: ImageLevelDataset
     classes: tuple[str, ...]
-    num_values: int
     paths: dict[str, str]
     masks: dict[str, str]
     labels: dict[str, list[str]]
-    unlisted: frozenset[str] = frozenset()
-    backend_args: Optional[dict] = None
-    exif_orientation: bool = True
+    unlisted: int = 0
+
+    def count_classes(self) -> dict[str, int]:
+        """Count the images that show each foreground class."""
+        return {name: sum(name in names for names in self.labels.values()) for name in self.classes[1:]}
+
+
+class Inspection(NamedTuple):
+    """Inspected splits, properties of their images by path, and findings, errors first."""
+
+    splits: list[Split]
+    facts: dict[str, Facts]
+    findings: list[Finding]
+
+    @property
+    def num_errors(self) -> int:
+        """Number of findings that are errors."""
+        return sum(finding.level == ERROR for finding in self.findings)
 
 
 def sources_of_config(cfg: Config) -> list[Source]:
@@ -105,8 +129,7 @@ def sources_of_config(cfg: Config) -> list[Source]:
                     'be checked'
                 )
             dataset = DATASETS.build({**setting, 'lazy_init': True})
-            title = name if len(settings) == 1 else f'{name} {number}'
-            sources.append(Source(title, dataset, dataset.loads_masks, num_classes))
+            sources.append(Source(name if len(settings) == 1 else f'{name} {number}', dataset, num_classes))
     return sources
 
 
@@ -133,50 +156,31 @@ def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
     name, dataset = source.name, source.dataset
     try:
         dataset.check_fields()
-        images = dataset.find_images() if dataset.lists_folder() else None
-        ids = dataset.list_ids(images)
+        ids, images = dataset.list_images()
     except (ValueError, OSError) as reason:
         return None, [Finding(ERROR, f'{name}: cannot be listed', [str(reason)])]
-    img_dir = dataset.data_prefix['img_path']
-    classes = tuple(dataset.metainfo['classes'])
-    files = {i: f'{i}{dataset.img_suffix}' for i in ids} if images is None else images.files
+    img_dir, classes, files = dataset.data_prefix['img_path'], tuple(dataset.metainfo['classes']), images.files
     present = [i for i in ids if i in files]
-    labels, label_findings = _gather_labels(source, ids, files, listed=images is not None)
+    labels, label_findings = _gather_labels(source, ids, files)
     masks, mask_findings = _gather_masks(source, present, files)
+    fits = source.num_classes in (None, len(classes))
+    misfit = [] if fits else [f'num_classes is {source.num_classes}, but {name} has {len(classes)} classes']
+    remedy = f'set num_classes={len(classes)}, or correct the classes: {", ".join(classes)}'
+    gone = [i for i in ids if i not in files]
+    other = [describe_suffixes(images.others)] if images.others else []
     findings = [
         *label_findings,
         *mask_findings,
-        *_check_num_classes(source, classes),
-        Finding(
-            ERROR,
-            f'{name}: ids of the split list without an image in {img_dir}',
-            [i for i in ids if i not in files],
-            'add the images, or take the ids out',
-        ),
-        Finding(
-            WARNING,
-            f'files in {img_dir} that are not read',
-            [describe_suffixes(images.others)] if images is not None and images.others else [],
-            'convert them if they are images, or set `img_suffix`',
-        ),
+        Finding(ERROR, f'{name}: the network does not fit the data', misfit, remedy),
+        Finding(ERROR, f'{name}: ids of the split list without an image in {img_dir}', gone, 'add the images'),
+        Finding(WARNING, f'files in {img_dir} that are not read', other, 'convert them if they are images'),
     ]
-    split = Split(
-        name=name,
-        classes=classes,
-        num_values=len(dataset.label_classes) + 1,
-        paths={i: osp.join(img_dir, files[i]) for i in present},
-        masks=masks,
-        labels={i: [c for c in labels[i] if c in classes] for i in ids if i in labels},
-        unlisted=frozenset(files) - set(ids),
-        backend_args=dataset.backend_args,
-        exif_orientation=dataset.exif_orientation,
-    )
-    return split, findings
+    paths = {i: osp.join(img_dir, files[i]) for i in present}
+    shown = {i: [c for c in classes if c in labels[i]] for i in ids if i in labels}
+    return Split(name, dataset, classes, paths, masks, shown, len(files) - len(present)), findings
 
 
-def _gather_labels(
-    source: Source, ids: list[str], files: dict[str, str], *, listed: bool
-) -> tuple[dict[str, list[str]], list[Finding]]:
+def _gather_labels(source: Source, ids: list[str], files: dict[str, str]) -> tuple[dict[str, list[str]], list[Finding]]:
     dataset = source.dataset
     try:
         if dataset.label_file is None:  # XML
@@ -184,66 +188,35 @@ def _gather_labels(
         labels = dataset.read_labels([*files, *(i for i in ids if i not in files)])
     except (ValueError, OSError) as reason:
         return {}, [Finding(ERROR, f'{source.name}: labels cannot be read', [str(reason)])]
+    img_dir = dataset.data_prefix['img_path']
+    unknown = [i for i in labels if i not in files] if dataset.lists_folder() else []
+    bare = [i for i in ids if i in files and i not in labels]
+    remedy = 'add a line with the id, and no label where an image shows none of the classes'
     return labels, [
-        Finding(
-            ERROR,
-            f'ids of {dataset.label_file} without an image in {dataset.data_prefix["img_path"]}',
-            [i for i in labels if i not in files] if listed else [],
-            'correct the ids, add the images, or take the lines out',
-        ),
-        Finding(
-            ERROR,
-            f'{source.name}: images without labels in {dataset.label_file}',
-            [i for i in ids if i in files and i not in labels],
-            'add a line with the id, and no label where an image shows none of the classes',
-        ),
+        Finding(ERROR, f'ids of {dataset.label_file} without an image in {img_dir}', unknown, 'correct the ids'),
+        Finding(ERROR, f'{source.name}: images without labels in {dataset.label_file}', bare, remedy),
     ]
 
 
 def _gather_masks(source: Source, ids: list[str], files: dict[str, str]) -> tuple[dict[str, str], list[Finding]]:
     dataset, suffix = source.dataset, source.dataset.seg_map_suffix
     mask_dir = dataset.data_prefix.get('seg_map_path')
-    folder_only = not dataset.pipeline.transforms
-    if not mask_dir or not (dataset.loads_masks or folder_only):
+    if not mask_dir or not (dataset.loads_masks or not dataset.pipeline.transforms):
         return {}, []
     if not dataset.is_local(mask_dir):
         return {i: f'{mask_dir}/{i}{suffix}' for i in ids}, []
     if not osp.isdir(mask_dir):
         return {}, [Finding(ERROR, f'{source.name}: no such folder of masks', [mask_dir], 'correct it')]
-    found = {osp.relpath(osp.join(folder, file), mask_dir) for folder, _, names in os.walk(mask_dir) for file in names}
-    findings = [
-        Finding(
-            ERROR if source.needs_masks else WARNING,
-            f'{source.name}: images without a {suffix} mask in {mask_dir}',
-            [i for i in ids if i + suffix not in found],
-            'validation requires a mask for each of its images, training needs none',
-        ),
-        Finding(
-            WARNING,
-            f'masks in {mask_dir} without an image',
-            sorted(file for file in found if strip_suffix(file, suffix) not in (*files, None)),
-            'correct their names, or leave them',
-        ),
-    ]
-    return {i: osp.join(mask_dir, i + suffix) for i in ids if i + suffix in found}, findings
+    found = find_images(mask_dir, suffix).files
+    bare = [i for i in ids if i not in found]
+    level, remedy = ERROR if dataset.loads_masks else WARNING, 'validation requires a mask for each of its images'
+    findings = [Finding(level, f'{source.name}: images without a {suffix} mask in {mask_dir}', bare, remedy)]
+    return {i: osp.join(mask_dir, found[i]) for i in ids if i in found}, findings
 
 
-def _check_num_classes(source: Source, classes: tuple[str, ...]) -> list[Finding]:
-    if source.num_classes is None:
-        return []
-    try:
-        check_class_count(source.num_classes, classes, f'the data set of {source.name}')
-    except ValueError as reason:
-        return [Finding(ERROR, 'the network does not fit the data', [str(reason)])]
-    return []
-
-
-def _unwrap(settings: Any) -> list[dict]:
+def _unwrap(setting: Any) -> list[dict]:
     """List the data sets inside wrappers such as RepeatDataset."""
-    if not settings:
-        return []
-    key = WRAPPERS.get(str(settings['type']).rsplit('.', 1)[-1])
-    if key is None:
-        return [settings]
-    inner = settings[key] if key == 'datasets' else [settings[key]]
+    inner = [] if not setting else setting.get('datasets') or [setting.get('dataset')]
+    if inner == [None]:
+        return [setting]
     return [data for item in inner for data in _unwrap(item)]

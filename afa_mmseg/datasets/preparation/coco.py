@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -61,26 +60,19 @@ def prepare_coco(
     """
     pycocotools('mask')
     root = Path(root)
-    for name, values, known in (
-        ('crowd', [crowd], CROWD_RULES),
-        ('unannotated', [unannotated], UNANNOTATED_RULES),
-        ('splits', splits, SPLITS),
-    ):
-        for value in values:
-            if value not in known:
-                raise ValueError(f'{name}: {value!r} is unknown; choose from {", ".join(known)}')
-    for split in splits:
-        _require_split(root, f'{split}2014')
-    drops = unannotated == 'drop'
-    written = [_prepare_split(root, f'{split}2014', crowd, drops, num_workers, report) for split in splits]
-    return any(written)
-
-
-def _require_split(root: Path, split: str) -> None:
+    options = [('crowd', crowd, CROWD_RULES), ('unannotated', unannotated, UNANNOTATED_RULES)]
+    for name, value, known in [*options, *(('splits', split, SPLITS) for split in splits)]:
+        if value not in known:
+            raise ValueError(f'{name}: {value!r} is unknown; choose from {", ".join(known)}')
     require_dir(str(root), 'COCO_ROOT', 'Make it, and unpack the archives of https://cocodataset.org (2014) in it.')
-    require_dir(str(root / split), f'images of {split}', DOWNLOAD.format(f'{split}.zip', root))
-    remedy = DOWNLOAD.format('annotations_trainval2014.zip', root)
-    require_file(str(_annotation_file(root, split)), f'annotations of {split}', remedy)
+    names = [f'{split}2014' for split in splits]
+    for split in names:
+        require_dir(str(root / split), f'images of {split}', DOWNLOAD.format(f'{split}.zip', root))
+        remedy = DOWNLOAD.format('annotations_trainval2014.zip', root)
+        require_file(str(_annotation_file(root, split)), f'annotations of {split}', remedy)
+    drops = unannotated == 'drop'
+    written = [_prepare_split(root, split, crowd, drops, num_workers, report) for split in names]
+    return any(written)
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -90,14 +82,22 @@ def _annotation_file(root: Path, split: str) -> Path:
 def _prepare_split(root: Path, split: str, crowd: str, drops: bool, num_workers: Optional[int], report: Report) -> bool:
     path = _annotation_file(root, split)
     report(f'{split}: reading {path}')
-    images = read_images(path, COCOImageLevelDataset.METAINFO['classes'][1:])
+    classes = COCOImageLevelDataset.METAINFO['classes']
+    images = read_images(path, classes[1:])
     remedy = DOWNLOAD.format(f'{split}.zip', root)
     require_files(str(root / split), [image.img_id for image in images], '.jpg', f'images of {split}', remedy)
     drawn = _draw_masks(root, split, images, crowd, num_workers, report)
     # Last, since training needs them: where they are, masks are.
-    labels = {image.img_id: image_labels(image, crowd) for image in images}
-    labelled = _write_labels(root / f'labels_{split}.json', labels, split, report)
-    listed = _write_list(root / 'ImageSets' / f'{split}.txt', labels, drops, split, report)
+    labels = {image.img_id: [classes[i] for i in image_labels(image, crowd)] for image in images}
+    labelled = write_text(root / f'labels_{split}.json', label_text(labels))
+    report(f'{split}: labels_{split}.json {"written" if labelled else "is there"}')
+    ids = [img_id for img_id, names in labels.items() if names or not drops]
+    listed = write_text(root / f'ImageSets/{split}.txt', ''.join(f'{img_id}\n' for img_id in ids))
+    bare = sum(not names for names in labels.values())
+    report(
+        f'{split}: ImageSets/{split}.txt {"written" if listed else "is there"}: {len(ids)} images, '
+        f'{bare} without annotation {"left out" if drops else "kept"}'
+    )
     return drawn or labelled or listed
 
 
@@ -110,15 +110,12 @@ def _draw_masks(
     remove_leftovers(folder)
     digest = hashlib.sha256(_annotation_file(root, split).read_bytes()).hexdigest()
     _check_rules(folder, dict(version=VERSION, crowd=crowd, annotations=f'sha256:{digest}'))
-    present = set(os.listdir(folder))
-    missing = [image for image in images if f'{image.img_id}.png' not in present]
+    missing = [image for image in images if not (folder / f'{image.img_id}.png').exists()]
     report(f'{split}: {len(images) - len(missing)} of {len(images)} masks are there')
-    if not missing:
-        return False
     draw = partial(_draw_image, images=root / split, masks=folder, crowd=crowd)
     remedy = f'Fetch them again, each from http://images.cocodataset.org/{split}/NAME.jpg, and run this again.'
     run_collecting(draw, missing, f'{split}: masks', num_workers, remedy)
-    return True
+    return bool(missing)
 
 
 def _check_rules(folder: Path, rules: dict[str, Any]) -> None:
@@ -136,43 +133,17 @@ def _check_rules(folder: Path, rules: dict[str, Any]) -> None:
 
 
 def _draw_image(image: CocoImage, images: Path, masks: Path, crowd: str) -> None:
-    check_image(images / image.file_name, image.height, image.width)
-    mask = draw_mask(image, crowd)
-    save_mask(mask, COCOImageLevelDataset.METAINFO['palette'], masks / f'{image.img_id}.png')
-
-
-def check_image(path: Path, height: int, width: int) -> None:
-    """Read an image to its end, and compare its stored size with that of its annotations.
-
-    Raises:
-        ValueError: It is no image, ends too early, or has another size than its annotations.
-    """
+    path, size = images / image.file_name, (image.width, image.height)
     try:
-        with Image.open(path) as image:
-            size = image.size
-            image.draft('RGB', (1, 1))  # JPEG: all data is read, but at an eighth of the size, which is faster
-            image.load()
+        with Image.open(path) as file:
+            found = file.size
+            file.draft('RGB', (1, 1))  # JPEG: all data is read, but at an eighth of the size, which is faster
+            file.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path}: not a whole image ({error})') from error
-    if size != (width, height):
-        raise ValueError(f'{path}: has {size[0]} x {size[1]} pixels, but its annotations are for {width} x {height}')
-
-
-def _write_labels(path: Path, labels: dict[str, list[int]], split: str, report: Report) -> bool:
-    """Write class names by image, one image a line."""
-    classes = COCOImageLevelDataset.METAINFO['classes']
-    written = write_text(path, label_text({img_id: [classes[i] for i in label] for img_id, label in labels.items()}))
-    report(f'{split}: {path.name} {"written" if written else "is there"}')
-    return written
-
-
-def _write_list(path: Path, labels: dict[str, list[int]], drops: bool, split: str, report: Report) -> bool:
-    """Write the ids of the images, or of those with a label."""
-    listed = [img_id for img_id, label in labels.items() if label or not drops]
-    written = write_text(path, ''.join(f'{img_id}\n' for img_id in listed))
-    bare = sum(not label for label in labels.values())
-    report(
-        f'{split}: {path.parent.name}/{path.name} {"written" if written else "is there"}: {len(listed)} images, '
-        f'{bare} without annotation {"left out" if drops else "kept"}'
-    )
-    return written
+    if found != size:
+        raise ValueError(
+            f'{path}: has {found[0]} x {found[1]} pixels, but its annotations are for {size[0]} x {size[1]}'
+        )
+    palette = COCOImageLevelDataset.METAINFO['palette']
+    save_mask(draw_mask(image, crowd), palette, masks / f'{image.img_id}.png')

@@ -51,11 +51,7 @@ class CocoImage(NamedTuple):
 
 
 def pycocotools(name: str) -> Any:
-    """Import a module of pycocotools, which is an extra.
-
-    Raises:
-        ModuleNotFoundError: It is not installed.
-    """
+    """Import a module of pycocotools, or raise a `ModuleNotFoundError` that names the extra."""
     try:
         return import_module(f'pycocotools.{name}')
     except ModuleNotFoundError as error:
@@ -79,18 +75,14 @@ def read_images(path: Union[str, Path], classes: Sequence[str]) -> list[CocoImag
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             coco = pycocotools('coco').COCO(str(path))
         labels = _label_of_category(coco.dataset['categories'], classes)
-        outlines = {
-            number: [
+        images = []
+        for number, image in sorted(coco.imgs.items()):
+            regions = [
                 Region(a['id'], labels[a['category_id']], bool(a.get('iscrowd', 0)), a['segmentation'])
                 for a in coco.imgToAnns[number]
             ]
-            for number in sorted(coco.imgs)
-        }
-        lost = len(coco.dataset['annotations']) - sum(map(len, outlines.values()))
-        images = [
-            CocoImage(coco.imgs[i]['file_name'], coco.imgs[i]['width'], coco.imgs[i]['height'], regions)
-            for i, regions in outlines.items()
-        ]
+            images.append(CocoImage(image['file_name'], image['width'], image['height'], regions))
+        lost = len(coco.dataset['annotations']) - sum(len(image.regions) for image in images)
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
         raise ValueError(f'{source}: {type(error).__name__}: {error}\n  {REMEDY}') from error
     if lost or not images:

@@ -2,31 +2,30 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Callable, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 from ...utils import run_parallel
 
 Item = TypeVar('Item')
-Result = TypeVar('Result')
 
 #: Messages shown in the error.
 NUM_SHOWN = 5
 
 
 def run_collecting(
-    function: Callable[[Item], Result],
+    function: Callable[[Item], Any],
     items: Sequence[Item],
     description: str,
     num_workers: Optional[int] = None,
-    remedy: str = '',
-) -> list[Result]:
+    remedy: str = 'Fetch or make them again.',
+) -> list:
     """Call `function` for each image by `run_parallel`, and continue after broken files.
 
     Args:
-        function: Top-level function, or a `functools.partial` of one.
-        items: Its arguments, one for each image.
+        function: See `run_parallel`.
+        items: See `run_parallel`.
         description: Shown beside the progress bar.
-        num_workers: Processes; 0: only this one.
+        num_workers: See `run_parallel`.
         remedy: Last line of the error.
 
     Returns:
@@ -36,19 +35,18 @@ def run_collecting(
         ValueError: `function` raised a `ValueError` or `FileNotFoundError`; the first few and their number.
     """
     outcomes = run_parallel(partial(_attempt, function), items, description, num_workers)
-    messages = [message for _, message in outcomes if message is not None]
+    messages = [error.replace('\n', '\n  ') for _, error in outcomes if error]
     if messages:
-        shown = [message.replace('\n', '\n  ') for message in messages[:NUM_SHOWN]]
         more = [f'... and {len(messages) - NUM_SHOWN} more'] if len(messages) > NUM_SHOWN else []
         raise ValueError(
             f'{description}: {len(messages)} of {len(items)} images have a file that cannot be used:\n  '
-            + '\n  '.join([*shown, *more, *filter(None, [remedy])])
+            + '\n  '.join([*messages[:NUM_SHOWN], *more, remedy])
         )
-    return [result for result, _ in outcomes]  # type: ignore[misc]  # none is None without a message
+    return [result for result, _ in outcomes]
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> tuple[Optional[Result], Optional[str]]:
+def _attempt(function: Callable[[Item], Any], item: Item) -> tuple[Any, str]:
     try:
-        return function(item), None
+        return function(item), ''
     except (ValueError, FileNotFoundError) as error:
         return None, str(error)

@@ -10,9 +10,9 @@ import numpy as np
 
 from ...utils.checks import check_ids, first_few, require_file
 from ..coco import COCOImageLevelDataset
-from ..images import IMAGE_SUFFIXES, strip_suffix
+from ..images import IMAGE_SUFFIXES, read_ids, strip_suffix
 from ..label_files import LabelDict, check_classes, read_classes, read_label_file
-from ..label_tables import ID_HEADER, read_utf8
+from ..label_tables import ID_HEADER, Row, check_rows, read_rows, read_utf8
 from ..voc import VOCImageLevelDataset
 from .pickled_labels import Entries, read_npy, read_pickle
 
@@ -42,18 +42,21 @@ def find_classes(name: Optional[str], source: Union[str, Path]) -> tuple[str, ..
     choices = f'{", ".join(CLASS_LISTS)} or a text file with one class a line'
     if name is not None:
         require_file(name, 'class list', f'--classes requires {choices}.')
-        classes = _read_lines(name, 'class list')
+        lines = read_utf8(Path(name), f'class list {name}').splitlines()
+        classes = tuple(line.strip() for line in lines if line.strip())
         wrong = [c for c in classes if c.lower() in BACKGROUND_NAMES or classes.count(c) > 1]
-        if wrong:
-            raise ValueError(f'class list {name}: {wrong[0]!r}; list each class once, without the background')
-        return tuple(classes)
-    require_file(str(source), 'label file', 'Correct the name.')
-    if Path(source).suffix.lower() not in TABLE_SUFFIXES or not _is_our_form(Path(source)):
+        if wrong or not classes:
+            fault = repr(wrong[0]) if wrong else 'empty'
+            raise ValueError(f'class list {name}: {fault}; list each class once, without the background')
+        return classes
+    path = Path(source)
+    require_file(str(path), 'label file', 'Correct the name.')
+    if path.suffix.lower() not in TABLE_SUFFIXES or not _names_classes(read_rows(path, f'label file {path}')):
         raise ValueError(
-            f'label file {source}: does not name its classes.\n'
+            f'label file {path}: does not name its classes.\n'
             f'  List them in the order of its numbers: --classes, followed by {choices}.'
         )
-    return read_classes(source)
+    return read_classes(path)
 
 
 def read_foreign_labels(
@@ -94,38 +97,28 @@ def read_foreign_labels(
     path = Path(path)
     where = f'label file {path}'
     require_file(str(path), 'label file', 'Correct the name.')
-    content = _read_content(path, classes, index_base)
+    content = _read_content(path, where, classes, index_base)
     if isinstance(content, np.ndarray):
-        content = _rows(content, where, ids)
+        content = _pair_rows(content, where, ids)
     elif ids is not None:
         raise ValueError(f'{where}: has ids of its own; omit --ids {ids}')
     if not content:
         raise ValueError(f'{where}: holds no images')
-    are_names = _is_our_form(path) or any(isinstance(item, str) for row in content.values() for item in row)
-    labels = [
-        _from_names(entry, classes, f'{where}, id {key!r}')
-        if are_names
-        else _from_numbers(entry, classes, index_base, f'{where}, id {key!r}')
-        for key, entry in content.items()
-    ]
     names = [_image_id(key, id_format, base_names, where) for key in content]
     check_ids(names, where)
+    items = [item for entry in content.values() for item in entry]
+    if not items or any(isinstance(item, str) for item in items):
+        labels = [_from_names(entry, classes, f'{where}, id {key!r}') for key, entry in content.items()]
+    else:
+        labels = [_from_numbers(entry, classes, index_base, f'{where}, id {key!r}') for key, entry in content.items()]
     return dict(zip(names, labels))
-
-
-def count_labels(labels: LabelDict, classes: Sequence[str]) -> dict[str, int]:
-    """Count the images of each class."""
-    return {cls: sum(cls in names for names in labels.values()) for cls in classes}
 
 
 def compare_labels(ours: LabelDict, theirs: LabelDict, our_name: str, their_name: str) -> list[str]:
     """Describe where two sets of labels differ, in lines; none if they agree."""
     sides = ((our_name, ours, theirs), (their_name, theirs, ours))
-    lines = []
-    for name, one, other in sides:
-        only = sorted(set(one) - set(other))
-        if only:
-            lines.append(f'{len(only)} ids only in {name}: {first_few(only)}')
+    only = [(name, sorted(one.keys() - other.keys())) for name, one, other in sides]
+    lines = [f'{len(ids)} ids only in {name}: {first_few(ids)}' for name, ids in only if ids]
     both = [i for i in ours if i in theirs]
     differing = [i for i in both if set(ours[i]) != set(theirs[i])]
     if differing:
@@ -136,17 +129,8 @@ def compare_labels(ours: LabelDict, theirs: LabelDict, our_name: str, their_name
     return lines
 
 
-def _is_our_form(path: Path) -> bool:
-    """Whether a file is JSON, or a table with a header."""
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        return suffix == '.json'
-    img_id, *cells = _split_lines(path)[0]
-    return bool(ID_HEADER.fullmatch(img_id)) or not cells or not all(map(_is_number, cells))
-
-
 def _read_content(
-    path: Path, classes: Sequence[str], index_base: Optional[int]
+    path: Path, where: str, classes: Sequence[str], index_base: Optional[int]
 ) -> Union[Entries, LabelDict, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix == '.npy':
@@ -154,58 +138,42 @@ def _read_content(
     if suffix in ('.pkl', '.pickle'):
         return read_pickle(path)
     if suffix not in ('.txt', '.json', *TABLE_SUFFIXES):
-        raise ValueError(
-            f'label file {path}: cannot read {suffix!r} files, but .npy, .pkl, .txt, .csv, .tsv and .json'
-            + ('; save one array (N, classes) as .npy and its ids as text' if suffix == '.npz' else '')
-        )
-    if not _is_our_form(path):
-        return _read_text(path)
+        raise ValueError(f'{where}: cannot read {suffix!r} files, but .npy, .pkl, .txt, .csv, .tsv and .json')
+    rows = [] if suffix == '.json' else read_rows(path, where)
+    if suffix == '.txt' or (rows and not _names_classes(rows)):
+        return _convert_rows(rows, where)
     if index_base is not None:
-        raise ValueError(f'label file {path}: --index-base requires numbers, but the file names its classes')
+        raise ValueError(f'{where}: --index-base requires numbers, but the file names its classes')
     return read_label_file(path, classes)
 
 
-def _read_lines(path: Union[str, Path], what: str) -> list[str]:
-    """Read the lines of a UTF-8 file that are not blank, stripped; `what` names it in messages."""
-    text = read_utf8(Path(path), f'{what} {path}')
-    lines = [line.rstrip().lstrip(' ') for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f'{what} {path}: empty; expected one entry a line')
-    return lines
+def _names_classes(rows: Sequence[Row]) -> bool:
+    """Whether the first row of a table is a header, or holds names."""
+    cells = [cell for cell in rows[0].cells if cell] if rows else []
+    return not cells or bool(ID_HEADER.fullmatch(rows[0].img_id)) or not all(map(_is_number, cells))
 
 
-def _split_lines(path: Path) -> list[list[str]]:
-    """Split lines at tabs if the file has any, else at commas, semicolons or blanks; drop empty cells after the id."""
-    lines = _read_lines(path, 'label file')
-    separator = next((s for s in '\t,;' if any(s in line for line in lines)), None)
-    rows = [[cell.strip() for cell in line.split(separator)] for line in lines]
-    return [[row[0], *filter(None, row[1:])] for row in rows]
+def _convert_rows(rows: Sequence[Row], where: str) -> Entries:
+    """Convert rows `id label label ...` or `id 0 1 0 ...`."""
+    check_rows(rows, where)
+    entries = {row.img_id: [cell for cell in row.cells if cell] for row in rows}
+    cells = [cell for entry in entries.values() for cell in entry]
+    images = [cell for cell in cells if strip_suffix(cell, IMAGE_SUFFIXES)]
+    if images or not cells:
+        raise ValueError(f'{where}: holds no labels, but {f"the image {images[0]!r}" if images else "ids alone"}')
+    numbers = [cell for cell in cells if _is_number(cell)]
+    if len(numbers) < len(cells):
+        if numbers:
+            name = next(cell for cell in cells if not _is_number(cell))
+            raise ValueError(
+                f'{where}: {numbers[0]!r} is a number, {name!r} is not.\n'
+                '  Write either names or numbers; if the first line names the columns, rename the file to .csv.'
+            )
+        return entries
+    return {img_id: [float(cell) for cell in entry] for img_id, entry in entries.items()}
 
 
-def _read_text(path: Path) -> Entries:
-    """Read `id label label ...` or `id 0 1 0 ...`."""
-    where = f'label file {path}'
-    entries: Entries = {}
-    kinds: dict[bool, str] = {}
-    for img_id, *cells in _split_lines(path):
-        if not img_id or img_id in entries:
-            raise ValueError(f'{where}: {f"id {img_id!r} occurs twice" if img_id else f"no id before {cells}"}')
-        images = [cell for cell in cells if strip_suffix(cell, IMAGE_SUFFIXES)]
-        if images:
-            raise ValueError(f'{where}: {images[0]!r} is an image; a list of images and masks holds no labels')
-        kinds.update((_is_number(cell), f'{cell!r} (id {img_id!r})') for cell in cells)
-        entries[img_id] = [float(cell) if _is_number(cell) else cell for cell in cells]
-    if not kinds:
-        raise ValueError(f'{where}: every line is a single entry; a list of images holds no labels')
-    if len(kinds) > 1:
-        raise ValueError(
-            f'{where}: {kinds[True]} is a number, {kinds[False]} is not.\n'
-            '  Write either names or numbers; if the first line names the columns, rename the file to .csv.'
-        )
-    return entries
-
-
-def _rows(array: np.ndarray, where: str, ids_file: Optional[str]) -> Entries:
+def _pair_rows(array: np.ndarray, where: str, ids_file: Optional[str]) -> Entries:
     """Pair the rows of an array (N, C) with their ids."""
     if ids_file is None:
         raise ValueError(
@@ -213,8 +181,7 @@ def _rows(array: np.ndarray, where: str, ids_file: Optional[str]) -> Entries:
             '  Name the list of its images with --ids: one id a line, in the order of the rows.'
         )
     require_file(ids_file, 'list of ids', 'Correct --ids.')
-    ids = _read_lines(ids_file, 'list of ids')
-    check_ids(ids, f'list of ids {ids_file}')
+    ids = read_ids(ids_file, f'list of ids {ids_file}')
     if array.ndim != 2 or len(array) != len(ids):
         raise ValueError(f'{where}: an array of shape {array.shape}, but {ids_file} lists {len(ids)} ids, one a row')
     return dict(zip(ids, array.tolist()))

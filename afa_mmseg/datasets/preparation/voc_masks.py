@@ -1,32 +1,84 @@
-"""`SegmentationClassAug`: masks of VOC itself, of SBD, or of a zip of that folder."""
+"""`SegmentationClassAug` in a folder of PASCAL VOC 2012: masks of VOC itself, of SBD, or of a zip of that folder."""
 
 import os
 import shutil
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Callable, Optional, Union
+from typing import BinaryIO, Callable, NamedTuple, Optional, Union
 
 import numpy as np
+from PIL import Image
 
-from ...utils import atomic_path, read_mask
-from ...utils.checks import check_ids, first_few, require_file
+from ...utils import atomic_path, read_mask, save_mask
+from ...utils.checks import check_ids, first_few, require_dir, require_file, require_files
+from ..images import read_ids
+from ..transforms.loading import check_mask
 from ..voc import VOCImageLevelDataset
 from .collect import run_collecting
-from .voc_tree import SBD_SOURCE, SCRIPT, VOCTree
 
+CLASSES, PALETTE = (VOCImageLevelDataset.METAINFO[key] for key in ('classes', 'palette'))
 IGNORE_INDEX = 255
-NUM_CLASSES = len(VOCImageLevelDataset.METAINFO['classes'])
 FOLDER = 'SegmentationClassAug'
+SCRIPT = 'python tools/dataset_converters/prepare_voc.py'
+VOC_SOURCE = 'VOC 2012 (VOCtrainval_11-May-2012.tar), http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'
+SBD_SOURCE = 'SBD (benchmark.tgz), http://home.bharathh.info/pubs/codes/SBD/download.html'
 
 
-@dataclass(frozen=True)
-class MaskSource:
+class VOCTree:
+    """Paths in a VOC2012 folder.
+
+    Args:
+        folder: VOCdevkit, or VOC2012 itself.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+    """
+
+    def __init__(self, folder: Union[str, Path]) -> None:
+        require_dir(str(folder), 'VOC 2012', f'Get {VOC_SOURCE}, unpack it, and name its VOCdevkit folder.')
+        inner = Path(folder, 'VOC2012')
+        self.root = root = inner if inner.is_dir() else Path(folder)
+        self.images, self.annotations = root / 'JPEGImages', root / 'Annotations'
+        self.voc_masks, self.aug_masks = root / 'SegmentationClass', root / FOLDER
+        self.labels, self.report = root / 'cls_labels.json', root / 'cls_labels_report.json'
+        self.lists = root / 'ImageSets/Segmentation'
+
+    def require(self, *paths: Path) -> None:
+        """Raise a `FileNotFoundError` that lists all of `paths` that are missing, and their source."""
+        missing = [str(path.relative_to(self.root)) for path in paths if not path.exists()]
+        if missing:
+            raise FileNotFoundError(
+                f'{self.root} lacks {", ".join(missing)}, which {VOC_SOURCE} contains.\n'
+                '  Unpack it so that VOCdevkit/VOC2012/JPEGImages exists, then run the same command again.\n'
+                '  To convert a label file of another project, see tools/dataset_converters/convert_labels.py.'
+            )
+
+    def load_mask(self, img_id: str, file: Union[Path, BinaryIO], name: str) -> np.ndarray:
+        """Read a PNG mask (H, W) and check it; `name` is for messages.
+
+        Raises:
+            ValueError: Mask or image cannot be read, or they do not belong together.
+        """
+        mask = read_mask(file, name)
+        self.check_mask(img_id, mask, name)
+        return mask
+
+    def check_mask(self, img_id: str, mask: np.ndarray, name: str) -> None:
+        """Raise a `ValueError` unless a mask has the size of its image, and holds classes of VOC or 255."""
+        path = self.images / f'{img_id}.jpg'
+        try:
+            with Image.open(path) as image:
+                size = (image.height, image.width)
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f'image {path}: cannot be read ({error})') from error
+        check_mask(mask, name, len(CLASSES), IGNORE_INDEX, size)
+
+
+class MaskSource(NamedTuple):
     """A source of masks.
 
     Args:
@@ -58,26 +110,26 @@ def zip_source(tree: VOCTree, path: Union[str, Path]) -> MaskSource:
     return MaskSource(path.name, frozenset(names), partial(_extract_mask, tree, path))
 
 
-def mask_ids(folder: Path) -> frozenset[str]:
-    """List the ids of the masks in a folder, which may be missing."""
-    return frozenset(path.stem for path in folder.glob('*.png') if not path.name.startswith('.'))
+def sbd_source(tree: VOCTree, folder: Union[str, Path]) -> MaskSource:
+    """Return the masks of the images that SBD lists.
 
+    Args:
+        tree: The VOC folder.
+        folder: benchmark_RELEASE, or its subfolder `dataset`.
 
-def missing_masks(tree: VOCTree, ids: Sequence[str]) -> list[str]:
-    """List the ids without a file in `SegmentationClassAug`."""
-    present = mask_ids(tree.aug_masks)
-    return [i for i in ids if i not in present]
-
-
-def check_sources(tree: VOCTree, ids: Sequence[str], sources: Sequence[MaskSource]) -> None:
-    """Raise a `FileNotFoundError` if neither `SegmentationClassAug` nor a source has the mask of an id."""
-    missing = [i for i in missing_masks(tree, ids) if not any(i in source.ids for source in sources)]
-    if missing:
-        names = ', '.join([FOLDER, *(source.name for source in sources)])
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(ids)} ids of train_aug and val have no mask in {names}: {first_few(missing)}\n'
-            f'  {describe_sources(tree)}\n  If you have done so, the download is incomplete: fetch it again.'
-        )
+    Raises:
+        FileNotFoundError: The folder, a list or masks are missing.
+        ModuleNotFoundError: scipy is not installed.
+    """
+    _import_loadmat()
+    remedy = f'Get {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), and name the folder benchmark_RELEASE.'
+    require_dir(str(folder), 'SBD', remedy)
+    data = Path(folder, 'dataset') if Path(folder, 'dataset').is_dir() else Path(folder)
+    for split in ('train', 'val'):
+        require_file(str(data / f'{split}.txt'), 'list of SBD', remedy)
+    ids = frozenset(i for split in ('train', 'val') for i in read_ids(data / f'{split}.txt'))
+    require_files(str(data / 'cls'), sorted(ids), '.mat', 'masks of SBD', remedy)
+    return MaskSource('SBD', ids, partial(_convert_mask, tree, data / 'cls'))
 
 
 def make_masks(
@@ -89,7 +141,7 @@ def make_masks(
         tree: The VOC folder.
         ids: Images that need a mask.
         sources: Sources, best first.
-        num_workers: Processes; 0: only this one.
+        num_workers: See `run_parallel`.
 
     Returns:
         Number of masks written by name of the source.
@@ -97,7 +149,7 @@ def make_masks(
     Raises:
         ValueError: Masks are broken.
     """
-    todo, written = missing_masks(tree, ids), {}
+    todo, written = sorted(set(ids) - mask_ids(tree.aug_masks)), {}
     for source in sources:
         chosen = [i for i in todo if i in source.ids]
         todo = [i for i in todo if i not in source.ids]
@@ -107,53 +159,60 @@ def make_masks(
     return written
 
 
+def mask_ids(folder: Path) -> frozenset[str]:
+    """List the ids of the masks in a folder, which may be missing."""
+    return frozenset(path.stem for path in folder.glob('*.png') if not path.name.startswith('.'))
+
+
 def describe_sources(tree: VOCTree) -> str:
     """Describe how to get the masks."""
     return (
         f'Download {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), then:\n'
         f'    {SCRIPT} {tree.root} --sbd benchmark_RELEASE\n'
         '  or, with the masks as a zip that others made of it:\n'
-        f'    {SCRIPT} {tree.root} --aug-zip SegmentationClassAug.zip'
+        f'    {SCRIPT} {tree.root} --aug-zip {FOLDER}.zip'
     )
 
 
-def load_mask(file: Union[Path, BinaryIO], name: str, size: tuple[int, int]) -> np.ndarray:
-    """Read a mask and check it.
-
-    Args:
-        file: PNG, by its path or opened.
-        name: Name in messages.
-        size: Height and width of its image.
+def read_sbd_mask(path: Path) -> np.ndarray:
+    """Read the classes of an SBD file (`cls/ID.mat`); SBD has no ignored outlines.
 
     Shape:
         output (H, W), uint8.
 
     Raises:
-        ValueError: The mask cannot be read or does not fit.
+        ModuleNotFoundError: scipy is not installed.
+        ValueError: The file cannot be read, or is not one of SBD.
     """
-    mask = read_mask(file, name)
-    check_mask(mask, name, size)
-    return mask
+    loadmat = _import_loadmat()
+    try:
+        mask = loadmat(str(path), variable_names=['GTcls'])['GTcls'][0, 0]['Segmentation']
+        return np.ascontiguousarray(mask.astype(np.uint8, casting='no'))
+    except Exception as error:  # scipy raises anything for broken files: OSError, TypeError, IndexError, ...
+        raise ValueError(
+            f'SBD mask {path}: cannot read GTcls.Segmentation ({error or type(error).__name__}); '
+            "unpack it again from SBD's folder `cls`"
+        ) from error
 
 
-def check_mask(mask: np.ndarray, name: str, size: tuple[int, int]) -> None:
-    """Raise a `ValueError` unless a mask has this height and width, and holds classes of VOC or 255."""
-    if mask.shape != size:
-        raise ValueError(
-            f'mask {name}: has {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}; '
-            'it is of another image or was resized: fetch or make it again'
-        )
-    wrong = [int(v) for v in np.unique(mask) if v >= NUM_CLASSES and v != IGNORE_INDEX]
-    if wrong:
-        raise ValueError(
-            f'mask {name}: holds the values {first_few(wrong)}; classes are 0 to {NUM_CLASSES - 1}, '
-            f'{IGNORE_INDEX} is ignored: fetch or make it again'
-        )
+def _import_loadmat() -> Callable[..., dict]:
+    try:
+        from scipy.io import loadmat  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("SBD's .mat files require scipy: pip install scipy") from error
+    return loadmat
+
+
+def _convert_mask(tree: VOCTree, folder: Path, img_id: str) -> None:
+    path = folder / f'{img_id}.mat'
+    mask = read_sbd_mask(path)
+    tree.check_mask(img_id, mask, str(path))
+    save_mask(mask, PALETTE, tree.aug_masks / f'{img_id}.png')
 
 
 def _copy_mask(tree: VOCTree, img_id: str) -> None:
     source = tree.voc_masks / f'{img_id}.png'
-    load_mask(source, str(source), tree.image_size(img_id))
+    tree.load_mask(img_id, source, str(source))
     with atomic_path(tree.aug_masks / source.name) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -173,9 +232,6 @@ def _open_zip(path: Path, *stamp: int) -> tuple[zipfile.ZipFile, dict[str, str]]
             f'{path}: holds no {FOLDER}/ID.png, but {first_few([str(e) for e in entries])}.\n'
             f'  Name the zip of that folder, or pack it: zip -r {FOLDER}.zip {FOLDER}'
         )
-    twice = [i for i, count in Counter(e.stem for e in masks).items() if count > 1]
-    if twice:
-        raise ValueError(f'{path}: holds masks of the same id twice: {first_few(twice)}; keep one of each')
     check_ids([e.stem for e in masks], str(path))
     return archive, {e.stem: str(e) for e in masks}
 
@@ -188,6 +244,6 @@ def _extract_mask(tree: VOCTree, path: Path, img_id: str) -> None:
     # RuntimeError: encrypted; NotImplementedError: a compression that zipfile does not support.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f'mask {name}: cannot be unpacked ({error}); fetch the zip again') from error
-    load_mask(BytesIO(data), name, tree.image_size(img_id))
+    tree.load_mask(img_id, BytesIO(data), name)
     with atomic_path(tree.aug_masks / f'{img_id}.png') as temporary:
         temporary.write_bytes(data)

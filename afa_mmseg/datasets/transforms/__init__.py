@@ -1,10 +1,7 @@
-"""Transforms of training with image-level labels; registered in mmseg's `TRANSFORMS`."""
+"""Transforms: loading, random scale, crop with box, packing."""
 
-from .crop import RandomCropWithBox
-from .formatting import PackImageLevelInputs
-from .loading import LoadImage
-from .masks import LoadMask
-from .scale import RandomScale
+from .loading import LoadImage, LoadMask
+from .samples import PackImageLevelInputs, RandomCropWithBox, RandomScale
 from .views import AddView, PackViews
 
 __all__ = [

@@ -1,16 +1,33 @@
-"""Loading of images: a limit of pixels, and one rule for EXIF orientations."""
+"""Loading of images and masks: a limit of pixels, one rule for EXIF orientations, checks of masks."""
 
-from typing import Optional
+import io
+from collections.abc import Mapping
+from typing import Callable, Optional
 
 import mmcv.transforms
 import numpy as np
 from mmengine import fileio
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+from PIL import Image
 
-from ..images import BrokenImageError, decode_image
+from ...utils.checks import first_few
+from ..images import BrokenImageError, WrongMaskError, decode_image
 
 #: How mmcv names decoding in colour, with EXIF orientations applied and without.
 AS_SHOWN, AS_STORED = 'color', 'color_ignore_orientation'
+REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'
+#: EXIF tag of the orientation, and what brings pixels stored in each of them upright.
+ORIENTATION_TAG = 0x0112
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
 
 
 @TRANSFORMS.register_module()
@@ -39,3 +56,117 @@ class LoadImage(mmcv.transforms.LoadImageFromFile):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
+
+
+@TRANSFORMS.register_module()
+class LoadMask(LoadAnnotations):
+    """mmseg's `LoadAnnotations`, which raises for masks that do not fit their image or their classes.
+
+    A mask is turned as its own EXIF orientation says, where its image is (see `LoadImage`). Masks of mmseg's own data
+    sets, which lack `num_values`, are loaded as mmseg does. A sample of no data set, as in inference, passes through.
+
+    Raises:
+        BrokenImageError: The mask cannot be decoded.
+        WrongMaskError: It has another size than the image, colours, or values that are no class.
+        ValueError: The data set has no masks.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load `seg_map_path`; set `gt_seg_map`."""
+        if 'seg_map_path' not in results and 'num_values' not in results:
+            return results
+        return super().transform(results)
+
+    def _load_seg_map(self, results: dict) -> None:
+        if 'num_values' not in results:
+            super()._load_seg_map(results)
+            return
+        if 'seg_map_path' not in results:
+            raise ValueError(
+                "the pipeline has `LoadMask`, but `data_prefix` has no 'seg_map_path': name the folder of masks there, "
+                'or take `LoadMask` out'
+            )
+        reduces = results['reduce_zero_label']
+        if self.reduce_zero_label not in (None, reduces):
+            raise ValueError(
+                f'`reduce_zero_label` of LoadMask is {self.reduce_zero_label}, of the data set {reduces}: '
+                'set it in the data set alone'
+            )
+        path = results['seg_map_path']
+        mask = self._decode(path, upright=results.get('exif_orientation', True))
+        check_mask(mask, path, results['num_values'] + bool(reduces), results['ignore_index'], results.get('ori_shape'))
+        results['gt_seg_map'] = relabel(mask, results['label_map'], reduce_zero=reduces)
+        results['seg_fields'].append('gt_seg_map')
+
+    def _decode(self, path: str, *, upright: bool) -> np.ndarray:
+        data = fileio.get(path, backend_args=self.backend_args)
+        try:
+            mask = decode_image(data, path, 'unchanged', self.imdecode_backend)
+            return turn_upright(mask, data) if upright else mask
+        except (OSError, SyntaxError, BrokenImageError) as error:
+            raise BrokenImageError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
+
+
+def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """Turn the stored pixels of a file as its EXIF orientation says.
+
+    Args:
+        pixels: As they are stored.
+        data: The file.
+
+    Shape:
+        pixels (H, W, ...); output the same, or (W, H, ...).
+    """
+    with Image.open(io.BytesIO(data)) as file:
+        orientation = file.getexif().get(ORIENTATION_TAG, 1)
+    return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
+
+
+def check_mask(
+    mask: np.ndarray, path: str, num_values: int, ignore_index: int, size: Optional[tuple[int, int]] = None
+) -> None:
+    """Raise a `WrongMaskError` unless a mask holds class indices, one for each pixel of its image.
+
+    Args:
+        mask: As it is in the file.
+        path: Of the file, for messages.
+        num_values: Pixels are 0 to this, less one, ...
+        ignore_index: ... or this.
+        size: Height and width of the image, if it is known.
+    """
+    if mask.ndim != 2 or mask.dtype.kind not in 'bui':
+        raise WrongMaskError(
+            f'mask {path} holds {"colours" if mask.ndim > 2 else mask.dtype}, not class indices\n  {REMEDY}'
+        )
+    if size is not None and mask.shape != tuple(size):
+        (height, width), (rows, cols) = mask.shape, size
+        raise WrongMaskError(
+            f'mask {path} has {width} x {height} pixels, its image {cols} x {rows}\n'
+            '  Draw it on the image as it is shown, turned as its EXIF orientation says (docs/custom_dataset.md).'
+        )
+    wrong = ((mask < 0) | (mask >= num_values)) & (mask != ignore_index)
+    if wrong.any():
+        raise WrongMaskError(
+            f'mask {path} holds {first_few(np.unique(mask[wrong]).tolist())}; allowed are 0 to {num_values - 1}, the '
+            f'classes, and {ignore_index}, which is ignored\n  {REMEDY} Or correct the classes of the data set.'
+        )
+
+
+def relabel(mask: np.ndarray, label_map: Optional[Mapping[int, int]], *, reduce_zero: bool) -> np.ndarray:
+    """Map pixels to the indices of the classes that are wanted, by the rules of mmseg's `LoadAnnotations`.
+
+    Args:
+        mask: Class indices of all of `METAINFO`, in 8 bits.
+        label_map: New index by old one.
+        reduce_zero: Ignore 0 and count down the others, before that.
+
+    Shape:
+        mask (H, W); output (H, W), uint8.
+    """
+    labels = mask.astype(np.uint8)
+    if not label_map and not reduce_zero:
+        return labels
+    values = np.arange(256)
+    if reduce_zero:
+        values = np.where(values % 255 == 0, 255, values - 1)
+    return np.array([(label_map or {}).get(value, value) for value in values.tolist()], np.uint8)[labels]

@@ -8,7 +8,7 @@ import torch
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
-from .formatting import PackImageLevelInputs
+from .samples import PackImageLevelInputs
 
 
 @TRANSFORMS.register_module()

@@ -8,12 +8,7 @@ import pytest
 
 from afa_mmseg.datasets import COCOImageLevelDataset, VOCImageLevelDataset, read_label_file
 from afa_mmseg.datasets.label_files import label_text
-from afa_mmseg.datasets.preparation.foreign_labels import (
-    compare_labels,
-    count_labels,
-    find_classes,
-    read_foreign_labels,
-)
+from afa_mmseg.datasets.preparation.foreign_labels import compare_labels, find_classes, read_foreign_labels
 
 CLASSES = ('cat', 'dog', 'traffic light')
 EXPECTED = {'a': ['cat', 'traffic light'], 'sub/b': ['dog'], 'c': []}
@@ -43,10 +38,8 @@ def write(path, content):
         ('a.pkl', {'a': np.array([3, 1]), 'sub/b': [np.int64(2)], 'c': []}, dict(index_base=1)),
         ('a.txt', '\n'.join(ROWS), {}),
         ('a.txt', '\ufeff' + '\r\n\r\n'.join(ROWS) + '\r\n', {}),
-        ('a.txt', '\n'.join(ROWS).replace(' ', '\t'), {}),
         ('a.txt', '\n'.join(ROWS).replace(' ', ', ').replace('1', '1.0'), {}),
         ('a.csv', '\n'.join(ROWS).replace(' ', ','), {}),
-        ('a.csv', '\n'.join(ROWS).replace(' ', ';'), {}),
         ('a.csv', 'id,cat,dog,traffic light\na,1,,1\nsub/b,0,1,0\nc,0,0,0\n', {}),
         ('a.tsv', 'id\tlabel\na\tcat\ttraffic light\nsub/b\tdog\nc\n', {}),
         ('a.txt', 'a\ttraffic light\tcat\nsub/b\tdog\nc\t\n', {}),
@@ -68,9 +61,12 @@ def test_plain_array_with_a_list_of_ids(tmp_path):
     assert read_foreign_labels(source, CLASSES, ids=str(ids)) == EXPECTED
 
 
-def test_a_table_in_which_no_image_shows_anything(tmp_path):
-    for text in ('id,cat,dog,traffic light\nx,0,0,0\n', 'id,label\nx\n'):
-        assert read_foreign_labels(write(tmp_path / 'a.csv', text), CLASSES) == {'x': []}
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [('a.csv', 'id,cat,dog,traffic light\nx,0,0,0\n'), ('a.csv', 'id,label\nx\n'), ('a.pkl', {'x': []})],
+)
+def test_a_file_in_which_no_image_shows_anything(tmp_path, name, content):
+    assert read_foreign_labels(write(tmp_path / name, content), CLASSES) == {'x': []}
 
 
 def test_numbered_images_and_folders(tmp_path):
@@ -92,16 +88,14 @@ def test_names_stand_in_the_order_of_the_classes_and_permuting_these_permutes_ve
         ('a.npy', {'x': np.ones(2)}, {}, ["'x'", '2 numbers', 'expected 3', '--classes', '--index-base']),
         ('a.npy', {'x': np.array([1, 0, 0.5])}, {}, ["'x'", '0.5', 'zeros and ones']),
         ('a.npy', {'x': np.array([1, 0, np.nan])}, {}, ["'x'", 'nan', 'zeros and ones']),
-        ('a.npy', {'x': np.array([1, 0, -1])}, {}, ["'x'", '-1', 'zeros and ones']),
         ('a.npy', {}, {}, ['no images']),
         ('a.npy', {9: np.ones(3)}, {}, ['id 9 is a number', '--id-format']),
         ('a.npy', {'x': np.ones(3)}, dict(id_format='{:03d}'), ['--id-format {:03d}', "'x'"]),
         ('a.npy', {9: np.ones(3)}, dict(id_format='{name}'), ['--id-format {name}', '9']),
-        ('a.npy', {9: np.ones(3), 8: np.ones(3)}, dict(id_format='COCO'), ['COCO']),
+        ('a.npy', {9: np.ones(3), 8: np.ones(3)}, dict(id_format='COCO'), ["'COCO'"]),
         ('a.npy', {'x': np.ones(3)}, dict(ids='ids.txt'), ['ids of its own', 'ids.txt']),
         ('a.npy', np.eye(3), {}, ['shape (3, 3)', '--ids']),
         ('a.npy', np.eye(2), dict(ids='ids.txt'), ['shape (2, 2)', '3 ids']),
-        ('a.npy', np.ones(3), dict(ids='ids.txt'), ['shape (3,)', '3 ids']),
         ('a.npy', np.eye(3), dict(ids='twice.txt'), ['twice.txt', "'x'"]),
         ('a.npy', np.eye(3), dict(ids='blank.txt'), ['list of ids', 'blank.txt', 'empty']),
         ('a.pkl', {'x': [1, 'cat']}, {}, ["'x'", "[1, 'cat']"]),
@@ -109,32 +103,23 @@ def test_names_stand_in_the_order_of_the_classes_and_permuting_these_permutes_ve
         ('a.pkl', {'x': [None]}, {}, ["'x'", '[None]']),
         ('a.pkl', {'x': [3]}, dict(index_base=0), ["'x'", 'value 3', '0 to 2']),
         ('a.pkl', {'x': [0]}, dict(index_base=1), ["'x'", 'value 0', '1 to 3']),
-        ('a.pkl', {'x': [0.5]}, dict(index_base=0), ["'x'", 'value 0.5']),
-        ('a.pkl', {'x': []}, {}, ["'x'", '0 numbers', 'expected 3']),
         ('a.pkl', {'x.jpg': [1, 0, 0], 'x.png': [1, 0, 0]}, {}, ["'x'"]),
         ('a.pkl', {'../x': [1, 0, 0]}, {}, ["'../x'", 'stay in']),
-        ('a.txt', '', {}, ['empty']),
-        ('a.txt', 'x\ny\n', {}, ['single entry']),
+        ('a.txt', '', {}, ['no labels']),
+        ('a.txt', 'x\ny\n', {}, ['no labels']),
         ('a.txt', '/JPEGImages/x.jpg /SegmentationClassAug/x.png\n', {}, ['/SegmentationClassAug/x.png']),
-        ('a.txt', 'x cat 1\n', {}, ["'1' (id 'x')", "'cat' (id 'x')", 'either names or numbers']),
-        ('a.txt', 'id cat dog\nx 0 1\n', {}, ["(id 'id')", '.csv']),
+        ('a.txt', 'x cat 1\n', {}, ["'1'", "'cat'"]),
+        ('a.txt', 'id cat dog\nx 0 1\n', {}, ["'cat'", '.csv']),
         ('a.txt', 'x 1 0 0\nx 0 1 0\n', {}, ["'x'", 'twice']),
-        ('a.txt', 'x 0\ny 2\n', {}, ["'x'", '1 numbers', '--index-base']),
         ('a.txt', 'x 0 0 0\ny\n', {}, ["'y'", '0 numbers']),
-        ('a.txt', 'x 0 2 1\n', {}, ["'x'", 'value 2']),
         ('a.txt', 'x traffic light\n', {}, ["'x'", "'traffic'", "'traffic light'"]),
-        ('a.txt', '\tcat\nx\tdog\n', {}, ['no id', 'cat']),
-        ('a.txt', 'x 1 0 0\n\xe9 1 0 0'.encode('latin-1'), {}, ['line 2', 'UTF-8']),
+        ('a.txt', '\tcat\nx\tdog\n', {}, ['line 1', 'no id']),
         ('a.csv', 'x,1,0\n', {}, ["'x'", '2 numbers', 'expected 3']),
-        ('a.csv', 'id,label\nx,cot\n', {}, ["'x'", "'cot'", "'cat'"]),
         ('a.csv', 'id,label\nx,cat\n', dict(index_base=0), ['--index-base', 'names']),
-        ('a.json', '{"x": [0, 1]}', {}, ["'x'", 'length 2', 'expected 3']),
-        ('a.json', '{"x": [0, 0.5, 1]}', {}, ["'x'", '0.5']),
         ('a.json', '{"x": [0, NaN, 1]}', {}, ["'x'", 'nan']),
         ('a.json', '{}', {}, ['no images']),
         ('a.json', '{"x": [0]}', dict(index_base=0), ['--index-base']),
         ('a.npz', '', {}, ["'.npz'", '.npy']),
-        ('a.mat', '', {}, ["'.mat'", '.txt']),
     ],
 )
 def test_mistakes_are_named(tmp_path, monkeypatch, name, content, options, words):
@@ -208,10 +193,6 @@ def test_what_is_written_is_read_by_the_data_set_and_does_not_depend_on_order(tm
     assert read_label_file(write(tmp_path / 'out.json', text), CLASSES) == labels
     assert '"a": ["cat", "traffic light"],\n' in text
     assert json.loads(label_text({})) == {}
-
-
-def test_counts():
-    assert count_labels({**EXPECTED, 'd': ['cat']}, CLASSES) == {'cat': 2, 'dog': 1, 'traffic light': 1}
 
 
 def test_differences():

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from afa_mmseg.datasets import VOCImageLevelDataset
-from afa_mmseg.datasets.preparation.sbd import read_sbd_mask
 from afa_mmseg.datasets.preparation.voc import prepare_voc
+from afa_mmseg.datasets.preparation.voc_masks import read_sbd_mask
 from afa_mmseg.utils import mask_palette, read_mask
 from tests.datasets.preparation.voc_files import (
     HEIGHT,
@@ -81,33 +81,16 @@ def test_several_processes_write_each_image_its_own_mask(downloads, sbd, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ('name', 'field', 'mask', 'words'),
-    [
-        ('GTinst', 'Segmentation', MASK, []),
-        ('GTcls', 'Categories', MASK, []),
-        ('GTcls', 'Segmentation', MASK.astype(float), ['float64 (21, 7)']),
-        ('GTcls', 'Segmentation', np.zeros((2, 3, 4), np.uint8), ['uint8 (2, 3, 4)']),
-    ],
+    ('name', 'field', 'mask'),
+    [('GTinst', 'Segmentation', MASK), ('GTcls', 'Categories', MASK), ('GTcls', 'Segmentation', MASK.astype(float))],
 )
-def test_other_matlab_files_are_named(tmp_path, name, field, mask, words):
+def test_other_files_are_named(tmp_path, name, field, mask):
     write_mat(tmp_path / 'a.mat', mask, name, field)
-    refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation', *words])
+    refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
     savemat(tmp_path / 'a.mat', {'GTcls': MASK})
     refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
-
-
-def test_a_truncated_or_damaged_file_is_named(tmp_path):
-    write_mat(tmp_path / 'whole.mat', MASK)
-    data = (tmp_path / 'whole.mat').read_bytes()
-    for length in (*range(0, len(data), 16), len(data) - 1):
-        (tmp_path / 'a.mat').write_bytes(data[:length])
-        refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat'])
-    # Bytes of the checksum at the end of the compressed part are among those that crash the process in scipy alone.
-    for position in (124, 127, 129, 140, len(data) // 2, *range(len(data) - 4, len(data))):
-        wrong = bytearray(data)
-        wrong[position] ^= 0xFF
-        (tmp_path / 'a.mat').write_bytes(wrong)
-        refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat'])
+    (tmp_path / 'a.mat').write_bytes((tmp_path / 'a.mat').read_bytes()[:100])
+    refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
 
 
 @pytest.mark.parametrize(
@@ -115,6 +98,7 @@ def test_a_truncated_or_damaged_file_is_named(tmp_path):
     [
         (np.zeros((WIDTH, HEIGHT), np.uint8), ['40 x 56', '56 x 40']),
         (np.full((HEIGHT, WIDTH), 21, np.uint8), ['21', '0 to 20']),
+        (np.zeros((HEIGHT, WIDTH, 2), np.uint8), ['colours']),
     ],
 )
 def test_a_mask_of_sbd_that_does_not_fit_is_not_written(downloads, sbd, mask, words):
@@ -149,7 +133,9 @@ def archive(tmp_path):
 
 
 def test_masks_and_list_of_a_zip(downloads, archive):
-    assert prepare(downloads, aug_zip=archive).masks_written == {'SegmentationClass': 3, 'a.zip': 2}
+    lines = []
+    assert prepare(downloads, aug_zip=archive, report=lines.append)
+    assert 'Aug: 3 from SegmentationClass, 2 from a.zip, 0 existed' in '\n'.join(lines)
     assert (downloads / 'ImageSets/Segmentation/train_aug.txt').read_text().split() == TRAIN_AUG
     assert files_in(downloads / 'SegmentationClassAug') == [f'{img_id}.png' for img_id in sorted(IMAGES)]
     for img_id, objects in IMAGES.items():
@@ -160,7 +146,8 @@ def test_a_zip_requires_neither_masks_nor_list_of_voc(downloads, archive):
     for path in (downloads / 'SegmentationClass').iterdir():
         path.unlink()
     (downloads / 'ImageSets/Segmentation/train.txt').unlink()
-    assert prepare(downloads, aug_zip=archive).masks_written == {'a.zip': 5}
+    assert prepare(downloads, aug_zip=archive)
+    assert len(files_in(downloads / 'SegmentationClassAug')) == 5
 
 
 def test_nothing_but_masks_leaves_the_zip(downloads, archive, tmp_path):
@@ -212,7 +199,7 @@ def test_a_mask_of_a_zip_that_does_not_fit_is_not_written(downloads, tmp_path, d
 @pytest.mark.filterwarnings('ignore:Duplicate name')
 def test_zips_with_the_wrong_masks(downloads, archive, tmp_path):
     twice = write_zip(tmp_path / 'b.zip', **{'old/SegmentationClassAug/2008_000002.png': b''})
-    refused(prepare, downloads, aug_zip=twice, words=['b.zip', 'twice', "'2008_000002'"])
+    refused(prepare, downloads, aug_zip=twice, words=['b.zip', "'2008_000002'"])
     with zipfile.ZipFile(tmp_path / 'c.zip', 'w') as file:
         file.writestr('masks/2008_000002.png', b'')
     refused(prepare, downloads, aug_zip=tmp_path / 'c.zip', words=['SegmentationClassAug', 'masks/2008_000002.png'])
