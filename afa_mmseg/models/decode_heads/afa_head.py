@@ -73,10 +73,13 @@ class AFAHead(BaseDecodeHead):
         self.loss_cls = MODELS.build(loss_cls or dict(type='MultiLabelSoftMarginLoss'))
         self.loss_affinity = MODELS.build(loss_affinity or dict(type='AffinityLoss', loss_weight=0.1))
         self.loss_energy = MODELS.build(loss_energy) if loss_energy is not None else None
-        self.projections = nn.ModuleList(nn.Conv2d(width, channels, kernel_size=1) for width in self.in_channels)
+        self._build_layers(num_attention_heads)
+
+    def _build_layers(self, num_attention_heads: int) -> None:
+        self.projections = nn.ModuleList(nn.Conv2d(width, self.channels, kernel_size=1) for width in self.in_channels)
         self.fusion_conv = ConvModule(
-            channels * len(self.in_channels),
-            channels,
+            self.channels * len(self.in_channels),
+            self.channels,
             kernel_size=1,
             conv_cfg=self.conv_cfg,
             norm_cfg=self.norm_cfg,
