@@ -1,4 +1,4 @@
-"""The main job as a user does it: make pictures, train with two processes, test, resume, predict."""
+"""The main job as a user does it: make a data set, train with two processes, test, resume, predict."""
 
 import json
 import shutil
@@ -82,12 +82,12 @@ def test_submission_files_come_from_scales_mirror_and_crf_in_two_processes(run):
     run_tool('dist_test.sh', *arguments, *without_truth, cwd=root, timeout=300)
     plain = {file.name: np.array(Image.open(file)) for file in (root / 'submission').iterdir()}
     run_tool('dist_test.sh', *arguments, '--out', 'palette', cwd=root, timeout=300)
-    pictures = {file.name: Image.open(file) for file in (root / 'palette').iterdir()}
-    assert sorted(pictures) == sorted(plain) == [f'val_{i:06d}.png' for i in range(4)]
-    for name, picture in pictures.items():
-        assert picture.mode == 'P'
-        assert picture.getpalette()[3:6] == ShapesVOCDataset.METAINFO['palette'][1]
-        assert np.array_equal(np.array(picture), plain[name])
+    images = {file.name: Image.open(file) for file in (root / 'palette').iterdir()}
+    assert sorted(images) == sorted(plain) == [f'val_{i:06d}.png' for i in range(4)]
+    for name, image in images.items():
+        assert image.mode == 'P'
+        assert image.getpalette()[3:6] == ShapesVOCDataset.METAINFO['palette'][1]
+        assert np.array_equal(np.array(image), plain[name])
 
 
 def test_a_resumed_run_goes_on_with_the_same_schedule(run):
@@ -113,18 +113,18 @@ def test_mmsegs_apis_work_on_config_and_checkpoint(run, tmp_path):
     config = Config.fromfile(CONFIG)
     config.merge_from_dict({'model.backbone.num_layers': (1, 1, 1, 2)})
     checkpoint = str(root / 'wd/iter_6.pth')
-    picture = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
+    image = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
     model = init_model(config, checkpoint, device='cpu')
     assert model.dataset_meta['classes'][1] == 'disc'
-    result = inference_model(model, picture)
+    result = inference_model(model, image)
     assert result.pred_sem_seg.shape == (128, 128)
     assert 'pred_cam' not in result
     assert torch.equal(result.seg_logits.data.argmax(0), result.pred_sem_seg.data[0])
     drawn = tmp_path / 'drawn.png'
-    show_result_pyplot(model, picture, result, show=False, out_file=str(drawn))
+    show_result_pyplot(model, image, result, show=False, out_file=str(drawn))
     assert np.array(Image.open(drawn)).std() > 1
     with model.predicting_cams(pseudo_label=True):
-        result = inference_model(model, picture)
+        result = inference_model(model, image)
     assert result.pred_cam.data.shape == (6, 128, 128)
     assert result.pred_pseudo_label.data.shape == (1, 128, 128)
 
@@ -136,12 +136,12 @@ def test_missing_data_is_named(tmp_path):
     assert 'make_shapes_voc.py' in process.stdout
 
 
-def test_the_report_draws_a_picture_for_each_validation_image(run):
+def test_the_report_draws_a_panel_for_each_validation_image(run):
     root, _ = run
     output = run_tool('quickstart_report.py', '--afa', 'wd', '--out', 'report', cwd=root, timeout=300).stdout
-    pictures = sorted((root / 'report/pictures').glob('*.png'))
-    assert [picture.stem for picture in pictures] == [f'val_{i:06d}' for i in range(4)]
-    assert np.array(Image.open(pictures[0])).shape[1] == 6 * 256 + 5 * 4
+    panels = sorted((root / 'report/panels').glob('*.png'))
+    assert [panel.stem for panel in panels] == [f'val_{i:06d}' for i in range(4)]
+    assert np.array(Image.open(panels[0])).shape[1] == 6 * 256 + 5 * 4
     table = (root / 'report/summary.md').read_text()
     for row in ('CAM', 'propagated CAM', 'refined pseudo-label', 'segmentation', 'segmentation with CRF'):
         assert f'| {row} |' in table

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to a segmentation model learned from image-level labels, on made-up pictures.
+# From a fresh clone to a segmentation model learned from image-level labels, on a generated data set.
 #
 #   bash tools/quickstart.sh
 #

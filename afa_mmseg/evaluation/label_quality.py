@@ -46,7 +46,7 @@ def judge_labels(
         num_workers: See `run_parallel`.
 
     Returns:
-        JSON values: numbers of `pictures` and of those `with_mask`; in percent: share of `unsure` pixels, and if
+        JSON values: numbers of `images` and of those `with_mask`; in percent: share of `unsure` pixels, and if
         there are masks `mIoU`, `mIoU_where_sure` and both of each class in `classes`, None where there is no pixel.
 
     Raises:
@@ -55,7 +55,7 @@ def judge_labels(
     pairs = list(zip(files, infos))
     results = run_parallel(partial(measure, num_classes=len(classes)), pairs, 'Comparison with masks', num_workers)
     report: dict[str, Any] = dict(
-        pictures=len(results),
+        images=len(results),
         with_mask=sum(result.areas is not None for result in results),
         unsure=_rounded(_percent(sum(result.unsure for result in results), sum(result.total for result in results))),
     )
@@ -95,7 +95,7 @@ def format_report(report: dict[str, Any]) -> str:
             table.add_row([name, *('-' if value is None else f'{value:.2f}' for value in values)])
         lines.append(table.get_string())
     unsure = '' if report['unsure'] is None else f'; {report["unsure"]:.1f} % of the pixels are unsure'
-    lines.append(f'{report["pictures"]} pictures, {report["with_mask"]} with a mask{unsure}')
+    lines.append(f'{report["images"]} images, {report["with_mask"]} with a mask{unsure}')
     return '\n'.join(lines)
 
 

@@ -1,8 +1,8 @@
-# AFA on your own pictures, from a spreadsheet of what is in them. Copy this file and edit three lines.
+# AFA on your own images, from a spreadsheet of tags. Copy this file and edit three lines.
 # docs/custom_dataset.md goes through it step by step; tools/dataset_converters/check_dataset.py reads all of the data.
 #
 #   data/custom
-#   ├── images               # pictures, in subfolders too: .jpg, .png, ...
+#   ├── images               # images, in subfolders too: .jpg, .png, ...
 #   ├── labels.csv           # IMG_0001,cat,dog; or a column for each class; or JSON
 #   ├── train.txt, val.txt   # ids, one a line; written by check_dataset.py --split
 #   └── masks                # optional: class indices as PNG, in the order of the classes, 255 = ignored
@@ -14,9 +14,9 @@ num_classes = 4  # with the background; check_dataset.py prints it
 
 # Optional.
 mask_dir = ''  # 'masks': compare with masks in validation; without, it reports the classifier alone
-max_iters = 20000  # as published, for 10 582 pictures; the phases of training follow
+max_iters = 20000  # as published, for 10 582 images; the phases of training follow
 val_interval = max_iters // 10
-long_side = 512  # to which pictures are scaled first, and side of the random crops; those of VOC have 500
+long_side = 512  # to which images are scaled first, and side of the random crops; those of VOC have 500
 
 # What follows is derived.
 resize = dict(type='Resize', scale=(long_side, long_side), keep_ratio=True, backend='pillow')

@@ -1,6 +1,6 @@
 _base_ = './afa_mit-b1_voc.py'
 
-# Predictions of the VOC 2012 test pictures, which have no public masks, for the evaluation server:
+# Predictions of the VOC 2012 test images, which have no public masks, for the evaluation server:
 # tools/test.py with --tta; then pack work_dirs/voc_submission/results.
 test_pipeline = [dict(type='LoadImage', color_type='color_ignore_orientation'), dict(type='PackSegInputs')]
 tta_pipeline = test_pipeline

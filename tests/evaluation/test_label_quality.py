@@ -1,4 +1,4 @@
-"""Label maps in files, compared with masks: as mmseg counts, pooled over pictures."""
+"""Label maps in files, compared with masks: as mmseg counts, pooled over images."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_by_hand(tmp_path):
     report = judge_labels([label], [info(mask)], CLASSES, num_workers=0)
     # cat: 2 right, 1 too many, 1 unsure; background: 2 right, 1 missed.
     assert report == dict(
-        pictures=1,
+        images=1,
         with_mask=1,
         unsure=25.0,
         mIoU=pytest.approx(100 * (2 / 4 + 2 / 3) / 2, abs=0.01),
@@ -41,7 +41,7 @@ def test_by_hand(tmp_path):
     table = format_report(report)
     assert '| cat        | 50.00 |          66.67 |' in table
     assert '| dog        |     - |              - |' in table
-    assert table.endswith('1 pictures, 1 with a mask; 25.0 % of the pixels are unsure')
+    assert table.endswith('1 images, 1 with a mask; 25.0 % of the pixels are unsure')
 
 
 def test_figures_are_those_of_mmseg_pooled_over_pictures(tmp_path):
@@ -62,11 +62,11 @@ def test_masks_are_optional_and_may_have_more_classes(tmp_path):
     mask = write(tmp_path, 'mask', [[0, 2], [1, 2]])
     files, infos = [label, label], [info(tmp_path / 'none.png'), info(mask, {0: 0, 1: 255, 2: 1})]
     report = judge_labels(files, infos, CLASSES[:2], num_workers=0)
-    assert (report['pictures'], report['with_mask'], report['mIoU']) == (2, 1, 100)
+    assert (report['images'], report['with_mask'], report['mIoU']) == (2, 1, 100)
     report = judge_labels(files[:1], infos[:1], CLASSES, num_workers=0)
     assert 'mIoU' not in report
-    assert format_report(report) == '1 pictures, 0 with a mask; 0.0 % of the pixels are unsure'
-    assert format_report(judge_labels([], [], CLASSES, num_workers=0)) == '0 pictures, 0 with a mask'
+    assert format_report(report) == '1 images, 0 with a mask; 0.0 % of the pixels are unsure'
+    assert format_report(judge_labels([], [], CLASSES, num_workers=0)) == '0 images, 0 with a mask'
 
 
 def test_a_mask_of_another_size_is_named(tmp_path):

@@ -90,7 +90,7 @@ def test_an_export_with_an_unreadable_image_reports_and_fails(run, tmp_path):
     assert 'FAILED val_000000: cannot be read' in process.stdout
     assert '| background |' in process.stdout
     report = json.loads((tmp_path / 'labels/report.json').read_text())
-    assert (report['pictures'], report['with_mask'], list(report['failed'])) == (2, 2, ['val_000000'])
+    assert (report['images'], report['with_mask'], list(report['failed'])) == (2, 2, ['val_000000'])
     label, mask = (
         np.stack([read_mask(folder / f'train_00000{i}.png') for i in (1, 2)])
         for folder in (tmp_path / 'labels', run / 'data/SegmentationClassAug')
