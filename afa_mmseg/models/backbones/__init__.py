@@ -1,7 +1,8 @@
 """Backbones that expose their attention."""
 
 from .attention import Attention
+from .attention_backbone import AttentionBackbone
 from .attn_mit import AttnMixVisionTransformer
 from .attn_vit import AttnVisionTransformer, Tokens
 
-__all__ = ['Attention', 'AttnMixVisionTransformer', 'AttnVisionTransformer', 'Tokens']
+__all__ = ['Attention', 'AttentionBackbone', 'AttnMixVisionTransformer', 'AttnVisionTransformer', 'Tokens']

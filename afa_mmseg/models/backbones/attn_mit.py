@@ -107,7 +107,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
             x, hw_shape = patch_embed(x)  # (B, N, C)
             x = x.to(norm.weight.dtype)  # under autocast on a CPU blocks would be summed up in half precision
             for block in blocks:
-                x, attention = _run_block(block, x, hw_shape)
+                x, attention = run_block(block, x, hw_shape)
                 attentions.append(attention)
             x = nlc_to_nchw(norm(x), hw_shape)  # (B, C, h, w)
             if stage in self.out_indices:
@@ -117,7 +117,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         return tuple(features), attentions[-self.num_attentions :]
 
 
-def _run_block(block: TransformerEncoderLayer, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Attention]:
+def run_block(block: TransformerEncoderLayer, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, Attention]:
     """Run one of mmseg's blocks and keep its queries and keys."""
 
     def run(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

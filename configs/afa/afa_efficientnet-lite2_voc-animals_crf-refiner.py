@@ -1,0 +1,4 @@
+_base_ = './afa_efficientnet-lite2_voc-animals.py'
+
+# Ablation: dense CRF instead of PAR.
+model = dict(refiner=dict(_delete_=True, type='DenseCRF'))

@@ -1,0 +1,4 @@
+_base_ = './afa_efficientnet-lite2_voc-animals.py'
+
+# Ablation: no refinement.
+model = dict(refiner=None)
