@@ -1,0 +1,20 @@
+"""Distillation of a classifier into a backbone of ours, from unlabelled images."""
+
+from .crops import Crops, list_images
+from .maps import TeacherMaps, write_maps
+from .neighbours import knn_accuracy, pooled_features
+from .teacher import Teacher, build_teacher
+from .training import Recipe, distill
+
+__all__ = [
+    'Crops',
+    'Recipe',
+    'Teacher',
+    'TeacherMaps',
+    'build_teacher',
+    'distill',
+    'knn_accuracy',
+    'list_images',
+    'pooled_features',
+    'write_maps',
+]

@@ -1,0 +1,219 @@
+"""The training loop of a distillation: dense features and logits of the teacher, AdamW, cosine, resumable."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ...models.checkpoints.reading import read_checkpoint
+from ...utils import atomic_path
+from .crops import Batch, Crops
+from .maps import TeacherMaps
+
+#: Normalisation of our configs for Mix Transformers (RGB, pixel values).
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a distillation.
+
+    Args:
+        steps: Training steps.
+        batch_size: Crops a step.
+        crop_size: Side of the crops in pixels.
+        final_crop_size: Side in the last tenth of the steps.
+        lr: Highest learning rate.
+        weight_decay: Of AdamW; norms and biases have none.
+        warmup: Share of the steps in which the learning rate rises.
+        logit_weight: Weight of the divergence of logits, beside that of the features.
+        seed: Random seed.
+    """
+
+    steps: int = 20000
+    batch_size: int = 32
+    crop_size: int = 160
+    final_crop_size: int = 224
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.02
+    logit_weight: float = 0.5
+    seed: int = 0
+
+
+class Student(nn.Module):
+    """A backbone with a linear projection of its last map to the teacher's components."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, channels: int, maps: TeacherMaps) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = nn.Conv2d(channels, len(maps.spread), kernel_size=1)
+        self.register_buffer('mean', torch.tensor(MEAN).view(3, 1, 1) / 255)
+        self.register_buffer('std', torch.tensor(STD).view(3, 1, 1) / 255)
+        self.register_buffer('component_weight', maps.spread / maps.spread.mean())
+        self.register_buffer('weight', maps.weight)
+        self.register_buffer('bias', maps.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the predicted components of images in 0..1; (B, 3, H, W) to (B, K, h, w)."""
+        return self.projection(self.backbone((image - self.mean) / self.std)[-1])
+
+    def losses(self, batch: Batch, logit_weight: float) -> dict[str, Tensor]:
+        """Compare with the teacher: weighted squared error of the maps, divergence of the logits of their means."""
+        predicted = self(batch.images)
+        error = (predicted - batch.targets).square().mean(dim=(0, 2, 3))
+        student, teacher = (
+            F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1)
+            for x in (predicted, batch.targets)
+        )
+        divergence = F.kl_div(student, teacher, reduction='batchmean', log_target=True)
+        features = (error * self.component_weight).mean()
+        agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
+        return dict(
+            loss=features + logit_weight * divergence, features=features, divergence=divergence, agreement=agreement
+        )
+
+
+def distill(
+    arch: Any,
+    images: Sequence[Path],
+    maps: TeacherMaps,
+    out: Path,
+    recipe: Recipe,
+    *,
+    device: str = 'cpu',
+    num_workers: int = 1,
+    save_interval: int = 500,
+    log_interval: int = 50,
+    stop_at: Optional[int] = None,
+    meta: Optional[dict] = None,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train a Mix Transformer on the maps of a teacher, or resume it from `out`.
+
+    Args:
+        arch: Preset or dict, as `AttnMixVisionTransformer` has it.
+        images: Image files.
+        maps: The teacher's maps of these images.
+        out: Folder: `state.pth` to resume from, `backbone.pth` (result so far), `log.jsonl`.
+        recipe: Settings.
+        device: Where to train.
+        num_workers: Processes that load images.
+        save_interval: Steps between checkpoints.
+        log_interval: Steps between lines of the log.
+        stop_at: Step to stop at, for an interrupted run.
+        meta: What else the result's meta data shall record.
+        log: Called with lines of progress.
+
+    Returns:
+        The result, which `init_cfg=dict(type='Pretrained')` reads.
+
+    Raises:
+        ValueError: `out` holds the state of another recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    backbone = MODELS.build(dict(type='AttnMixVisionTransformer', arch=arch))
+    backbone.init_weights()
+    with torch.no_grad():
+        channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
+    student = Student(backbone, channels, maps).to(device).train()
+    optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.lr)
+    meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
+    start = _resume(out / 'state.pth', student, optimizer, asdict(recipe)) if (out / 'state.pth').is_file() else 0
+    last = min(recipe.steps, stop_at or recipe.steps)
+    crops = Crops(
+        images, maps.maps, recipe.steps, recipe.batch_size, recipe.crop_size, recipe.final_crop_size, seed=recipe.seed
+    )
+    loader = DataLoader(crops, batch_size=None, sampler=range(start, last), num_workers=num_workers)
+    meter = _Meter(start, recipe, log_interval, out / 'log.jsonl', log)
+    for step, batch in enumerate(loader, start):
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # drop path
+        for group in optimizer.param_groups:
+            group['lr'] = recipe.lr * rate(step, recipe)
+        losses = student.losses(Batch(*(x.to(device) for x in batch)), recipe.logit_weight)
+        optimizer.zero_grad()
+        losses['loss'].backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        meter.update(step, losses)
+        if (step + 1) % save_interval == 0 or step + 1 == last:
+            _save(out, student, optimizer, step + 1, meta)
+    return out / 'backbone.pth'
+
+
+def rate(step: int, recipe: Recipe) -> float:
+    """Return the multiplier of the learning rate: linear rise, then half a cosine to 0."""
+    warmup = max(1, round(recipe.warmup * recipe.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
+
+
+def _groups(student: Student, weight_decay: float) -> list[dict]:
+    parameters = [p for p in student.parameters() if p.requires_grad]
+    return [
+        dict(params=[p for p in parameters if p.ndim > 1], weight_decay=weight_decay),
+        dict(params=[p for p in parameters if p.ndim <= 1], weight_decay=0.0),
+    ]
+
+
+def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: int, meta: dict) -> None:
+    contents = {
+        'state.pth': dict(
+            student=student.state_dict(), optimizer=optimizer.state_dict(), step=step, recipe=meta['recipe']
+        ),
+        'backbone.pth': dict(state_dict=student.backbone.state_dict(), meta=dict(meta, step=step)),
+    }
+    for name, content in contents.items():
+        with atomic_path(out / name) as temporary:
+            torch.save(content, temporary)
+
+
+def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, recipe: dict) -> int:
+    state = read_checkpoint(path)
+    if state['recipe'] != recipe:
+        changed = {
+            key: (state['recipe'].get(key), recipe[key]) for key in recipe if state['recipe'].get(key) != recipe[key]
+        }
+        raise ValueError(f'{path} is of another recipe (there, here): {changed}. Name another folder, or delete it')
+    student.load_state_dict(state['student'])
+    optimizer.load_state_dict(state['optimizer'])
+    return int(state['step'])
+
+
+class _Meter:
+    """Average the losses between two lines of the log, and estimate the time left."""
+
+    def __init__(self, start: int, recipe: Recipe, interval: int, path: Path, log: Callable[[str], None]) -> None:
+        self.recipe, self.interval, self.path, self.log = recipe, interval, path, log
+        self.sums: dict[str, float] = {}
+        self.count, self.begin, self.first = 0, time.monotonic(), start
+
+    def update(self, step: int, losses: dict[str, Tensor]) -> None:
+        self.count += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        if (step + 1) % self.interval and step + 1 != self.recipe.steps:
+            return
+        means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
+        speed = (step + 1 - self.first) / (time.monotonic() - self.begin)
+        left = timedelta(seconds=round((self.recipe.steps - step - 1) / speed))
+        crops = speed * self.recipe.batch_size
+        self.log(f'step {step + 1}/{self.recipe.steps}  {means}  {crops:.0f} crops/s  time left {left}')
+        with self.path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(dict(step=step + 1, **means)) + '\n')
+        self.sums.clear()
+        self.count = 0

@@ -1,0 +1,169 @@
+"""A made-up teacher distilled into a tiny Mix Transformer from made-up images."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.testing import assert_close
+
+from afa_mmseg.apis.distillation import (
+    Crops,
+    Recipe,
+    Teacher,
+    build_teacher,
+    distill,
+    knn_accuracy,
+    list_images,
+    pooled_features,
+    write_maps,
+)
+from afa_mmseg.apis.distillation.crops import sample_map
+from afa_mmseg.apis.distillation.training import rate
+from afa_mmseg.models import AttnMixVisionTransformer
+
+ARCH = dict(embed_dims=8, num_layers=(1, 1, 1, 2))
+COLOURS = [(230, 30, 30), (30, 200, 30), (40, 40, 240)]
+
+
+def make_teacher():
+    """A classifier that averages a map and applies one linear layer."""
+    torch.manual_seed(1)
+    layers = [nn.Conv2d(3, 12, 16, stride=16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5)]
+    return Teacher(nn.Sequential(*layers), (0.5,) * 3, (0.5,) * 3, 'made-up')
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Files of 12 images: one of three colours each, with noise."""
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        pixels = np.clip(np.array(COLOURS[i % 3]) + rng.normal(0, 25, (70, 90, 3)), 0, 255).astype(np.uint8)
+        (tmp_path / 'images').mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f'images/{i:02}.png')
+    return list_images([tmp_path / 'images'])
+
+
+@pytest.fixture
+def maps(images, tmp_path):
+    return write_maps(make_teacher(), images, tmp_path / 'teacher', size=64, components=6)
+
+
+def run(images, maps, out, **options):
+    lines = []
+    recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3)
+    out.mkdir(exist_ok=True)
+    result = distill(ARCH, images, maps, out, recipe, num_workers=0, log_interval=5, log=lines.append, **options)
+    return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
+
+
+def test_the_loss_falls_and_the_result_is_a_backbone(images, maps, tmp_path):
+    result, log, lines = run(images, maps, tmp_path / 'out', meta=dict(teacher='made-up'))
+    assert log[-1]['loss'] < 0.6 * log[0]['loss']
+    assert 'step 30/30' in lines[-1]
+    assert 'time left 0:00:00' in lines[-1]
+    assert result['meta']['teacher'] == 'made-up'
+    assert result['meta']['recipe']['steps'] == result['meta']['step'] == 30
+    backbone = AttnMixVisionTransformer(
+        ARCH, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'out/backbone.pth'))
+    )
+    backbone.init_weights()
+    assert_close(backbone.state_dict(), result['state_dict'], rtol=0, atol=0)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
+    whole, *_ = run(images, maps, tmp_path / 'whole')
+    run(images, maps, tmp_path / 'parts', stop_at=12)
+    parts, log, _ = run(images, maps, tmp_path / 'parts')
+    assert parts['meta']['step'] == 30
+    assert_close(parts['state_dict'], whole['state_dict'], rtol=0, atol=0)
+    assert log[-1]['step'] == 30
+
+
+def test_a_state_of_another_recipe_is_refused(images, maps, tmp_path):
+    run(images, maps, tmp_path / 'out', stop_at=5)
+    with pytest.raises(ValueError, match='lr'):
+        distill(ARCH, images, maps, tmp_path / 'out', Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80))
+
+
+def test_maps_restore_the_teachers_logits(images, maps):
+    teacher = make_teacher()
+    pixels = torch.from_numpy(np.array(Image.open(images[0]).resize((64, 64), Image.Resampling.BILINEAR)))
+    expected = teacher.classifier((pixels.permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5)
+    mean = torch.from_numpy(maps.maps[0].astype(np.float32)).mean(dim=(1, 2))
+    full = write_maps(teacher, images, images[0].parents[1] / 'all', size=64, components=12)
+    mean = torch.from_numpy(full.maps[0].astype(np.float32)).mean(dim=(1, 2))
+    assert_close(full.weight @ mean + full.bias, expected[0], rtol=1e-2, atol=1e-2)
+
+
+def test_interrupted_maps_are_completed(images, maps, tmp_path):
+    record = tmp_path / 'teacher/maps.json'
+    before = np.array(maps.maps)
+    record.write_text(json.dumps({**json.loads(record.read_text()), 'done': 5}))
+    maps.maps[5:] = 0
+    again = write_maps(make_teacher(), images, tmp_path / 'teacher', size=64, components=6)
+    assert_close(np.array(again.maps), before, rtol=0, atol=2e-3)
+    with pytest.raises(ValueError, match='other images or settings'):
+        write_maps(make_teacher(), images[1:], tmp_path / 'teacher', size=64, components=6)
+
+
+def test_a_map_is_cropped_where_the_image_is():
+    ramp = torch.arange(10.0).repeat(10, 1)[None]  # grows to the right
+    assert_close(sample_map(ramp, (0, 0, 1, 1), 10), ramp)
+    assert_close(sample_map(ramp, (0.5, 0, 1, 1), 5)[0, 0], torch.arange(5.0, 10.0))
+    assert_close(sample_map(ramp.transpose(1, 2), (0, 0.2, 1, 0.6), 4)[0, :, 0], torch.arange(2.0, 6.0))
+
+
+def test_a_step_always_has_the_same_crops(images, maps):
+    crops = [Crops(images, maps.maps, steps=20, batch_size=5, size=64, final_size=96) for _ in range(2)]
+    assert_close(crops[0][7], crops[1][7], rtol=0, atol=0)
+    assert not torch.equal(crops[0][7].images, crops[0][8].images)
+    assert crops[0][17].images.shape == (5, 3, 64, 64)
+    assert crops[0][18].images.shape == (5, 3, 96, 96)
+    assert crops[0][18].targets.shape == (5, 6, 6, 6)
+
+
+def test_excluded_images_are_left_out(images):
+    kept = list_images([images[0].parent], exclude=['00', '07'])
+    assert {path.stem for path in images} - {path.stem for path in kept} == {'00', '07'}
+    with pytest.raises(ValueError, match='12 are excluded'):
+        list_images([images[0].parent], exclude=[path.stem for path in images])
+
+
+def test_a_teacher_that_ends_differently_is_refused():
+    with pytest.raises(ValueError, match='vit'):
+        Teacher(
+            nn.Sequential(nn.Conv2d(3, 4, 16, stride=16), nn.Flatten(), nn.Linear(256, 5)),
+            (0.5,) * 3,
+            (0.5,) * 3,
+            'vit',
+        )
+    with pytest.raises(ValueError, match='elsewhere/resnet'):
+        build_teacher('elsewhere/resnet')
+
+
+@pytest.mark.parametrize('name', ['torchvision/mobilenet_v2', 'timm/tf_efficientnet_lite0', 'timm/resnet10t'])
+def test_classifiers_of_libraries_are_teachers(name, tmp_path):
+    library, _, model = name.partition('/')
+    module = pytest.importorskip('timm' if library == 'timm' else 'torchvision.models')
+    classifier = module.create_model(model) if library == 'timm' else module.get_model(model)
+    torch.save(classifier.state_dict(), tmp_path / 'weights.pth')
+    teacher = build_teacher(name, str(tmp_path / 'weights.pth'))
+    assert teacher(torch.rand(1, 3, 96, 64)).shape == (1, teacher.num_channels, 3, 2)
+
+
+def test_the_learning_rate_rises_and_falls():
+    recipe = Recipe(steps=100, warmup=0.1)
+    assert rate(0, recipe) == pytest.approx(0.1)
+    assert rate(9, recipe) == rate(10, recipe) == 1
+    assert rate(55, recipe) == pytest.approx(0.5)
+    assert rate(100, recipe) == pytest.approx(0)
+
+
+def test_neighbours_of_colours_are_found(images):
+    features = pooled_features(lambda x: x, images, size=32)
+    kind = torch.arange(12) % 3
+    assert knn_accuracy(features[:9], kind[:9], features[9:], kind[9:], k=3) == 1
+    assert knn_accuracy(features[:9], kind[:9], features[9:], (kind[9:] + 1) % 3, k=3) == 0

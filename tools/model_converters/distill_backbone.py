@@ -1,0 +1,67 @@
+"""Distil an ImageNet classifier into a Mix Transformer of ours, from unlabelled images.
+
+python tools/model_converters/distill_backbone.py IMAGES ... OUT --teacher timm/tf_efficientnet_lite2 \\
+    --teacher-weights pretrained/efficientnet_lite2.pth --exclude data/voc_animals/val.txt
+
+OUT/backbone.pth is what init_cfg=dict(type='Pretrained') reads; its meta data record the recipe. The same command
+resumes.
+"""
+
+import argparse
+import functools
+from pathlib import Path
+
+from mmengine.registry import init_default_scope
+
+from afa_mmseg.apis.distillation import Recipe, build_teacher, distill, list_images, write_maps
+from afa_mmseg.utils import run_command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Recipe()
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGES', help='folders of images; subfolders count')
+    parser.add_argument('out', type=Path, metavar='OUT', help='folder for the maps, the state and the result')
+    parser.add_argument('--arch', default='b0', help='preset of AttnMixVisionTransformer (default: %(default)s)')
+    parser.add_argument(
+        '--teacher', default='timm/tf_efficientnet_lite2', help='timm/NAME or torchvision/NAME (default: %(default)s)'
+    )
+    parser.add_argument('--teacher-weights', help='checkpoint of the teacher (default: the library downloads it)')
+    parser.add_argument(
+        '--exclude', type=Path, nargs='*', default=[], help='lists of ids of images that must not be used'
+    )
+    parser.add_argument('--steps', type=int, default=default.steps, help='training steps (default: %(default)s)')
+    parser.add_argument(
+        '--batch-size', type=int, default=default.batch_size, help='crops a step (default: %(default)s)'
+    )
+    parser.add_argument('--crop-size', type=int, default=default.crop_size, help='pixels (default: %(default)s)')
+    parser.add_argument('--lr', type=float, default=default.lr, help='highest learning rate (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=default.seed, help='random seed (default: %(default)s)')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--num-workers', type=int, default=1, help='processes that load images (default: %(default)s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    init_default_scope('mmseg')
+    log = functools.partial(print, flush=True)
+    excluded = [name for path in args.exclude for name in path.read_text(encoding='utf-8').split()]
+    images = list_images(args.images, excluded)
+    log(f'{len(images)} images, without {len(excluded)} excluded ids')
+    teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
+    maps = write_maps(
+        teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')
+    )
+    recipe = Recipe(steps=args.steps, batch_size=args.batch_size, crop_size=args.crop_size, lr=args.lr, seed=args.seed)
+    meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
+    result = distill(
+        args.arch, images, maps, args.out, recipe, device=args.device, num_workers=args.num_workers, meta=meta, log=log
+    )
+    log(f"written: {result}; use it: backbone=dict(arch={args.arch!r}, init_cfg=dict(checkpoint='{result}'))")
+
+
+if __name__ == '__main__':
+    run_command(main, if_interrupted='the same command resumes')
