@@ -33,6 +33,7 @@ EXTRAS = {
         'scipy',  # prepare_voc.py: SBD's .mat files
         'safetensors>=0.4',  # convert_mit.py: Hugging Face's weights
     ],
+    'timm': ['timm>=0.9'],  # TIMMBackbone in AttentionBackbone; teachers of distill_backbone.py
     'demo': ['gradio>=6.30,<7'],  # web_demo.py
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
     'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1.0,<2'],
@@ -47,7 +48,7 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
-for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard'):
+for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard', 'timm'):
     EXTRAS['test'] += EXTRAS[name]
 EXTRAS['test'].append('transformers>=4.40')  # a test converts its SegformerModel
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
@@ -75,6 +76,7 @@ setup(
     license='Apache-2.0',
     keywords='weakly supervised semantic segmentation, transformers, class activation map, mmsegmentation',
     packages=find_packages(include=['afa_mmseg', 'afa_mmseg.*']),
+    package_data={'afa_mmseg.datasets.preparation': ['voc_animals_*.txt']},
     python_requires='>=3.9',
     install_requires=['torch>=2.0', 'numpy'],
     extras_require=EXTRAS,

@@ -1,6 +1,6 @@
 """Registered models: thin modules around `afa_mmseg.functional`."""
 
-from .backbones import AttnMixVisionTransformer, AttnVisionTransformer
+from .backbones import AttentionBackbone, AttnMixVisionTransformer, AttnVisionTransformer
 from .data_preprocessor import NonBlockingSegDataPreProcessor
 from .decode_heads import AFAHead, ToCoHead
 from .losses import (
@@ -22,6 +22,7 @@ __all__ = [
     'AFAHead',
     'AffinityLoss',
     'AffinityPseudoLabeler',
+    'AttentionBackbone',
     'AttnMixVisionTransformer',
     'AttnVisionTransformer',
     'BalancedCrossEntropyLoss',
