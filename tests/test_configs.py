@@ -36,7 +36,7 @@ def shrink(config):
     if backbone.type == 'AttnVisionTransformer':
         backbone.arch = dict(embed_dims=24, num_layers=12, num_heads=6)
         head.in_channels = [24] * len(head.in_channels)
-    else:
+    elif backbone.type != 'AttentionBackbone':
         backbone.num_layers = (1, 1, 1, 2)
     if config.model.type == 'ToCo':
         config.model.train_cfg.local_size = 32

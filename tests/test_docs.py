@@ -104,7 +104,7 @@ def test_files_that_pages_name_are_there(path):
     text = path.read_text(encoding='utf-8')
     named = re.findall(r'(?<![\w/.-])(?:tools|benchmarks|afa_mmseg|tests)/[\w/.-]+\.(?:py|sh|md)\b', text)
     assert [name for name in named if not (REPO / name).exists()] == []
-    configs = re.findall(r'\b(?:afa|segformer)_mit-[\w-]+\.py', text)
+    configs = re.findall(r'\b(?:afa|segformer|full)_(?:mit|efficientnet)-[\w-]+\.py', text)
     assert [name for name in configs if not (CONFIGS / name).exists()] == []
 
 
@@ -142,10 +142,10 @@ def test_what_keeps_promises_is_found():
 class TestConfigTables:
     """`docs/configs.md` beside `configs/afa`."""
 
-    trainings, ablations, settings = tables(DOCS / 'configs.md')
+    trainings, ablations, animals, settings = tables(DOCS / 'configs.md')
 
     def test_every_config_is_in_them(self):
-        named = {row[0].strip('`') for row in (*self.trainings, *self.ablations)}
+        named = {row[0].strip('`') for row in (*self.trainings, *self.ablations, *self.animals)}
         assert named == {path.name for path in CONFIGS.glob('*.py')}
 
     @pytest.mark.parametrize('row', trainings, ids=lambda row: row[0])
@@ -157,14 +157,16 @@ class TestConfigTables:
         assert config.train_cfg.max_iters == int(iterations)
         assert config.train_pipeline[-2].crop_size == config.model.data_preprocessor.size == size
         arch = config.model.backbone.get('arch')
-        name = {None: 'SegFormer', 'deit-s': 'DeiT-S'}.get(arch, f'MiT-{arch}')
+        other = 'EfficientNet-Lite2' if 'efficientnet-lite2' in name else 'SegFormer'
+        name = {None: other, 'deit-s': 'DeiT-S'}.get(arch, f'MiT-{arch}')
         assert network.lower().startswith(name.lower())
 
-    @pytest.mark.parametrize('row', ablations, ids=lambda row: row[0])
+    @pytest.mark.parametrize('row', [*ablations, *animals], ids=lambda row: row[0])
     def test_an_ablation_is_the_difference_that_is_told(self, row, tmp_path):
         name, difference, _ = row
+        base = CONFIGS / f'{name.strip("`").rpartition("_")[0]}.py'
         mine = tmp_path / 'mine.py'
-        mine.write_text(f'_base_ = {str(CONFIGS / "afa_mit-b1_voc.py")!r}\nmodel = dict({difference.strip("`")})\n')
+        mine.write_text(f'_base_ = {str(base)!r}\nmodel = dict({difference.strip("`")})\n')
         assert Config.fromfile(mine).model == Config.fromfile(CONFIGS / name.strip('`')).model
 
     @pytest.mark.parametrize('row', settings, ids=lambda row: row[0])
