@@ -1,4 +1,4 @@
 _base_ = './afa_efficientnet-lite2_voc-animals.py'
 
 # Ablation: affinity within 4 cells instead of 8.
-model = dict(pseudo_label=dict(radius=4))
+model = dict(pseudo_labeler=dict(radius=4))

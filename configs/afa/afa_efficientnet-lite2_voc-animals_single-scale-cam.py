@@ -1,4 +1,4 @@
 _base_ = './afa_efficientnet-lite2_voc-animals.py'
 
 # Ablation: CAMs from the image as it is, without scales.
-model = dict(pseudo_label=dict(cam_scales=(1.0,)))
+model = dict(pseudo_labeler=dict(cam_scales=(1.0,)))
