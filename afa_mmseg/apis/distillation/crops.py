@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+#: Left, top, right and bottom, in shares of an image or in pixels.
+Box = tuple[float, float, float, float]
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
@@ -106,7 +108,7 @@ class Crops(Dataset):
                 targets.append(target.flip(-1) if mirror else target)
         return Batch(torch.stack(images[: self.batch_size]), torch.stack(targets[: self.batch_size]))
 
-    def _box(self, rng: np.random.Generator, width: int, height: int) -> tuple[float, float, float, float]:
+    def _box(self, rng: np.random.Generator, width: int, height: int) -> Box:
         """Draw a box (left, top, right, bottom) in shares of the image."""
         area, ratio = rng.uniform(*self.area), math.exp(rng.uniform(-0.288, 0.288))  # 3:4 to 4:3 in pixels
         across = min(math.sqrt(area * ratio * height / width), 1.0)
@@ -115,12 +117,12 @@ class Crops(Dataset):
         return left, top, left + across, top + down
 
     @staticmethod
-    def _scaled(box: tuple[float, float, float, float], width: int, height: int) -> tuple[float, ...]:
+    def _scaled(box: Box, width: int, height: int) -> Box:
         left, top, right, bottom = box
         return left * width, top * height, min(right * width, width), min(bottom * height, height)
 
 
-def sample_map(teacher_map: Tensor, box: tuple[float, float, float, float], cells: int) -> Tensor:
+def sample_map(teacher_map: Tensor, box: Box, cells: int) -> Tensor:
     """Crop a map to a box given in shares of the image, bilinear at the centres of cells.
 
     Shape:

@@ -112,7 +112,7 @@ def _run(teacher: Teacher, images: Sequence[Path], size: int) -> Tensor:
     return teacher(batch.to(teacher.mean.device)).float()
 
 
-def _open_maps(out: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _open_maps(out: Path, shape: tuple[int, ...]) -> np.memmap:
     path = out / 'maps.npy'
     mode = 'r+' if path.is_file() else 'w+'
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)

@@ -1,7 +1,7 @@
 """Teachers: image classifiers of torchvision or timm, with the map of features that they average."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -116,4 +116,5 @@ def _timm(model: str, *, pretrained: bool) -> tuple[nn.Module, dict]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'teacher timm/{model} requires timm: pip install -e ".[timm]"') from error
     classifier = timm.create_model(model, pretrained=pretrained)
-    return classifier, {key: classifier.pretrained_cfg[key] for key in ('mean', 'std')}
+    config: Any = classifier.pretrained_cfg
+    return classifier, {key: config[key] for key in ('mean', 'std')}

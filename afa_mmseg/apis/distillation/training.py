@@ -56,6 +56,8 @@ class Student(nn.Module):
 
     mean: Tensor
     std: Tensor
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, backbone: nn.Module, channels: int, maps: TeacherMaps) -> None:
         super().__init__()
