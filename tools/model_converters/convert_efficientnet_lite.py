@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from afa_mmseg.models.checkpoints.efficientnet_lite import efficientnet_lite_to_timm
-from afa_mmseg.models.checkpoints.reading import read_state
 from afa_mmseg.utils import run_command
+from afa_mmseg.utils.checkpoints import read_state
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,8 +15,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ...models.checkpoints.reading import read_checkpoint
 from ...utils import atomic_path
+from ...utils.checkpoints import read_checkpoint
 from .crops import Batch, Crops
 from .maps import TeacherMaps
 

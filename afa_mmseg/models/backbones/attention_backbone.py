@@ -11,8 +11,8 @@ from mmseg.models.utils import nchw_to_nlc, nlc_to_nchw
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.checkpoints import read_state
 from ...utils.checks import first_few
-from ..checkpoints.reading import read_state
 from .attn_mit import Attention, run_block
 
 
