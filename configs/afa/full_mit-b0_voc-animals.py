@@ -2,8 +2,8 @@
 _base_ = './afa_mit-b0_voc-animals.py'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
     *_base_.train_pipeline[1:],
 ]
 model = dict(
