@@ -28,6 +28,8 @@ TOOLS = [
     'export_pseudo_labels.py CONFIG EVIL --out out --procs 0 --cfg-options train_dataloader.dataset.data_root=data',
     'publish_model.py EVIL out',
     'model_converters/convert_mit.py EVIL out.pth',
+    'model_converters/convert_vit.py EVIL out.pth',
+    'model_converters/convert_efficientnet_lite.py EVIL out.pth',
     'analysis_tools/replay_nonfinite.py CONFIG EVIL',
     'web_demo.py CONFIG EVIL --port 0',
 ]
