@@ -51,6 +51,7 @@ EXTRAS = {
 for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard', 'timm'):
     EXTRAS['test'] += EXTRAS[name]
 EXTRAS['test'].append('transformers>=4.40')  # a test converts its SegformerModel
+EXTRAS['test'].append('efficientnet-lite-pytorch')  # 22 KB; a test compares logits
 EXTRAS['dev'] = [*EXTRAS['test'], 'pre-commit>=4', 'pre-commit-hooks>=5']
 
 
