@@ -16,7 +16,6 @@ from afa_mmseg.engine import (  # noqa: E402
     add_common_options,
     apply_common_options,
     build_runner,
-    check_work_dir,
     load_config,
     naming_config,
     prepare_runtime,
@@ -59,7 +58,6 @@ def main() -> int:
             cfg = load_config(args.config)
             apply_common_options(cfg, args)
             prepare_runtime(cfg, args.launcher)
-            check_work_dir(cfg.work_dir)
             runner = build_runner(cfg)
     except USER_ERRORS as error:
         sys.exit(f'train.py: error: {error}')

@@ -10,7 +10,6 @@ from .loops import CAMValLoop, UpdateTrainLoop
 from .options import (
     add_common_options,
     apply_common_options,
-    check_work_dir,
     draw_predictions,
     enable_tta,
     load_config,
@@ -39,7 +38,6 @@ __all__ = [
     'apply_common_options',
     'build_runner',
     'check_config',
-    'check_work_dir',
     'draw_predictions',
     'enable_tta',
     'find_checkpoint',

@@ -3,7 +3,6 @@
 import argparse
 import os
 import os.path as osp
-import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -76,19 +75,6 @@ def require_file(path: str, field: str) -> None:
     """Raise a FileNotFoundError that names `field` unless `path` is a file or a URL."""
     if '://' not in path and not osp.isfile(path):
         raise FileNotFoundError(f'{field} not found: {path}')
-
-
-def check_work_dir(path: str) -> None:
-    """Raise an `OSError` unless files can be written to the work directory; missing folders are made."""
-    try:
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as file:
-            file.write(b'a few bytes')
-            file.flush()
-    except OSError as error:
-        raise OSError(
-            f'the work directory {path} cannot be written ({error.strerror or error})\n  Choose another one: --work-dir'
-        ) from error
 
 
 def set_randomness(cfg: Config, seed: Optional[int] = None, deterministic: bool = False) -> None:
