@@ -119,11 +119,6 @@ def test_missing_files_are_errors(root, monkeypatch, capsys, arguments, words):
     assert words in capsys.readouterr().out
 
 
-def test_a_missing_config_is_named(root, monkeypatch):
-    with pytest.raises(FileNotFoundError, match='config not found: gone.py'):
-        run_here(monkeypatch, root, 'gone.py')
-
-
 def test_options_change_the_config(root, monkeypatch, capsys):
     options = ['val_dataloader=None', 'train_dataloader.dataset.ann_file=', 'model.decode_head.num_classes=5']
     assert run_here(monkeypatch, root, 'config.py', '--cfg-options', *options) == 1

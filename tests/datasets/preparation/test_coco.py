@@ -119,15 +119,6 @@ def test_overlap_and_crowd_by_hand(tmp_path, prepare):
     ]
 
 
-def test_masks_have_the_palette_of_the_data_set(tmp_path, prepare):
-    write_coco(tmp_path, [image(1)], [annotation(1, 1, 'dog', [box(0, 0, 8, 8)])])
-    prepare()
-    mask = Image.open(tmp_path / f'SegmentationClass/val2014/{img_id(1)}.png')
-    assert mask.mode == 'P'
-    assert mask.convert('RGB').getpixel((2, 2)) == (0, 32, 192)
-    assert mask.convert('RGB').getpixel((12, 10)) == (0, 0, 0)
-
-
 def test_outlines_that_draw_nothing_count_for_the_label(tmp_path, prepare):
     annotations = [
         annotation(1, 1, 'dog', [box(0, 0, 4, 4), [5, 5, 9, 9]]),
@@ -295,15 +286,6 @@ def test_what_is_missing_is_made_again(tmp_path, prepare, lines):
     assert 'val2014: 2 of 3 masks are there' in lines
 
 
-def test_only_the_list_changes_with_the_rule_for_unannotated_pictures(tmp_path, prepare):
-    crowded_split(tmp_path)
-    prepare()
-    before = snapshot(tmp_path)
-    assert prepare(unannotated='keep') is True
-    after = snapshot(tmp_path)
-    assert [path.name for path in before if before[path] != after[path]] == ['val2014.txt']
-
-
 def test_masks_that_were_made_by_other_rules_are_not_mixed(tmp_path, prepare):
     crowded_split(tmp_path)
     prepare()
@@ -322,21 +304,6 @@ def test_masks_that_were_made_by_other_rules_are_not_mixed(tmp_path, prepare):
     (tmp_path / 'SegmentationClass/val2014/rules.json').unlink()
     with pytest.raises(FileExistsError, match=r'rules.json there: none'):
         prepare()
-
-
-def test_processes_draw_what_one_draws(tmp_path, prepare):
-    rng = np.random.default_rng(1)
-    images = [image(number, 40, 50) for number in range(20)]
-    write_coco(
-        tmp_path, images, [a for number in range(20) for a in random_annotations(rng, number, 40, 50, 100 * number + 1)]
-    )
-    prepare()
-    masks = tmp_path / 'SegmentationClass'
-    alone = {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()}
-    masks.rename(tmp_path / 'alone')
-    prepare(num_workers=2)
-    assert {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()} == alone
-    assert len(alone) == 21
 
 
 # Wrong annotation files
@@ -417,16 +384,6 @@ def test_wrong_outlines_are_named_with_image_and_annotation(tmp_path, prepare, o
     assert not (tmp_path / 'ImageSets').exists()
 
 
-@pytest.mark.parametrize(
-    'data', [None, b'', b'{"images": "\xff"}', b'[' * 100_000, b'[1]'], ids=['cut', 'empty', 'UTF-8', 'nested', 'list']
-)
-def test_a_file_that_is_no_json_object_is_named(tmp_path, prepare, data):
-    path = write_coco(tmp_path, [image(1)], [])
-    path.write_bytes(path.read_bytes()[:-10] if data is None else data)
-    with pytest.raises(ValueError, match='annotation file .*instances_val2014.json'):
-        prepare()
-
-
 # Wrong folders and options
 
 
@@ -444,27 +401,6 @@ def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
         prepare()
     with pytest.raises(FileNotFoundError, match=r'COCO_ROOT: no such folder: .*nowhere'):
         prepare_coco(tmp_path / 'nowhere')
-
-
-def test_every_split_is_looked_for_before_the_first_is_prepared(tmp_path, prepare):
-    crowded_split(tmp_path, 'train')
-    with pytest.raises(FileNotFoundError, match='images of val2014'):
-        prepare(splits=['train', 'val'])
-    assert not (tmp_path / 'SegmentationClass').exists()
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(crowd='void'), "crowd: 'void'.*class, ignore, skip"),
-        (dict(unannotated='no'), "unannotated: 'no'.*drop, keep"),
-        (dict(splits=['test']), "splits: 'test'.*train, val"),
-    ],
-)
-def test_options_are_checked(tmp_path, prepare, options, message):
-    crowded_split(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        prepare(**options)
 
 
 def test_without_pycocotools_it_says_how_to_install_it(prepare, monkeypatch):
