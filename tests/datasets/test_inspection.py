@@ -325,7 +325,7 @@ def split(root, share=0.5, seed=0):
     return write_split_lists(inspect(root), root / 'lists', share, seed)
 
 
-def test_split_lists_hold_each_picture_once(root):
+def test_split_lists_hold_each_image_once(root):
     train, val, written = split(root)
     assert written
     assert (len(train), len(val)) == (3, 3)
@@ -351,7 +351,7 @@ def test_the_seed_decides_and_not_the_names(root):
     assert split(root)[1] == [f'z{name}' for name in val]
 
 
-def test_copies_of_a_picture_stay_together(root):
+def test_copies_of_a_image_stay_together(root):
     for name in 'bcd':
         shutil.copy(root / 'images/a.jpg', root / f'images/{name}.jpg')
     write_labels(root, **dict.fromkeys(LABELS, 'cat'))

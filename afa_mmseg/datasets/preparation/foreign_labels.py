@@ -156,7 +156,7 @@ def _names_classes(rows: Sequence[Row]) -> bool:
 def _convert_rows(rows: Sequence[Row], where: str) -> Entries:
     """Convert rows `id label label ...` or `id 0 1 0 ...`."""
     check_rows(rows, where)
-    entries = {row.img_id: [cell for cell in row.cells if cell] for row in rows}
+    entries: Entries = {row.img_id: [cell for cell in row.cells if cell] for row in rows}
     cells = [cell for entry in entries.values() for cell in entry]
     images = [cell for cell in cells if strip_suffix(cell, IMAGE_SUFFIXES)]
     if images or not cells:

@@ -46,7 +46,7 @@ def read_list(root, split='val'):
 # Masks
 
 
-def random_annotations(rng, picture, height, width, first):
+def random_annotations(rng, img, height, width, first):
     """Stars of one or two parts, some beyond the border, that overlap; then a crowd, also as compressed runs."""
     annotations = []
     for number in range(first, first + 12):
@@ -56,18 +56,18 @@ def random_annotations(rng, picture, height, width, first):
             angle = np.sort(rng.uniform(0, 2 * np.pi, 9))
             x, y = rng.uniform(0, width) + radius * np.cos(angle), rng.uniform(0, height) + radius * np.sin(angle)
             parts.append(np.stack([x, y], axis=1).round(2).flatten().tolist())
-        annotations.append(annotation(number, picture, CLASSES[rng.integers(1, 81)], parts))
+        annotations.append(annotation(number, img, CLASSES[rng.integers(1, 81)], parts))
     crowd = runs((rng.uniform(size=(height, width)) < 0.6).astype(np.uint8))
     small = (rng.uniform(size=(height, width)) < 0.05).astype(np.uint8)
     packed = mask_api.encode(np.asfortranarray(small))
-    annotations.append(annotation(first + 12, picture, CLASSES[rng.integers(1, 81)], crowd, iscrowd=1))
+    annotations.append(annotation(first + 12, img, CLASSES[rng.integers(1, 81)], crowd, iscrowd=1))
     packed = dict(size=packed['size'], counts=packed['counts'].decode())
-    return [*annotations, annotation(first + 13, picture, CLASSES[rng.integers(1, 81)], packed)]
+    return [*annotations, annotation(first + 13, img, CLASSES[rng.integers(1, 81)], packed)]
 
 
-def expected_mask(coco, picture, crowd_rule):
+def expected_mask(coco, img, crowd_rule):
     """Ask each pixel who covers it: objects before crowds, then fewer pixels, then the higher id."""
-    ids = coco.getAnnIds(imgIds=picture)
+    ids = coco.getAnnIds(imgIds=img)
     regions = [(coco.loadAnns(i)[0], coco.annToMask(coco.loadAnns(i)[0])) for i in ids]
     if crowd_rule == 'skip':
         regions = [(item, mask) for item, mask in regions if not item['iscrowd']]
@@ -136,7 +136,7 @@ def test_outlines_that_draw_nothing_count_for_the_label(tmp_path, prepare):
 
 
 def crowded_split(root, split='val'):
-    """Pictures with an object and a crowd, a crowd only, and nothing."""
+    """Images with an object and a crowd, a crowd only, and nothing."""
     crowd = runs(np.ones((12, 16), np.uint8))
     annotations = [
         annotation(1, 3, 'toothbrush', [box(0, 0, 8, 8)]),
@@ -166,7 +166,7 @@ def test_crowd_rules(tmp_path, prepare, crowd, second, third, pixels):
 @pytest.mark.parametrize('split', ['train', 'val'])
 @pytest.mark.parametrize(('options', 'listed'), [({}, [2, 3]), (dict(unannotated='keep'), [1, 2, 3])])
 def test_lists_hold_the_images_with_an_annotation_unless_all_are_wanted(tmp_path, prepare, split, options, listed):
-    # The rule that gives 82 081 of 82 783 and 40 137 of 40 504 on the official files. A crowd is an annotation, too.
+    # The rule that leaves 82 081 of 82 783 and 40 137 of 40 504 on the official files. A crowd is an annotation, too.
     crowded_split(tmp_path, split)
     prepare(splits=[split], **options)
     assert read_list(tmp_path, split) == [img_id(number, split) for number in listed]
@@ -196,17 +196,17 @@ def test_training_on_a_folder_that_is_not_prepared_names_the_converter(tmp_path)
         DATASETS.build({**dataset, 'data_root': 'nowhere'})
 
 
-# Pictures
+# Images
 
 
 def write_colours(root, number, mode):
-    """A picture of one colour, dark for grey modes and reddish for others, in the format that carries the mode."""
+    """An image of one colour, dark for grey modes and reddish for others, in the format that carries the mode."""
     colour = {'L': 60, 'LA': (60, 90), 'P': 60, 'CMYK': (0, 200, 180, 20), 'RGBA': (200, 60, 70, 99)}[mode]
-    picture = Image.new(mode, (16, 12), colour)
+    img = Image.new(mode, (16, 12), colour)
     if mode == 'P':
-        picture.putpalette([60] * 768)
+        img.putpalette([60] * 768)
     name = f'{img_id(number)}.jpg'
-    picture.save(root / 'val2014' / name, format='JPEG' if mode in ('L', 'CMYK') else 'PNG')
+    img.save(root / 'val2014' / name, format='JPEG' if mode in ('L', 'CMYK') else 'PNG')
 
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'CMYK', 'RGBA'])
@@ -226,7 +226,7 @@ def test_grey_and_four_channel_images_load_as_three_channels(tmp_path, prepare, 
         assert [blue, green, red] == pytest.approx([60, 60, 60], abs=1)
 
 
-def test_unusable_pictures_are_all_named_and_the_rest_is_drawn(tmp_path, prepare):
+def test_unusable_images_are_all_named_and_the_rest_is_drawn(tmp_path, prepare):
     write_coco(tmp_path, [image(number, 96, 128) for number in range(5)], [annotation(1, 4, 'dog', [box(0, 0, 8, 8)])])
     folder = tmp_path / 'val2014'
     whole = (folder / f'{img_id(0)}.jpg').read_bytes()
