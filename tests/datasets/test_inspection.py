@@ -199,17 +199,6 @@ def test_a_split_list_that_names_no_image(root, masks):
     assert inspection.splits[1].unlisted == 5
 
 
-@pytest.mark.parametrize(
-    ('text', 'words'),
-    [('', ['val: cannot be listed', 'empty']), ('e\ne\n', ['val: cannot be listed', "'e'"])],
-)
-def test_a_split_list_that_cannot_be_used(root, text, words):
-    (root / 'val.txt').write_text(text)
-    inspection = inspect_config(root)
-    assert found(inspection, ERROR, *words)
-    assert [split.name for split in inspection.splits] == ['train']
-
-
 def test_an_image_in_training_and_validation(root):
     (root / 'val.txt').write_text('e\nf\na\n')
     inspection = inspect_config(root)

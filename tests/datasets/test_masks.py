@@ -46,7 +46,7 @@ def test_every_value_is_relabelled_as_mmseg_does(tmp_path, reduces, label_map):
 )
 def test_values_are_those_of_the_classes_and_the_ignored_one(folder, settings, allowed):
     data = dataset(folder, **settings)
-    for value in range(256):
+    for value in (*range(12), 128, 254, 255):
         Image.fromarray(np.full((40, 56), value, np.uint8)).save(folder / 'mask/a.png')
         if value in allowed:
             data[0]
