@@ -212,7 +212,7 @@ def test_the_method_is_drawn_by_its_lines(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_walkthrough_of_your_own_pictures(checkout):
+def test_the_walkthrough_of_your_own_images(checkout):
     # The copy before what is installed; `python` is this one.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     environment = tool_environment(PATH=path, PYTHONPATH=str(checkout), OMP_NUM_THREADS='1')
@@ -228,10 +228,10 @@ def test_the_walkthrough_of_your_own_pictures(checkout):
         elif kind == 'text':
             assert [line for line in text.splitlines() if line not in output.splitlines()] == [], output[-3000:]
 
-    report = (checkout / 'data/my_pictures/report/report.md').read_text(encoding='utf-8')
-    assert '| disc | 1 | ' in report
-    work_dir = checkout / 'work_dirs/my_pictures_trial'
-    val = (checkout / 'data/my_pictures/val.txt').read_text().split()
+    report = (checkout / 'data/my_images/report/report.txt').read_text(encoding='utf-8')
+    assert re.search(r'\| disc +\| +1 \|', report)
+    work_dir = checkout / 'work_dirs/my_images_trial'
+    val = (checkout / 'data/my_images/val.txt').read_text().split()
     for img_id in val:
         label = np.asarray(Image.open(work_dir / f'masks/{img_id}.png'))
         assert label.shape == (128, 128)

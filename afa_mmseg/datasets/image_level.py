@@ -85,7 +85,7 @@ class ImageLevelDataset(BaseSegDataset):
 
     #: Keys of `data_prefix`; a subclass may add others.
     PREFIXES = ('img_path', 'seg_map_path')
-    #: Whether images are turned as their EXIF orientation says, and masks as theirs; False reads the stored pixels.
+    #: Whether images are turned by their EXIF orientation, and masks by theirs; False reads the stored pixels.
     exif_orientation = True
     #: Remedy for a missing `data_root`; `SET_ROOT` follows.
     DATA_ROOT_REMEDY = 'Put the data there,'

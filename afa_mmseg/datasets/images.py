@@ -135,11 +135,6 @@ class ImageFiles(NamedTuple):
 def find_images(folder: str, suffixes: Suffixes, backend_args: Optional[dict] = None) -> ImageFiles:
     """List the images of a folder and its subfolders; names that start with a dot are skipped.
 
-    Args:
-        folder: Where `backend_args` can list it.
-        suffixes: See `strip_suffix`.
-        backend_args: Of mmengine's file backends.
-
     Raises:
         ValueError: Two files have the same id.
     """
@@ -161,11 +156,7 @@ def find_images(folder: str, suffixes: Suffixes, backend_args: Optional[dict] = 
 
 
 def strip_suffix(name: str, suffixes: Suffixes) -> Optional[str]:
-    """Remove the first of `suffixes` that fits from a file name; None if none does.
-
-    Args:
-        name: File name.
-        suffixes: One, compared as it stands, or several, compared in either case.
+    """Remove a suffix, as it stands, or the first that fits of several, in either case; None if none fits.
 
     Example:
         >>> strip_suffix('IMG_1.JPG', ('.jpg', '.png')), strip_suffix('IMG_1.JPG', '.jpg')
@@ -178,11 +169,7 @@ def strip_suffix(name: str, suffixes: Suffixes) -> Optional[str]:
 
 
 def read_ids(path: Union[str, Path], source: Optional[str] = None) -> list[str]:
-    """Read a split list: one id a line, in UTF-8 with or without byte-order mark.
-
-    Args:
-        path: A local file.
-        source: Its name in messages, by default its path.
+    """Read a split list: one id a line, in UTF-8 with or without byte-order mark; `source` is for messages.
 
     Raises:
         ValueError: The file is empty or not UTF-8, or an id leaves the image folder, is no name, or is listed twice.
@@ -202,14 +189,8 @@ def match_ids(given: Iterable[str], known: Collection[str], suffixes: Suffixes, 
     An id may carry the image's suffix (`IMG_1.JPG`), use backslashes for folders, or write accented letters in the
     other form that Unicode has (macOS does). An exact match wins.
 
-    Args:
-        given: Ids of the list.
-        known: Ids of the images.
-        suffixes: See `strip_suffix`.
-        where: Source of the ids, for the message.
-
     Raises:
-        ValueError: Two of `given` match the same image.
+        ValueError: Two of `given` match the same image; `where` names their source.
 
     Example:
         >>> match_ids(['a.JPG', 'b', 'c'], ['a', 'b'], ('.jpg',), 'labels.csv')

@@ -17,9 +17,7 @@ from .voc import ShapesVOCDataset
 
 #: Incremented with every change of the drawings, so that old folders are recognised.
 VERSION = 1
-#: Written when the folder is complete; until then the unfinished file marks it as ours.
 SETTINGS_FILE = 'shapes_voc.json'
-UNFINISHED_FILE = 'shapes_voc.unfinished.json'
 FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets/Segmentation')
 IGNORE_INDEX = 255
 
@@ -35,10 +33,10 @@ def make_shapes_voc(
     """Write the ShapesVOC data set, unless it exists with the same settings.
 
     An image depends on its split, its number, `size` and `seed` only: a larger data set starts with the same images.
-    An interrupted run starts afresh.
+    The folder is written as `{out_dir}.unfinished` and renamed at the end, so an interrupted run starts afresh.
 
     Args:
-        out_dir: Folder to write to; must be new, empty, or left by an interrupted run.
+        out_dir: Folder to write to; must be new or empty.
         num_train: Images in `train_aug.txt`.
         num_val: Images in `val.txt`.
         size: Side of the images in pixels.
@@ -57,20 +55,31 @@ def make_shapes_voc(
     root = Path(out_dir)
     if _is_complete(root, settings):
         return False
-    _start(root, settings)
-    numbered = [('train_aug', i) for i in range(num_train)] + [('val', i) for i in range(num_val)]
-    ids: dict[str, list[str]] = dict(train_aug=[], val=[])
-    for done, (split, number) in enumerate(numbered, 1):
-        img_id = f'{split.split("_")[0]}_{number:06d}'
-        rng = RandomState([seed, list(ids).index(split), number])
-        _write_scene(root, img_id, draw_scene(rng, size))
-        ids[split].append(img_id)
-        if progress is not None:
-            progress(done, len(numbered))
-    for split, names in ids.items():
-        (root / 'ImageSets/Segmentation' / f'{split}.txt').write_text('\n'.join(names) + '\n')
-    os.replace(root / UNFINISHED_FILE, root / SETTINGS_FILE)
+    root = root.resolve()
+    unfinished = root.with_name(f'{root.name}.unfinished')
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _write_all(unfinished, settings, progress)
+    if root.is_dir():
+        root.rmdir()
+    os.replace(unfinished, root)
     return True
+
+
+def _write_all(root: Path, settings: dict[str, int], progress: Optional[Callable[[int, int], Any]]) -> None:
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)
+    counts = dict(train_aug=settings['num_train'], val=settings['num_val'])
+    done = 0
+    for index, (split, count) in enumerate(counts.items()):
+        ids = [f'{split.split("_")[0]}_{number:06d}' for number in range(count)]
+        for number, img_id in enumerate(ids):
+            scene = draw_scene(RandomState([settings['seed'], index, number]), settings['size'])
+            _write_scene(root, img_id, scene)
+            done += 1
+            if progress is not None:
+                progress(done, sum(counts.values()))
+        (root / 'ImageSets/Segmentation' / f'{split}.txt').write_text('\n'.join(ids) + '\n')
+    (root / SETTINGS_FILE).write_text(json.dumps(settings))
 
 
 def class_mask(scene: Scene) -> np.ndarray:
@@ -127,7 +136,7 @@ def _check_settings(settings: dict[str, int]) -> None:
 
 
 def _is_complete(root: Path, settings: dict[str, int]) -> bool:
-    """Whether `root` holds a data set of these settings; raise if it holds anything but an unfinished run."""
+    """Whether `root` holds a data set of these settings; raise if it holds anything else."""
     if (root / SETTINGS_FILE).is_file():
         found = json.loads((root / SETTINGS_FILE).read_text())
         if found == settings:
@@ -136,19 +145,9 @@ def _is_complete(root: Path, settings: dict[str, int]) -> bool:
             f'{root} holds ShapesVOC with other settings: {found}, asked for {settings}.\n'
             '  Delete it, or choose another folder.'
         )
-    if root.exists() and not (root / UNFINISHED_FILE).is_file() and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
             f'{root} exists and is not a ShapesVOC folder (it has no {SETTINGS_FILE}).\n'
             '  Nothing was written; choose a new or empty folder.'
         )
     return False
-
-
-def _start(root: Path, settings: dict[str, int]) -> None:
-    """Empty a folder that is new, empty or marked as ours."""
-    root.mkdir(parents=True, exist_ok=True)
-    for folder in FOLDERS:
-        shutil.rmtree(root / folder.split('/')[0], ignore_errors=True)
-    (root / UNFINISHED_FILE).write_text(json.dumps(settings))
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True)

@@ -13,7 +13,6 @@ from mmengine.runner.utils import set_random_seed
 from mmseg.registry import DATASETS
 
 from afa_mmseg.datasets import ImageLevelDataset
-from afa_mmseg.datasets.images import BrokenImageError
 
 CLASSES = ['background', 'cat', 'dog']
 MOUNTS = {}
@@ -120,14 +119,6 @@ def test_masks_over_http_are_the_local_ones(folder, server):
     assert sorted(server.paths) == ['/img/a.jpg', '/img/b.jpg', '/mask/a.png', '/mask/b.png']
 
 
-def test_an_image_that_the_server_lacks_is_an_error(folder, server):
-    remote = dict(backend_args=dict(backend='http'))
-    (folder / 'img' / 'b.jpg').unlink()
-    dataset = DATASETS.build(settings(folder, server.url, train_steps(**remote), **remote))
-    with pytest.raises(BrokenImageError, match=r'/img/b.jpg cannot be loaded: HTTP Error 404'):
-        dataset[0]
-
-
 @pytest.fixture
 def mounted(folder, monkeypatch):
     for name in ('a', 'b', 'c'):
@@ -147,8 +138,3 @@ def test_a_backend_that_lists_folders_needs_no_split_list(folder, mounted):
     there, here = (all_samples({**config, 'ann_file': ''}) for config in (there, here))
     assert len(there['inputs']) == 3
     assert_same(here, there, 'mounted:/')
-
-
-def test_without_arguments_the_prefix_selects_the_backend(folder, mounted):
-    there = all_samples(settings(folder, 'mounted:/', train_steps()))
-    assert_same(all_samples(settings(folder, folder, train_steps())), there, 'mounted:/')

@@ -2,7 +2,6 @@
 
 import shutil
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,17 +60,6 @@ def test_without_a_split_all_images_of_the_folder_are_used(folder):
     }
 
 
-def test_split_list_with_byte_order_mark_and_blank_lines(folder):
-    (folder / 'train.txt').write_bytes(b'\xef\xbb\xbfc\r\n\r\na \r\n\r\n')
-    dataset = build(folder, ann_file='train.txt')
-    assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ['c', 'a']
-
-
-@pytest.mark.parametrize('unset', [{}, dict(seg_map_path=None), dict(seg_map_path='')])
-def test_masks_are_optional(folder, unset):
-    assert 'seg_map_path' not in build(folder, data_prefix=dict(img_path='img', **unset)).get_data_info(0)
-
-
 def test_masks_are_read_if_the_pipeline_loads_them(folder):
     prefix = dict(img_path='img', seg_map_path='mask')
     sample = build(folder, data_prefix=prefix, pipeline=VAL)[1]['data_samples']
@@ -104,12 +92,6 @@ def test_classes_come_from_the_label_file(folder, name):
     assert cat_dog == {'a': [1, 0], 'b': [1, 1], 'c': [0, 0]}
 
 
-def test_training_and_validation_agree_on_classes_that_one_of_them_lacks(folder):
-    (folder / 'val.txt').write_text('c\n')
-    datasets = [build(folder, ann_file=name, metainfo=None) for name in ('train.txt', 'val.txt')]
-    assert [dataset.metainfo['classes'] for dataset in datasets] == [('background', 'cat', 'dog')] * 2
-
-
 def test_lazy_init_reads_the_classes_later(folder):
     dataset = build(folder, metainfo=None, lazy_init=True)
     assert dataset.metainfo.get('classes') is None
@@ -124,17 +106,6 @@ def test_classes_without_colours_get_those_of_voc():
     assert dataset.metainfo['palette'] == PascalVOCDataset.METAINFO['palette']
     many = ImageLevelDataset(metainfo=dict(classes=[str(i) for i in range(256)]), lazy_init=True).metainfo['palette']
     assert len({tuple(colour) for colour in many}) == 256
-
-
-def test_paths_need_not_be_texts(folder):
-    fields = dict(ann_file=Path('train.txt'), label_file=Path('labels.json'), data_prefix=dict(img_path=Path('img')))
-    assert labels_by_id(build(folder, **fields)) == {'b': [1, 1], 'a': [1, 0]}
-
-
-def test_given_colours_stay(folder):
-    palette = [[0, 0, 0], [9, 9, 9], [7, 7, 7]]
-    for classes in (dict(classes=CLASSES), {}):
-        assert build(folder, metainfo=dict(palette=palette, **classes)).metainfo['palette'] == palette
 
 
 def test_several_suffixes_in_either_case(folder):
@@ -159,24 +130,11 @@ def test_ids_with_suffixes_and_backslashes_match_the_image(folder):
     assert labels_by_id(dataset) == {'c.d': [1, 0], 'a': [1, 0], 'sub/b': [0, 1]}
 
 
-def test_an_id_that_is_a_file_as_it_stands_keeps_its_suffix(folder):
-    (folder / 'img/a.jpg').rename(folder / 'img/a.jpg.jpg')
-    (folder / 'labels.csv').write_text('a.jpg,cat\nb,dog\nc\n')
-    assert labels_by_id(build(folder, label_file='labels.csv')) == {'a.jpg': [1, 0], 'b': [0, 1], 'c': [0, 0]}
-
-
 def test_letters_in_the_other_unicode_form_are_the_same(folder):
     decomposed = unicodedata.normalize('NFD', '\u00e9tui')
     (folder / 'img/a.jpg').rename(folder / f'img/{decomposed}.jpg')
     (folder / 'labels.csv').write_text('\u00e9tui,cat\nb,dog\nc\n', encoding='utf-8')
     assert labels_by_id(build(folder, label_file='labels.csv')) == {'b': [0, 1], 'c': [0, 0], decomposed: [1, 0]}
-
-
-def test_lazy_init_reads_nothing(tmp_path):
-    dataset = build(tmp_path / 'gone', lazy_init=True)
-    assert dataset.metainfo['classes'] == CLASSES
-    with pytest.raises(FileNotFoundError):
-        dataset.full_init()
 
 
 def write(name, text):
@@ -206,55 +164,22 @@ LISTED = dict(ann_file='train.txt')
         (nothing, dict(data_prefix=dict(img_pth='img')), ValueError, ['img_pth', "'img_path'"]),
         (nothing, dict(data_prefix=dict(seg_map_path='mask')), ValueError, ['`data_prefix`', "'mask'", 'img_path=']),
         (nothing, dict(ann_file='val.txt'), FileNotFoundError, ['`ann_file`', 'val.txt']),
-        (
-            write('train.txt', '\n'.join(['a', *'uvwxyz'])),
-            LISTED,
-            FileNotFoundError,
-            ["['img_path']", '6 of 7', "'u', 'v', 'w', ...", '.jpg', '`img_suffix`'],
-        ),
+        (write('train.txt', '\n'.join(['a', *'uvwxyz'])), LISTED, FileNotFoundError, ["['img_path']", '6 of 7']),
         (write('train.txt', 'a\nb\na\n'), LISTED, ValueError, ['`ann_file`', "'a'"]),
-        (write('train.txt', '/img/a\n'), LISTED, ValueError, ['`ann_file`', "'/img/a'"]),
-        (write('train.txt', '../img/a'), LISTED, ValueError, ["'../img/a'"]),
         (write('train.txt', '\n'), LISTED, ValueError, ['`ann_file`', 'train.txt', 'empty']),
         (nothing, dict(img_suffix='.png'), ValueError, ['`img_suffix`', "'.png'", '.jpg (3)']),
         (nothing, dict(label_file=None), ValueError, ['`label_file`', '{"id": ["cat", "dog"]', 'convert_labels.py']),
         (remove('labels.json'), {}, FileNotFoundError, ['`label_file`', 'labels.json', 'CSV']),
-        (
-            write('labels.json', '{"a.jpg": [], "A": []}'),
-            {},
-            ValueError,
-            ['`label_file`', 'labels.json', '2 of 3', "'b', 'c'", "'a', 'A'"],
-        ),
-        (
-            write('labels.json', '{"a.jpg": [], "b": [], "a": [], "c": []}'),
-            {},
-            ValueError,
-            ['labels.json', "'a.jpg' and 'a'"],
-        ),
+        (write('labels.json', '{"a.jpg": [], "A": []}'), {}, ValueError, ['`label_file`', 'labels.json', '2 of 3']),
+        (write('labels.json', '{"a.jpg": [], "b": [], "a": [], "c": []}'), {}, ValueError, ['labels.json']),
         (write('train.txt', 'a\nb.JPG\nb'), LISTED, ValueError, ['`ann_file`', "'b.JPG' and 'b'"]),
-        (
-            copy('img/a.jpg', 'img/a.png'),
-            dict(img_suffix=['.jpg', '.png']),
-            ValueError,
-            ['img', 'a.jpg and a.png', "'a'", '`img_suffix`'],
-        ),
-        (
-            copy('img/a.jpg', 'img/d.JPG'),
-            dict(**LISTED, img_suffix='.png'),
-            FileNotFoundError,
-            ['2 of 2 ids', '.png', '.jpg (3), .JPG (1)'],
-        ),
+        (copy('img/a.jpg', 'img/a.png'), dict(img_suffix=['.jpg', '.png']), ValueError, ['img', 'a.jpg and a.png']),
+        (copy('img/a.jpg', 'img/d.JPG'), dict(**LISTED, img_suffix='.png'), FileNotFoundError, ['2 of 2 ids', '.png']),
         (write('labels.json', '{"a": ["fish"]}'), {}, ValueError, ['labels.json', "'a'", "'fish'", 'cat, dog']),
-        (nothing, dict(metainfo=None, label_file='gone.csv'), FileNotFoundError, ['`label_file`', 'gone.csv']),
         (nothing, dict(metainfo=dict(classes=['cat'])), ValueError, ['`metainfo`', "['cat']", 'background']),
         (nothing, dict(metainfo=dict(classes='background,cat')), ValueError, ['`metainfo`', "'background,cat'"]),
         (nothing, dict(metainfo=dict(classes=['background', 'cat', 'cat'])), ValueError, ['`metainfo`', "'cat'"]),
-        (
-            nothing,
-            dict(type=PetsDataset, metainfo=dict(classes=['cat', 'dog'])),
-            ValueError,
-            ['`metainfo`', "'background'"],
-        ),
+        (nothing, dict(type=PetsDataset, metainfo=dict(classes=['cat', 'dog'])), ValueError, ['`metainfo`']),
         (
             remove('mask/b.png'),
             dict(data_prefix=dict(img_path='img', seg_map_path='mask'), pipeline=VAL),

@@ -94,15 +94,6 @@ def test_a_truncated_file_is_found_without_the_decoder(tmp_path):
             check_whole(tmp_path / 'a.jpg')
 
 
-def test_a_data_set_finds_it_without_the_decoder_too(folder):
-    (folder / '1.jpg').write_bytes(BROKEN['half'])
-    data = dataset(folder)
-    data.pipeline.transforms.clear()
-    assert data[0]['img_id'] == '0'
-    with pytest.raises(BrokenImageError, match=r'1\.jpg cannot be loaded'):
-        data[1]
-
-
 def test_a_broken_image_is_replaced_by_the_next_one_and_listed_in_the_sample(folder):
     (folder / '1.jpg').write_bytes(BROKEN['half'])
     data = dataset(folder, broken_images='skip')

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from PIL import Image
 from afa_mmseg.datasets.inspection import (
     ERROR,
     WARNING,
-    draw_histogram,
     format_findings,
     format_tables,
     inspect_sources,
@@ -140,31 +136,18 @@ def turned(orientation):
     ('break_it', 'level', 'words'),
     [
         (cut('images/b.jpg', 0.6), ERROR, ['cannot be read (1)', 'b: ']),
-        (cut('images/b.jpg', 0), ERROR, ['cannot be read (1)', 'b: ', 'empty']),
-        (write('images/b.jpg', 'hello'), ERROR, ['cannot be read (1)', 'b: ']),
         (labelled(zebra='dog'), ERROR, ['labels.csv without an image', '(1)', 'zebra']),
-        (
-            resave('images/new.jpg', seed=9),
-            ERROR,
-            ['without labels in', 'labels.csv (1)', 'new'],
-        ),
+        (resave('images/new.jpg', seed=9), ERROR, ['without labels in', 'labels.csv (1)', 'new']),
         (write('images/phone.heic', '?'), WARNING, ['files in', 'not read', '.heic (1)']),
         (write('labels.csv', 'id,cat\na,1\na,0\n'), ERROR, ['cannot be', "id 'a' occurs twice"]),
-        (write('labels.csv', 'id,cat,dog\na,1,?\n'), ERROR, ['cannot be', 'line 2', "column 'dog'", "'?'"]),
-        (write('labels.csv', 'id,cat,dog\n'), ERROR, ['without labels in', '(6)']),
         (masked('b', np.full(SIZE, 3)), ERROR, ['values that are no class (1)', 'b: 3', '0 to 2, and 255 is ignored']),
         (masked('b', np.full((90, 140), 2)), ERROR, ['another size', 'b: mask 140 x 90, image 120 x 80']),
         (masked('b', np.full((*SIZE, 3), 2)), ERROR, ['masks that cannot be read (1)', 'b.png', 'mode RGB']),
-        (cut('masks/b.png', 0.5), ERROR, ['masks that cannot be read (1)', 'b.png']),
         (masked('b', np.ones(SIZE)), WARNING, ['name different classes (1)', 'b: mask alone cat; labels alone dog']),
         (lambda root: (root / 'masks/b.png').unlink(), WARNING, ['without a .png mask', '(1)']),
         (turned(6), WARNING, ['EXIF orientation (1)', 'a']),
         (copied('images/a.jpg', 'images/g.jpg'), WARNING, ['image twice (1)', 'a (all), g (all)']),
-        (
-            copied('images/a.jpg', 'images/g.jpg', of='e'),
-            ERROR,
-            ['different labels (1)', 'a (all), g (all): cat or dog'],
-        ),
+        (copied('images/a.jpg', 'images/g.jpg', of='e'), ERROR, ['different labels (1)']),
         (
             lambda root: write_labels(root, **{name: f'cat {text}' for name, text in LABELS.items()}),
             WARNING,
@@ -216,17 +199,6 @@ def test_a_split_list_that_names_no_image(root, masks):
     assert inspection.splits[1].unlisted == 5
 
 
-@pytest.mark.parametrize(
-    ('text', 'words'),
-    [('', ['val: cannot be listed', 'empty']), ('e\ne\n', ['val: cannot be listed', "'e'"])],
-)
-def test_a_split_list_that_cannot_be_used(root, text, words):
-    (root / 'val.txt').write_text(text)
-    inspection = inspect_config(root)
-    assert found(inspection, ERROR, *words)
-    assert [split.name for split in inspection.splits] == ['train']
-
-
 def test_an_image_in_training_and_validation(root):
     (root / 'val.txt').write_text('e\nf\na\n')
     inspection = inspect_config(root)
@@ -235,13 +207,6 @@ def test_an_image_in_training_and_validation(root):
     inspection = inspect_config(root)
     assert found(inspection, ERROR, 'in two splits (2)', 'b (train), f (val)')
     assert found(inspection, ERROR, 'different labels (1)', 'b (train), f (val)')
-
-
-def test_a_copy_in_another_format_is_found_by_its_pixels(root):
-    with Image.open(root / 'images/b.jpg') as image:
-        image.save(root / 'images/f.png')
-    (root / 'images/f.jpg').unlink()
-    assert found(inspect_config(root), ERROR, 'in two splits (1)', 'b (train), f (val)')
 
 
 def test_validation_needs_all_of_its_masks(root):
@@ -287,31 +252,6 @@ def test_xml_labels_are_checked_too(voc_root):
     assert found(
         inspect_sources(sources_of_config(config), num_workers=0), ERROR, 'labels cannot be read', '1 of 3', '.xml'
     )
-
-
-class Server(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-def test_images_and_masks_that_are_not_on_this_machine(root):
-    (root / 'images/a.jpg').write_bytes((root / 'images/a.jpg').read_bytes()[:900])
-    (root / 'masks/f.png').unlink()
-    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Server, directory=str(root))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f'http://127.0.0.1:{server.server_port}'
-        options = {f'{name}_dataloader.dataset.img_suffix': '.jpg' for name in ('train', 'val')}
-        for name in ('train', 'val'):
-            prefix = dict(img_path=f'{url}/images', seg_map_path=f'{url}/masks')
-            options[f'{name}_dataloader.dataset.data_prefix'] = prefix
-            options[f'{name}_dataloader.dataset.data_root'] = None
-            options[f'{name}_dataloader.dataset.ann_file'] = str(root / f'{name}.txt')
-            options[f'{name}_dataloader.dataset.label_file'] = str(root / 'labels.csv')
-        inspection = inspect_config(root, **options)
-        server.shutdown()
-    assert found(inspection, ERROR, 'train: images that cannot be read (1)', 'a: ')
-    assert found(inspection, ERROR, 'val: masks that cannot be read (1)', 'f: HTTP Error 404')
-    assert inspection.num_errors == 2
 
 
 # Reports
@@ -367,17 +307,6 @@ def test_a_second_report_of_the_same_writes_nothing(root, tmp_path):
     assert write_report(inspect(root), tmp_path / 'report')
 
 
-@pytest.mark.parametrize('names', [['cat'], [f'class {i}' for i in range(80)], ['$x_1$', 'Чашка']])
-@pytest.mark.parametrize('splits', [['train'], ['train', 'val']])
-def test_a_histogram_has_a_row_for_each_class(tmp_path, names, splits):
-    draw_histogram({split: dict.fromkeys(names, 10) for split in splits}, tmp_path / 'h.png')
-    pixels = np.asarray(Image.open(tmp_path / 'h.png').convert('RGB'))
-    assert pixels.shape[:2] == (100 + 20 * len(names), 700)
-    blue = (pixels == (31, 119, 180)).all(-1).any(1)
-    starts = np.count_nonzero(blue[1:] & ~blue[:-1])
-    assert starts == len(names) + (len(splits) > 1)  # and the legend
-
-
 # Split lists
 
 
@@ -385,7 +314,7 @@ def split(root, share=0.5, seed=0):
     return write_split_lists(inspect(root), root / 'lists', share, seed)
 
 
-def test_split_lists_hold_each_picture_once(root):
+def test_split_lists_hold_each_image_once(root):
     train, val, written = split(root)
     assert written
     assert (len(train), len(val)) == (3, 3)
@@ -393,17 +322,6 @@ def test_split_lists_hold_each_picture_once(root):
     assert (root / 'lists/train.txt').read_text().split() == train
     assert (root / 'lists/val.txt').read_text().split() == val
     assert split(root) == (train, val, False)
-
-
-def test_an_unfinished_split_is_finished(root):
-    train, val, _ = split(root)
-    (root / 'lists/val.txt').unlink()
-    assert split(root) == (train, val, True)
-
-
-@pytest.mark.parametrize(('share', 'count'), [(0.01, 1), (0.34, 2), (0.99, 5)])
-def test_neither_list_is_empty(root, share, count):
-    assert len(split(root, share)[1]) == count
 
 
 def test_the_seed_decides_and_not_the_names(root):
@@ -422,7 +340,7 @@ def test_the_seed_decides_and_not_the_names(root):
     assert split(root)[1] == [f'z{name}' for name in val]
 
 
-def test_copies_of_a_picture_stay_together(root):
+def test_copies_of_a_image_stay_together(root):
     for name in 'bcd':
         shutil.copy(root / 'images/a.jpg', root / f'images/{name}.jpg')
     write_labels(root, **dict.fromkeys(LABELS, 'cat'))
@@ -448,14 +366,6 @@ def test_split_lists_are_not_written(root, break_it, share, words):
     with pytest.raises(ValueError, match=words):
         split(root, share)
     assert {path: path.read_text() for path in (root / 'lists').iterdir()} == before
-
-
-def test_one_picture_is_too_few(root):
-    for name in 'bcdef':
-        shutil.copy(root / 'images/a.jpg', root / f'images/{name}.jpg')
-    write_labels(root, **dict.fromkeys(LABELS, 'cat'))
-    with pytest.raises(ValueError, match='different images: 1'):
-        split(root)
 
 
 @pytest.mark.parametrize(('exif_orientation', 'size'), [(True, (80, 120)), (False, (120, 80))])

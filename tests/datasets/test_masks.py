@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pytest
-from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
@@ -47,7 +46,7 @@ def test_every_value_is_relabelled_as_mmseg_does(tmp_path, reduces, label_map):
 )
 def test_values_are_those_of_the_classes_and_the_ignored_one(folder, settings, allowed):
     data = dataset(folder, **settings)
-    for value in range(256):
+    for value in (*range(12), 128, 254, 255):
         Image.fromarray(np.full((40, 56), value, np.uint8)).save(folder / 'mask/a.png')
         if value in allowed:
             data[0]
@@ -82,13 +81,6 @@ def test_zero_is_reduced_by_the_data_set_alone(folder):
         step = TRANSFORMS.build(dict(type='LoadMask', reduce_zero_label=True))
     with pytest.raises(ValueError, match='`reduce_zero_label` of LoadMask is True, of the data set False'):
         dataset(folder, pipeline=[LOAD[0], step])[0]
-
-
-def test_masks_have_a_limit_of_pixels(folder, monkeypatch):
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 40 * 56 // 2)  # Pillow refuses twice as many
-    Image.fromarray(np.zeros((40, 57), np.uint8)).save(folder / 'mask/a.png')
-    with pytest.raises(ValueError, match=r'mask .*a\.png cannot be read: .*2280 pixels'):
-        dataset(folder)[0]
 
 
 # EXIF orientations
@@ -173,8 +165,3 @@ def test_images_without_a_data_set_are_turned_and_need_no_mask(tmp_path):
     assert 'gt_seg_map' not in results
     never = LoadImage(color_type='color_ignore_orientation')(dict(img_path=str(tmp_path / 'a.png')))
     assert never['img'].shape == (40, 56, 3)
-
-
-def test_loaders_of_mmseg_stay_in_the_registry():
-    assert TRANSFORMS.get('LoadAnnotations') is LoadAnnotations
-    assert TRANSFORMS.get('LoadImageFromFile') is LoadImageFromFile

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine import Config
-from mmengine.dataset import pseudo_collate, worker_init_fn
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
-from torch.utils.data import DataLoader
 
 from tests.datasets.files import write_xml
 
@@ -79,41 +77,12 @@ def test_test_time_augmentation_leaves_the_scales_to_the_model(voc_root, request
     assert sample['data_samples'].gt_sem_seg.data.shape == (1, 40, 56)
 
 
-def test_worker_seeds_make_batches_repeatable_and_workers_differ(voc_root, request):
-    def boxes(seed):
-        loader = DataLoader(
-            train_dataset(voc_root, request),
-            batch_size=1,
-            num_workers=2,
-            collate_fn=pseudo_collate,
-            worker_init_fn=lambda i: worker_init_fn(i, num_workers=2, rank=0, seed=seed),
-        )
-        return [batch['data_samples'][0].img_box for batch in loader]
-
-    first = boxes(1)
-    assert first == boxes(1)
-    assert first != boxes(2)
-    assert first[0] != first[1]
-
-
 @pytest.mark.parametrize(
     ('break_it', 'kind', 'words'),
     [
-        (
-            lambda root: shutil.rmtree(root),
-            FileNotFoundError,
-            ['`data_root`', 'VOC2012', 'host.robots.ox.ac.uk', '--cfg-options'],
-        ),
-        (
-            lambda root: (root / 'Annotations' / '2007_000002.xml').unlink(),
-            FileNotFoundError,
-            ['`xml_dir`', '1 of 3', "'2007_000002'", '.xml', '`label_file`'],
-        ),
-        (
-            lambda root: shutil.rmtree(root / 'Annotations'),
-            FileNotFoundError,
-            ['`xml_dir`', 'Annotations', '`label_file`', 'convert_labels.py'],
-        ),
+        (lambda root: shutil.rmtree(root), FileNotFoundError, ['`data_root`', 'VOC2012', 'host.robots.ox.ac.uk']),
+        (lambda root: (root / 'Annotations' / '2007_000002.xml').unlink(), FileNotFoundError, ['`xml_dir`', '1 of 3']),
+        (lambda root: shutil.rmtree(root / 'Annotations'), FileNotFoundError, ['`xml_dir`', 'Annotations']),
         (
             lambda root: write_xml(root / 'Annotations' / '2007_000002.xml', ['aeroplan']),
             ValueError,

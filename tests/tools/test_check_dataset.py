@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 
 import pytest
@@ -53,28 +54,6 @@ def test_from_a_folder_to_split_lists_to_a_checked_config(root, monkeypatch, cap
     assert {name: data['images'] for name, data in figures.items()} == dict(train=16, val=4)
 
 
-@pytest.mark.slow
-def test_errors_are_listed_and_set_the_exit_status(root):
-    (root / 'data/images/7.jpg').write_bytes((root / 'data/images/7.jpg').read_bytes()[:2000])
-    write_image(root / 'data/images/3.jpg', 80, 120, seed=4)  # as 4.jpg
-    with (root / 'data/labels.csv').open('a') as file:
-        file.write('\nghost,cat\n')
-    run = run_tool(SCRIPT, *FOLDER, '--split', 0.2, '--report', 'report', cwd=root, check=False)
-    assert run.returncode == 1
-    for words in (
-        'error: ids of data/labels.csv without an image in data/images (1)\n    ghost\n    -> correct the ids',
-        'error: all: images that cannot be read (1)\n    7: ',
-        'error: the same image with different labels (1)\n    3 (all), 4 (all): cat or dog',
-        '3 errors, 0 warnings',
-        'report written to report',
-        'check_dataset.py: error: no split lists written',
-    ):
-        assert words in run.stdout
-    assert 'Traceback' not in run.stdout
-    assert not (root / 'data/train.txt').exists()
-    assert len(json.loads((root / 'report/report.json').read_text())['errors']) == 3
-
-
 def run_here(monkeypatch, root, *arguments):
     """Run the script in this process; starting one takes seconds."""
     spec = importlib.util.spec_from_file_location('check_dataset', REPO / 'tools' / SCRIPT)
@@ -89,11 +68,8 @@ def run_here(monkeypatch, root, *arguments):
     ('arguments', 'words'),
     [
         ([], 'name a config, or --img-dir and --labels'),
-        (['--img-dir', 'data/images'], 'name a config, or --img-dir and --labels'),
         (['config.py', *FOLDER], 'omit --img-dir'),
-        (['config.py', '--split', 0.1], 'omit --img-dir'),
         ([*FOLDER, '--list', 'data/train.txt', '--split', 0.1], '--split writes lists, --list reads them'),
-        ([*FOLDER, '--split', 'half'], "argument --split: invalid float value: 'half'"),
     ],
 )
 def test_wrong_arguments(root, monkeypatch, capsys, arguments, words):
@@ -108,7 +84,6 @@ def test_wrong_arguments(root, monkeypatch, capsys, arguments, words):
     [
         (['--img-dir', 'gone', '--labels', 'data/labels.csv'], 'no such folder: gone'),
         (['--img-dir', 'data/images', '--labels', 'data/gone.csv'], 'no such file: data/gone.csv'),
-        (['--img-dir', 'data/images', '--labels', 'data/images/3.jpg'], "cannot read '.jpg' files"),
         ([*FOLDER, '--masks', 'gone'], 'all: no such folder of masks (1)\n    gone'),
         ([*FOLDER, '--list', 'gone.txt'], 'gone: cannot be listed (1)\n    `ann_file`'),
         (['config.py'], 'no such file: data/train.txt'),
@@ -117,11 +92,6 @@ def test_wrong_arguments(root, monkeypatch, capsys, arguments, words):
 def test_missing_files_are_errors(root, monkeypatch, capsys, arguments, words):
     assert run_here(monkeypatch, root, *arguments) == 1
     assert words in capsys.readouterr().out
-
-
-def test_a_missing_config_is_named(root, monkeypatch):
-    with pytest.raises(FileNotFoundError, match='config not found: gone.py'):
-        run_here(monkeypatch, root, 'gone.py')
 
 
 def test_options_change_the_config(root, monkeypatch, capsys):
@@ -135,4 +105,4 @@ def test_options_change_the_config(root, monkeypatch, capsys):
 def test_a_split_list_is_read(root, monkeypatch, capsys):
     (root / 'data/some.txt').write_text('1\n2.jpg\n')
     assert run_here(monkeypatch, root, *FOLDER, '--list', 'data/some.txt') == 0
-    assert '| left out of the list         |            18 |' in capsys.readouterr().out
+    assert re.search(r'left out of the list +\| +18 ', capsys.readouterr().out)

@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,14 +9,15 @@ from PIL import Image
 
 from afa_mmseg.datasets.preparation.coco import prepare_coco
 from tests.datasets.preparation.coco_files import CLASSES, annotation, image, write_coco
-from tests.tools.toolbox import REPO, run_tool, tool_environment
+from tests.tools.halfway import stop_halfway
+from tests.tools.toolbox import run_tool
 
 SCRIPT = 'dataset_converters/prepare_coco.py'
 COUNT = 600
 
 
 def fill(root, count):
-    """Write pictures of 240 x 320 with six polygons of forty corners each."""
+    """Write images of 240 x 320 with six polygons of forty corners each."""
     rng = np.random.default_rng(0)
     polygons = [
         np.stack([160 + radius * np.cos(angle), 120 + radius * np.sin(angle)], axis=1).round(1).flatten().tolist()
@@ -32,42 +30,15 @@ def fill(root, count):
         for i, polygon in enumerate(polygons)
     ]
     images = [image(number, 240, 320) for number in range(1, count + 1)]
-    write_coco(root, images, annotations, pictures=False)
+    write_coco(root, images, annotations, write_images=False)
     first = root / 'val2014' / images[0]['file_name']
     Image.fromarray(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(first)
     for item in images[1:]:
         os.link(first, root / 'val2014' / item['file_name'])
 
 
-def stop_halfway(root, number, masks):
-    """Start the converter, send it a signal when `masks` masks are there; give its exit status and output."""
-    folder = root / 'SegmentationClass/val2014'
-    command = [sys.executable, REPO / 'tools' / SCRIPT, root, '--splits', 'val', '--num-workers', '2']
-    process = subprocess.Popen(
-        command,
-        env=tool_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not folder.is_dir() or len(list(folder.glob('*.png'))) < masks:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline, 'waited in vain'
-            time.sleep(0.01)
-        # Ctrl-C reaches the whole group; kill -9 and SIGTERM are sent to the one process.
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        output, _ = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, output
-
-
 def check_whole(root):
-    """Read all masks that stand under their names; give how many."""
+    """Read all masks under their final names; return their number."""
     masks = list((root / 'SegmentationClass/val2014').glob('C*.png'))
     for path in masks:
         with Image.open(path) as mask:
@@ -78,13 +49,14 @@ def check_whole(root):
 @pytest.mark.slow
 def test_killed_and_interrupted_it_leaves_whole_files_and_resumes(tmp_path):
     fill(tmp_path, COUNT)
-    status, output = stop_halfway(tmp_path, signal.SIGKILL, masks=20)
+    command, masks = [tmp_path, '--splits', 'val'], tmp_path / 'SegmentationClass/val2014'
+    status, output = stop_halfway(SCRIPT, command, masks, 20, lambda p: p.kill())
     assert status == -signal.SIGKILL
     before = check_whole(tmp_path)
     assert 20 <= before < COUNT
     assert not (tmp_path / 'labels_val2014.json').exists()
 
-    status, output = stop_halfway(tmp_path, signal.SIGINT, masks=before + 100)
+    status, output = stop_halfway(SCRIPT, command, masks, before + 100, lambda p: os.killpg(p.pid, signal.SIGINT))
     assert status == 130
     assert 'prepare_coco.py: interrupted; the same command continues from here' in output
     assert 'Traceback' not in output

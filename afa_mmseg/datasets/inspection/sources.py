@@ -50,16 +50,12 @@ class Source(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Properties of an image and its mask.
+    """Properties of an image and its mask: errors of reading, (height, width) as training reads them, pixels.
 
     Args:
-        error: Why the image cannot be read; empty if it can.
-        size: Height and width as training reads it.
-        is_turned: Whether its EXIF orientation is another than upright, and is applied.
-        digest: Hash of the pixels.
-        mask_error: Why the mask cannot be read.
-        mask_size: Height and width of the mask, if there is one.
-        mask_values: Values that occur in it.
+        is_turned: Whether the image's EXIF orientation is another than upright, and is applied.
+        digest: Hash of the image's pixels.
+        mask_values: Values that occur in the mask.
     """
 
     error: str = ''
@@ -72,15 +68,11 @@ class Facts(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The existing files of a split, by image id.
+    """The existing files of a split and its class names, by image id.
 
     Args:
-        name: Of the split.
-        dataset: Source of `classes`, file backend and rule for EXIF orientations.
+        dataset: File backend and rule for EXIF orientations.
         classes: Background first.
-        paths: Images.
-        masks: Masks to read.
-        labels: Class names.
         unlisted: Number of images of the folder that are not in the split.
     """
 

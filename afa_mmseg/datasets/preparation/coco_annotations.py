@@ -21,14 +21,7 @@ REMEDY = 'Unpack annotations_trainval2014.zip of https://cocodataset.org again.'
 
 
 class Region(NamedTuple):
-    """An annotation: where one object, or one crowd, of a class is.
-
-    Args:
-        id: Annotation id.
-        label: Class index; background is 0.
-        crowd: Whether it outlines a group (`iscrowd`).
-        outline: Polygons [x0, y0, x1, y1, ...] in pixels, or a run-length encoding, `counts` and `size`.
-    """
+    """An object, or a crowd, of a class; `outline` is a list of polygons in pixels or a run-length encoding."""
 
     id: int
     label: int

@@ -19,20 +19,10 @@ def run_collecting(
     num_workers: Optional[int] = None,
     remedy: str = 'Fetch or make them again.',
 ) -> list:
-    """Call `function` for each image by `run_parallel`, and continue after broken files.
-
-    Args:
-        function: See `run_parallel`.
-        items: See `run_parallel`.
-        description: Shown beside the progress bar.
-        num_workers: See `run_parallel`.
-        remedy: Last line of the error.
-
-    Returns:
-        Results in the order of the items.
+    """Call `function` for each image by `run_parallel`, and continue after broken files; return the results.
 
     Raises:
-        ValueError: `function` raised a `ValueError` or `FileNotFoundError`; the first few and their number.
+        ValueError: `function` raised a `ValueError` or `FileNotFoundError`; names the first few, and the `remedy`.
     """
     outcomes = run_parallel(partial(_attempt, function), items, description, num_workers)
     messages = [error.replace('\n', '\n  ') for _, error in outcomes if error]

@@ -40,21 +40,13 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> Entries:
-    """Read a pickled dict `{id: array or list}`.
-
-    Raises:
-        ValueError: The file asks for more than dicts, strings and arrays, is damaged, or holds no such dict.
-    """
+    """Read a pickled dict `{id: array or list}`; raise a `ValueError` for anything else."""
     with path.open('rb') as file:
         return _entries(_load(file, path), path)
 
 
 def read_npy(path: Path) -> Union[Entries, np.ndarray]:
-    """Read an `.npy` file: a dict `{id: array or list}` that `np.save` pickled, or a plain array of numbers.
-
-    Raises:
-        ValueError: See `read_pickle`; also if the file is not an `.npy` file, or holds an array of another kind.
-    """
+    """Read an `.npy` file: a dict `{id: array or list}` that `np.save` pickled, or a plain array of numbers."""
     with path.open('rb') as file:
         try:
             version = npy_format.read_magic(file)

@@ -37,13 +37,7 @@ Report = Callable[[str], Any]
 
 
 class ImageLabels(NamedTuple):
-    """Classes of the objects in the XML file of an image, and of the pixels of its mask, in VOC's order.
-
-    Args:
-        xml: Classes in the XML file.
-        mask: Classes in the mask.
-        is_changed: Whether the mask differs from VOC's own in `SegmentationClass`.
-    """
+    """Classes in the XML file and the mask of an image, and whether the mask differs from VOC's own."""
 
     xml: list[str]
     mask: list[str]
@@ -109,11 +103,7 @@ def prepare_voc(
 
 
 def read_image_labels(tree: VOCTree, img_id: str) -> ImageLabels:
-    """Read the classes of an image from its XML file and its mask, after checking that they belong to it.
-
-    Raises:
-        ValueError: XML, mask or image are broken or do not belong together.
-    """
+    """Read the classes of an image from its XML file and its mask, after checking that they belong to it."""
     xml_path, mask_path = tree.annotations / f'{img_id}.xml', tree.aug_masks / f'{img_id}.png'
     names = read_voc_xml(xml_path)
     check_classes(names, CLASSES[1:], f'annotation file {xml_path}')

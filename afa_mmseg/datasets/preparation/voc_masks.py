@@ -58,11 +58,7 @@ class VOCTree:
             )
 
     def load_mask(self, img_id: str, file: Union[Path, BinaryIO], name: str) -> np.ndarray:
-        """Read a PNG mask (H, W) and check it; `name` is for messages.
-
-        Raises:
-            ValueError: Mask or image cannot be read, or they do not belong together.
-        """
+        """Read a PNG mask (H, W) and check it; `name` is for messages."""
         mask = read_mask(file, name)
         self.check_mask(img_id, mask, name)
         return mask
@@ -79,13 +75,7 @@ class VOCTree:
 
 
 class MaskSource(NamedTuple):
-    """A source of masks.
-
-    Args:
-        name: Its name in messages, such as `SBD`.
-        ids: Images whose masks it has.
-        write: Writes the mask of an id to `SegmentationClassAug`; a `functools.partial` of a top-level function.
-    """
+    """A source of masks: its name, the ids that it has, and a function that writes the mask of an id."""
 
     name: str
     ids: frozenset[str]
@@ -98,12 +88,7 @@ def voc_source(tree: VOCTree) -> MaskSource:
 
 
 def zip_source(tree: VOCTree, path: Union[str, Path]) -> MaskSource:
-    """Return the masks of a zip with entries `SegmentationClassAug/ID.png`; other entries stay in it.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is not a whole zip, or holds no masks, one twice, or one whose name leaves its folder.
-    """
+    """Return the masks of a zip with entries `SegmentationClassAug/ID.png`; other entries stay in it."""
     path = Path(path)
     require_file(str(path), 'zip of masks', 'Correct --aug-zip, or use --sbd.')
     names = _open_zip(path, os.getpid(), path.stat().st_mtime_ns)[1]
@@ -111,16 +96,7 @@ def zip_source(tree: VOCTree, path: Union[str, Path]) -> MaskSource:
 
 
 def sbd_source(tree: VOCTree, folder: Union[str, Path]) -> MaskSource:
-    """Return the masks of the images that SBD lists.
-
-    Args:
-        tree: The VOC folder.
-        folder: benchmark_RELEASE, or its subfolder `dataset`.
-
-    Raises:
-        FileNotFoundError: The folder, a list or masks are missing.
-        ModuleNotFoundError: scipy is not installed.
-    """
+    """Return the masks of the images that SBD lists; `folder` is benchmark_RELEASE, or its subfolder `dataset`."""
     _import_loadmat()
     remedy = f'Get {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), and name the folder benchmark_RELEASE.'
     require_dir(str(folder), 'SBD', remedy)
@@ -137,17 +113,8 @@ def make_masks(
 ) -> dict[str, int]:
     """Write the masks that `SegmentationClassAug` lacks, each from the first source that has it.
 
-    Args:
-        tree: The VOC folder.
-        ids: Images that need a mask.
-        sources: Sources, best first.
-        num_workers: See `run_parallel`.
-
     Returns:
         Number of masks written by name of the source.
-
-    Raises:
-        ValueError: Masks are broken.
     """
     todo, written = sorted(set(ids) - mask_ids(tree.aug_masks)), {}
     for source in sources:
@@ -179,10 +146,6 @@ def read_sbd_mask(path: Path) -> np.ndarray:
 
     Shape:
         output (H, W), uint8.
-
-    Raises:
-        ModuleNotFoundError: scipy is not installed.
-        ValueError: The file cannot be read, or is not one of SBD.
     """
     loadmat = _import_loadmat()
     try:

@@ -34,7 +34,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 class LoadImage(mmcv.transforms.LoadImageFromFile):
     """mmcv's `LoadImageFromFile` with a limit of pixels (see `decode_image`) and the data set's rule for EXIF.
 
-    An image is turned as its EXIF orientation says, unless its data set has masks of the stored pixels: that is
+    An image is turned by its EXIF orientation, unless its data set has masks of the stored pixels: that is
     `exif_orientation = False` of `ImageLevelDataset`, so of VOC and COCO. `LoadMask` follows the same rule. Images
     without a data set, as in inference, are turned. `color_type='color_ignore_orientation'` never turns.
 
@@ -62,7 +62,7 @@ class LoadImage(mmcv.transforms.LoadImageFromFile):
 class LoadMask(LoadAnnotations):
     """mmseg's `LoadAnnotations`, which raises for masks that do not fit their image or their classes.
 
-    A mask is turned as its own EXIF orientation says, where its image is (see `LoadImage`). Masks of mmseg's own data
+    A mask is turned by its own EXIF orientation, where its image is (see `LoadImage`). Masks of mmseg's own data
     sets, which lack `num_values`, are loaded as mmseg does. A sample of no data set, as in inference, passes through.
 
     Raises:
@@ -108,15 +108,7 @@ class LoadMask(LoadAnnotations):
 
 
 def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Turn the stored pixels of a file as its EXIF orientation says.
-
-    Args:
-        pixels: As they are stored.
-        data: The file.
-
-    Shape:
-        pixels (H, W, ...); output the same, or (W, H, ...).
-    """
+    """Turn the stored pixels (H, W, ...) of the file `data` by its EXIF orientation."""
     with Image.open(io.BytesIO(data)) as file:
         orientation = file.getexif().get(ORIENTATION_TAG, 1)
     return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
@@ -125,13 +117,13 @@ def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
 def check_mask(
     mask: np.ndarray, path: str, num_values: int, ignore_index: int, size: Optional[tuple[int, int]] = None
 ) -> None:
-    """Raise a `WrongMaskError` unless a mask holds class indices, one for each pixel of its image.
+    """Raise a `WrongMaskError` unless a mask holds class indices below `num_values`, or the ignored one.
 
     Args:
         mask: As it is in the file.
         path: Of the file, for messages.
-        num_values: Pixels are 0 to this, less one, ...
-        ignore_index: ... or this.
+        num_values: Number of classes.
+        ignore_index: Value of ignored pixels.
         size: Height and width of the image, if it is known.
     """
     if mask.ndim != 2 or mask.dtype.kind not in 'bui':
@@ -142,7 +134,7 @@ def check_mask(
         (height, width), (rows, cols) = mask.shape, size
         raise WrongMaskError(
             f'mask {path} has {width} x {height} pixels, its image {cols} x {rows}\n'
-            '  Draw it on the image as it is shown, turned as its EXIF orientation says (docs/custom_dataset.md).'
+            '  Fetch it again, or draw it on the image as it is shown, turned by its EXIF orientation.'
         )
     wrong = ((mask < 0) | (mask >= num_values)) & (mask != ignore_index)
     if wrong.any():
@@ -153,15 +145,9 @@ def check_mask(
 
 
 def relabel(mask: np.ndarray, label_map: Optional[Mapping[int, int]], *, reduce_zero: bool) -> np.ndarray:
-    """Map pixels to the indices of the classes that are wanted, by the rules of mmseg's `LoadAnnotations`.
+    """Map class indices (H, W) by `label_map`, by the rules of mmseg's `LoadAnnotations`.
 
-    Args:
-        mask: Class indices of all of `METAINFO`, in 8 bits.
-        label_map: New index by old one.
-        reduce_zero: Ignore 0 and count down the others, before that.
-
-    Shape:
-        mask (H, W); output (H, W), uint8.
+    `reduce_zero` ignores 0 and counts down the others, before that.
     """
     labels = mask.astype(np.uint8)
     if not label_map and not reduce_zero:

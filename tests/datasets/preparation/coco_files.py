@@ -36,19 +36,19 @@ def runs(mask: np.ndarray) -> dict:
     return dict(size=list(mask.shape), counts=counts)
 
 
-def annotation(number: int, picture: int, name: str, segmentation, iscrowd: int = 0) -> dict:
-    return dict(id=number, image_id=picture, category_id=category(name), iscrowd=iscrowd, segmentation=segmentation)
+def annotation(number: int, img: int, name: str, segmentation, iscrowd: int = 0) -> dict:
+    return dict(id=number, image_id=img, category_id=category(name), iscrowd=iscrowd, segmentation=segmentation)
 
 
 def image(number: int, height: int = 12, width: int = 16, split: str = 'val') -> dict:
     return dict(id=number, file_name=f'{img_id(number, split)}.jpg', height=height, width=width)
 
 
-def write_coco(root: Path, images: list, annotations: list, split: str = 'val', pictures: bool = True) -> Path:
-    """Write annotations and, unless told otherwise, a grey picture for each image; return the annotation file."""
+def write_coco(root: Path, images: list, annotations: list, split: str = 'val', write_images: bool = True) -> Path:
+    """Write annotations and, by default, grey images; return the annotation file."""
     for folder in (root / f'{split}2014', root / 'annotations'):
         folder.mkdir(parents=True, exist_ok=True)
-    for item in images if pictures else []:
+    for item in images if write_images else []:
         grey = Image.new('RGB', (item['width'], item['height']), (128, 128, 128))
         grey.save(root / f'{split}2014' / item['file_name'])
     path = root / 'annotations' / f'instances_{split}2014.json'

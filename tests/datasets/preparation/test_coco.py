@@ -1,5 +1,4 @@
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pycocotools.coco import COCO
 
 from afa_mmseg.datasets.preparation.coco import prepare_coco
 from tests.datasets.preparation.coco_files import CLASSES, annotation, box, image, img_id, runs, write_coco
+from tests.refusal import refused
 
 CONFIG = Path(__file__).parents[3] / 'configs/_base_/datasets/coco_image_level.py'
 
@@ -46,7 +46,7 @@ def read_list(root, split='val'):
 # Masks
 
 
-def random_annotations(rng, picture, height, width, first):
+def random_annotations(rng, img, height, width, first):
     """Stars of one or two parts, some beyond the border, that overlap; then a crowd, also as compressed runs."""
     annotations = []
     for number in range(first, first + 12):
@@ -56,18 +56,18 @@ def random_annotations(rng, picture, height, width, first):
             angle = np.sort(rng.uniform(0, 2 * np.pi, 9))
             x, y = rng.uniform(0, width) + radius * np.cos(angle), rng.uniform(0, height) + radius * np.sin(angle)
             parts.append(np.stack([x, y], axis=1).round(2).flatten().tolist())
-        annotations.append(annotation(number, picture, CLASSES[rng.integers(1, 81)], parts))
+        annotations.append(annotation(number, img, CLASSES[rng.integers(1, 81)], parts))
     crowd = runs((rng.uniform(size=(height, width)) < 0.6).astype(np.uint8))
     small = (rng.uniform(size=(height, width)) < 0.05).astype(np.uint8)
     packed = mask_api.encode(np.asfortranarray(small))
-    annotations.append(annotation(first + 12, picture, CLASSES[rng.integers(1, 81)], crowd, iscrowd=1))
+    annotations.append(annotation(first + 12, img, CLASSES[rng.integers(1, 81)], crowd, iscrowd=1))
     packed = dict(size=packed['size'], counts=packed['counts'].decode())
-    return [*annotations, annotation(first + 13, picture, CLASSES[rng.integers(1, 81)], packed)]
+    return [*annotations, annotation(first + 13, img, CLASSES[rng.integers(1, 81)], packed)]
 
 
-def expected_mask(coco, picture, crowd_rule):
+def expected_mask(coco, img, crowd_rule):
     """Ask each pixel who covers it: objects before crowds, then fewer pixels, then the higher id."""
-    ids = coco.getAnnIds(imgIds=picture)
+    ids = coco.getAnnIds(imgIds=img)
     regions = [(coco.loadAnns(i)[0], coco.annToMask(coco.loadAnns(i)[0])) for i in ids]
     if crowd_rule == 'skip':
         regions = [(item, mask) for item, mask in regions if not item['iscrowd']]
@@ -119,15 +119,6 @@ def test_overlap_and_crowd_by_hand(tmp_path, prepare):
     ]
 
 
-def test_masks_have_the_palette_of_the_data_set(tmp_path, prepare):
-    write_coco(tmp_path, [image(1)], [annotation(1, 1, 'dog', [box(0, 0, 8, 8)])])
-    prepare()
-    mask = Image.open(tmp_path / f'SegmentationClass/val2014/{img_id(1)}.png')
-    assert mask.mode == 'P'
-    assert mask.convert('RGB').getpixel((2, 2)) == (0, 32, 192)
-    assert mask.convert('RGB').getpixel((12, 10)) == (0, 0, 0)
-
-
 def test_outlines_that_draw_nothing_count_for_the_label(tmp_path, prepare):
     annotations = [
         annotation(1, 1, 'dog', [box(0, 0, 4, 4), [5, 5, 9, 9]]),
@@ -145,7 +136,7 @@ def test_outlines_that_draw_nothing_count_for_the_label(tmp_path, prepare):
 
 
 def crowded_split(root, split='val'):
-    """Pictures with an object and a crowd, a crowd only, and nothing."""
+    """Images with an object and a crowd, a crowd only, and nothing."""
     crowd = runs(np.ones((12, 16), np.uint8))
     annotations = [
         annotation(1, 3, 'toothbrush', [box(0, 0, 8, 8)]),
@@ -175,7 +166,7 @@ def test_crowd_rules(tmp_path, prepare, crowd, second, third, pixels):
 @pytest.mark.parametrize('split', ['train', 'val'])
 @pytest.mark.parametrize(('options', 'listed'), [({}, [2, 3]), (dict(unannotated='keep'), [1, 2, 3])])
 def test_lists_hold_the_images_with_an_annotation_unless_all_are_wanted(tmp_path, prepare, split, options, listed):
-    # The rule that gives 82 081 of 82 783 and 40 137 of 40 504 on the official files. A crowd is an annotation, too.
+    # The rule that leaves 82 081 of 82 783 and 40 137 of 40 504 on the official files. A crowd is an annotation, too.
     crowded_split(tmp_path, split)
     prepare(splits=[split], **options)
     assert read_list(tmp_path, split) == [img_id(number, split) for number in listed]
@@ -205,17 +196,17 @@ def test_training_on_a_folder_that_is_not_prepared_names_the_converter(tmp_path)
         DATASETS.build({**dataset, 'data_root': 'nowhere'})
 
 
-# Pictures
+# Images
 
 
 def write_colours(root, number, mode):
-    """A picture of one colour, dark for grey modes and reddish for others, in the format that carries the mode."""
+    """An image of one colour, dark for grey modes and reddish for others, in the format that carries the mode."""
     colour = {'L': 60, 'LA': (60, 90), 'P': 60, 'CMYK': (0, 200, 180, 20), 'RGBA': (200, 60, 70, 99)}[mode]
-    picture = Image.new(mode, (16, 12), colour)
+    img = Image.new(mode, (16, 12), colour)
     if mode == 'P':
-        picture.putpalette([60] * 768)
+        img.putpalette([60] * 768)
     name = f'{img_id(number)}.jpg'
-    picture.save(root / 'val2014' / name, format='JPEG' if mode in ('L', 'CMYK') else 'PNG')
+    img.save(root / 'val2014' / name, format='JPEG' if mode in ('L', 'CMYK') else 'PNG')
 
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'CMYK', 'RGBA'])
@@ -235,7 +226,7 @@ def test_grey_and_four_channel_images_load_as_three_channels(tmp_path, prepare, 
         assert [blue, green, red] == pytest.approx([60, 60, 60], abs=1)
 
 
-def test_unusable_pictures_are_all_named_and_the_rest_is_drawn(tmp_path, prepare):
+def test_unusable_images_are_all_named_and_the_rest_is_drawn(tmp_path, prepare):
     write_coco(tmp_path, [image(number, 96, 128) for number in range(5)], [annotation(1, 4, 'dog', [box(0, 0, 8, 8)])])
     folder = tmp_path / 'val2014'
     whole = (folder / f'{img_id(0)}.jpg').read_bytes()
@@ -243,15 +234,10 @@ def test_unusable_pictures_are_all_named_and_the_rest_is_drawn(tmp_path, prepare
     (folder / f'{img_id(1)}.jpg').write_text('<html>Not found</html>')
     (folder / f'{img_id(2)}.jpg').write_bytes(b'')
     Image.new('RGB', (128, 95)).save(folder / f'{img_id(3)}.jpg')
-    with pytest.raises(ValueError) as caught:
-        prepare()
-    message = str(caught.value)
-    assert 'val2014: masks: 4 of 5 images have a file that cannot be used' in message
-    assert re.search(rf'{img_id(0)}.jpg: not a whole image \(.*[Tt]runcated', message)
-    assert f'{img_id(1)}.jpg: not a whole image (cannot identify image file' in message
-    assert f'{img_id(2)}.jpg: not a whole image' in message
-    assert f'{img_id(3)}.jpg: has 128 x 95 pixels, but its annotations are for 128 x 96' in message
-    assert 'Fetch them again, each from http://images.cocodataset.org/val2014/NAME.jpg' in message
+    names = [f'{img_id(number)}.jpg: not a whole image' for number in range(3)]
+    refused(
+        prepare, words=['4 of 5', *names, f'{img_id(3)}.jpg: has 128 x 95', 'http://images.cocodataset.org/val2014']
+    )
     written = sorted(path.name for path in tmp_path.rglob('*') if path.parent != folder and path.is_file())
     assert written == [f'{img_id(4)}.png', 'instances_val2014.json', 'rules.json']
 
@@ -295,15 +281,6 @@ def test_what_is_missing_is_made_again(tmp_path, prepare, lines):
     assert 'val2014: 2 of 3 masks are there' in lines
 
 
-def test_only_the_list_changes_with_the_rule_for_unannotated_pictures(tmp_path, prepare):
-    crowded_split(tmp_path)
-    prepare()
-    before = snapshot(tmp_path)
-    assert prepare(unannotated='keep') is True
-    after = snapshot(tmp_path)
-    assert [path.name for path in before if before[path] != after[path]] == ['val2014.txt']
-
-
 def test_masks_that_were_made_by_other_rules_are_not_mixed(tmp_path, prepare):
     crowded_split(tmp_path)
     prepare()
@@ -324,77 +301,32 @@ def test_masks_that_were_made_by_other_rules_are_not_mixed(tmp_path, prepare):
         prepare()
 
 
-def test_processes_draw_what_one_draws(tmp_path, prepare):
-    rng = np.random.default_rng(1)
-    images = [image(number, 40, 50) for number in range(20)]
-    write_coco(
-        tmp_path, images, [a for number in range(20) for a in random_annotations(rng, number, 40, 50, 100 * number + 1)]
-    )
-    prepare()
-    masks = tmp_path / 'SegmentationClass'
-    alone = {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()}
-    masks.rename(tmp_path / 'alone')
-    prepare(num_workers=2)
-    assert {path.name: path.read_bytes() for path in masks.rglob('*') if path.is_file()} == alone
-    assert len(alone) == 21
-
-
 # Wrong annotation files
 
 
-def spoil(*keys, **values):
-    """Change fields of the record at `keys`."""
-
-    def change(content):
-        record = content
-        for key in keys:
-            record = record[key]
-        record.update(values)
-
-    return change
-
-
-def remove(*keys):
-    def change(content):
-        record = content
-        for key in keys[:-1]:
-            record = record[key]
-        del record[keys[-1]]
-
-    return change
-
-
-FIRST = ('annotations', 0)
-WRONG = {
-    'no categories': (remove('categories'), 'categories'),
-    'no images': (remove('images'), 'images'),
-    'images empty': (spoil(images=[]), '0 images'),
-    'category missing': (remove('categories', 16), "'horse' in place of 'dog'"),
-    'last category missing': (remove('categories', 79), '79 of them'),
-    'other order': (spoil('categories', 0, id=91), "'bicycle' in place of 'person'"),
-    'path in name': (spoil('images', 0, file_name='../x.jpg'), "`file_name` '../x.jpg'"),
-    'absolute name': (spoil('images', 0, file_name='/etc/x.jpg'), "`file_name` '/etc/x.jpg'"),
-    'line break in name': (spoil('images', 0, file_name='a\nb.jpg'), '`file_name`'),
-    'no width': (remove('images', 0, 'width'), 'width'),
-    'no image_id': (remove(*FIRST, 'image_id'), 'image_id'),
-    'other image': (spoil(*FIRST, image_id=77), '1 annotations of none of them'),
-    'other category': (spoil(*FIRST, category_id=12), '12'),
-    'no segmentation': (remove(*FIRST, 'segmentation'), 'segmentation'),
-}
-
-
-@pytest.mark.parametrize('case', WRONG)
-def test_wrong_annotations_are_named(tmp_path, prepare, case):
-    change, message = WRONG[case]
+@pytest.mark.parametrize(
+    ('change', 'word'),
+    [
+        (lambda data: data.pop('categories'), 'categories'),
+        (lambda data: data.update(images=[]), '0 images'),
+        (lambda data: data['categories'].pop(16), "'horse' in place of 'dog'"),
+        (lambda data: data['categories'].pop(), '79 of them'),
+        (lambda data: data['images'][0].update(file_name='../x.jpg'), "'../x.jpg'"),
+        (lambda data: data['images'][0].update(file_name='a\nb.jpg'), '`file_name`'),
+        (lambda data: data['images'][0].pop('width'), 'width'),
+        (lambda data: data['annotations'][0].update(image_id=77), '1 annotations'),
+        (lambda data: data['annotations'][0].update(category_id=12), '12'),
+        (lambda data: data['annotations'][0].pop('segmentation'), 'segmentation'),
+    ],
+)
+def test_wrong_annotations_are_named(tmp_path, prepare, change, word):
     path = write_coco(tmp_path, [image(1)], [annotation(5, 1, 'dog', [box(0, 0, 8, 8)])])
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    with pytest.raises(
-        ValueError, match=f'(?s)annotation file .*instances_val2014.json.*{re.escape(message)}'
-    ) as caught:
-        prepare()
-    assert 'Unpack annotations_trainval2014.zip of https://cocodataset.org again.' in str(caught.value)
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    refused(prepare, words=['instances_val2014.json', word])
+    path.write_text('{"images": [')
+    refused(prepare, words=['instances_val2014.json'])
     assert not (tmp_path / 'SegmentationClass').exists()
 
 
@@ -402,11 +334,9 @@ def test_wrong_annotations_are_named(tmp_path, prepare, case):
     'outline',
     [
         3,
-        box(0, 0, 3, 3),
         [[1, 2, 3, 'x', 4, 5]],
         runs(np.ones((13, 16), np.uint8)),
         dict(size=[12, 16], counts=[9, 200]),
-        dict(size=[12, 16], counts='!'),
         dict(size=[12, 16]),
     ],
 )
@@ -415,16 +345,6 @@ def test_wrong_outlines_are_named_with_image_and_annotation(tmp_path, prepare, o
     with pytest.raises(ValueError, match='COCO_val2014_000000000001.jpg, annotation 5: `segmentation`'):
         prepare()
     assert not (tmp_path / 'ImageSets').exists()
-
-
-@pytest.mark.parametrize(
-    'data', [None, b'', b'{"images": "\xff"}', b'[' * 100_000, b'[1]'], ids=['cut', 'empty', 'UTF-8', 'nested', 'list']
-)
-def test_a_file_that_is_no_json_object_is_named(tmp_path, prepare, data):
-    path = write_coco(tmp_path, [image(1)], [])
-    path.write_bytes(path.read_bytes()[:-10] if data is None else data)
-    with pytest.raises(ValueError, match='annotation file .*instances_val2014.json'):
-        prepare()
 
 
 # Wrong folders and options
@@ -444,27 +364,6 @@ def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
         prepare()
     with pytest.raises(FileNotFoundError, match=r'COCO_ROOT: no such folder: .*nowhere'):
         prepare_coco(tmp_path / 'nowhere')
-
-
-def test_every_split_is_looked_for_before_the_first_is_prepared(tmp_path, prepare):
-    crowded_split(tmp_path, 'train')
-    with pytest.raises(FileNotFoundError, match='images of val2014'):
-        prepare(splits=['train', 'val'])
-    assert not (tmp_path / 'SegmentationClass').exists()
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(crowd='void'), "crowd: 'void'.*class, ignore, skip"),
-        (dict(unannotated='no'), "unannotated: 'no'.*drop, keep"),
-        (dict(splits=['test']), "splits: 'test'.*train, val"),
-    ],
-)
-def test_options_are_checked(tmp_path, prepare, options, message):
-    crowded_split(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        prepare(**options)
 
 
 def test_without_pycocotools_it_says_how_to_install_it(prepare, monkeypatch):

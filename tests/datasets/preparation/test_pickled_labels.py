@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from afa_mmseg.datasets.preparation.pickled_labels import read_npy, read_pickle
+from tests import refusal
 
 LABELS = {'2007_000032': np.array([1, 0, 1], np.float32), '2007_000033': np.array([0, 0, 0], np.float32)}
 LISTS = {'2007_000032': [1, 0, 1], '2007_000033': [0, 0, 0]}
@@ -25,14 +26,7 @@ class Call:
 
 
 def refused(read, path, *words):
-    with pytest.raises(ValueError) as error:
-        read(path)
-    assert [word for word in (str(path), *words) if word not in str(error.value)] == []
-
-
-def test_a_dict_that_numpy_saved(tmp_path):
-    np.save(tmp_path / 'labels.npy', LABELS)
-    assert read_npy(tmp_path / 'labels.npy') == LISTS
+    refusal.refused(read, path, words=[str(path), *words])
 
 
 def test_the_names_of_older_and_newer_numpy(tmp_path):
@@ -52,7 +46,7 @@ def test_a_pickled_dict(tmp_path, protocol):
     assert read_pickle(tmp_path / 'labels.pkl') == {**LISTS, 'c': ['cat', 'dog'], 4: [1, 2], 'd': [3]}
 
 
-@pytest.mark.parametrize('dtype', ['?', 'u1', '>i2', '<f4', 'f2'])
+@pytest.mark.parametrize('dtype', ['?', '>i2', '<f4'])
 def test_plain_arrays(tmp_path, dtype):
     array = np.array([[0, 1, 0], [1, 1, 0]], dtype)
     np.save(tmp_path / 'labels.npy', array)
@@ -112,8 +106,3 @@ def test_truncated_files(tmp_path):
 def test_content_that_is_no_label_file(tmp_path, content, words):
     (tmp_path / 'labels.pickle').write_bytes(pickle.dumps(content))
     refused(read_pickle, tmp_path / 'labels.pickle', words)
-
-
-def test_arrays_of_strings_are_no_labels(tmp_path):
-    np.save(tmp_path / 'labels.npy', np.array(['a']))
-    refused(read_npy, tmp_path / 'labels.npy', '<U1')
