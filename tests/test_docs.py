@@ -109,7 +109,7 @@ def test_files_that_pages_name_are_there(path):
 
 
 def keepers(page):
-    """What the last column of a page's tables names in code: files and their tests, '' where the file is named alone."""
+    """Files and tests that the last column of a page's tables names in code; '' where a file is named alone."""
     for table in tables(page):
         file = ''
         for *_, cell in table:

@@ -103,7 +103,7 @@ def short(data):
 # kill -9
 
 
-@pytest.mark.parametrize(('num_procs', 'num_workers'), [(1, 2), (2, 0)])
+@pytest.mark.parametrize(('num_procs', 'num_workers'), [(1, 0), (1, 2), (2, 0), (2, 2)])
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(data, uninterrupted, tmp_path, num_procs, num_workers):
     options = {**SAVING, **workers(num_workers), **(ACCUMULATED if num_procs == 1 else {})}
