@@ -175,11 +175,11 @@ class WeakSegInferencer(MMSegInferencer):
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        """Build the test pipeline for paths and arrays, without masks."""
+        """Build the test pipeline for paths, turned by EXIF orientation, and arrays; without masks."""
         pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
         first, *steps = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
         loader = InferencerLoader()
-        loader.from_file = first if isinstance(first, LoadImage) else LoadImage()
+        loader.from_file = LoadImage(imdecode_backend=first.imdecode_backend)
         pipeline.transforms = [loader, *steps]
         return pipeline
 

@@ -10,8 +10,6 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.apis import WeakSegInferencer
-from afa_mmseg.apis.image_results import Request, infer_images
-from afa_mmseg.apis.images import find_images
 from afa_mmseg.apis.inferencer import CAM_FIELDS
 from afa_mmseg.apis.views import Painter, Prediction
 from afa_mmseg.visualization import overlay_propagated
@@ -177,9 +175,9 @@ def test_an_unknown_class_is_named_with_a_similar_one(inferencer):
 def test_files_that_are_no_images_are_named(inferencer, tmp_path):
     for name, content in (('broken.jpg', b'nothing'), ('empty.png', b'')):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f'cannot be read as a picture: .*{name}'):
+        with pytest.raises(ValueError, match=f'{name} as an image'):
             inferencer(str(tmp_path / name))
-    with pytest.raises(ValueError, match=r'shape \(64, 80\) is no picture'):
+    with pytest.raises(ValueError, match=r'shape \(64, 80\)'):
         inferencer(np.zeros((64, 80), np.uint8))
 
 
@@ -198,21 +196,3 @@ def test_a_checkpoint_of_another_config_and_other_segmentors_are_refused(files, 
         WeakSegInferencer(without, checkpoint, tta=True, **QUIET)
     with pytest.raises(FileNotFoundError, match='config not found: no.py'):
         WeakSegInferencer('no.py', checkpoint)
-
-
-def test_without_affinity_its_results_are_left_out(inferencer, tmp_path, monkeypatch):
-    add_cams = inferencer.model.add_cams
-
-    def add_cams_only(inputs, results):
-        add_cams(inputs, results)
-        for result in results:
-            del result.pred_propagated_cam
-
-    monkeypatch.setattr(inferencer.model, 'add_cams', add_cams_only)
-    assert 'pred_propagated_cam' not in inferencer(make_picture())
-    cv2.imwrite(str(tmp_path / 'a.png'), make_picture())
-    (outcome,) = infer_images(inferencer, find_images([tmp_path]), tmp_path / 'out', Request(npz=True))
-    assert outcome.error == ''
-    assert sorted(path.name for path in (tmp_path / 'out/overlay').iterdir()) == ['cam', 'pred', 'pseudo']
-    with np.load(tmp_path / 'out/scores/a.npz') as scores:
-        assert scores.files == ['probability', 'score', 'classes', 'cam']

@@ -1,13 +1,10 @@
 """What the page draws is what the Python API computes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from afa_mmseg.models.pseudo_labelers import CamPseudoLabeler
 from afa_mmseg.web.handlers import Handlers, show_ties
 from afa_mmseg.web.uploads import Limits
 from afa_mmseg.web.visit import MIN_SIDE, look_at
@@ -100,16 +97,3 @@ def test_likely_classes_come_first(inferencer, visit):
     assert listed == sorted(listed, reverse=True)
     assert len(listed) == 20
     assert boxes.value == [inferencer.class_names[i] for i in visit.own_classes]
-
-
-def test_without_affinity_and_attention_their_maps_are_left_out(visit):
-    steps = visit.explanation
-    outputs = {name: getattr(steps, name)._replace(affinity=None) for name in ('output', 'plain')}
-    visit = replace(visit, explanation=replace(steps, labeler=CamPseudoLabeler(), attentions=(), **outputs))
-    stages = visit.stages(0.5)
-    assert stages.propagated is None
-    assert stages.refined.shape == visit.canvas.shape
-    _, _, affinity, heads, numbers = show_ties(visit, 10, 20)
-    assert (affinity, heads) == (None, [])
-    with np.load(numbers) as file:
-        assert sorted(file.files) == ['cell', 'point']
