@@ -66,21 +66,13 @@ class Prediction(NamedTuple):
 
 
 class Painter(NamedTuple):
-    """Draws predictions.
-
-    Args:
-        names: Of all classes, background first.
-        palette: RGB of all classes.
-    """
+    """Draws predictions; names and RGB are those of all classes, background first."""
 
     names: Sequence[str]
     palette: Sequence[Sequence[int]]
 
     def overlay(self, image: Image, prediction: Prediction, what: str) -> Image:
-        """Draw one result over an image.
-
-        Shape:
-            image (H, W, 3), at any scale; output (H, W, 3).
+        """Draw one result over an image (H, W, 3) of any scale.
 
         Raises:
             ValueError: The prediction lacks it.
@@ -124,8 +116,6 @@ class Painter(NamedTuple):
 
 def occurring(prediction: Prediction, what: Sequence[str]) -> list[int]:
     """List the foreground classes, and 255, that are visible in some results; background is 0."""
-    seen: set[int] = set()
-    for name in what:
-        label = getattr(prediction, name) if name in LABELS else None
-        seen.update(index + 1 for index in prediction.classes) if label is None else seen.update(np.unique(label))
-    return sorted(int(index) for index in seen - {0})
+    held = [index + 1 for index in prediction.classes]
+    seen = {int(i) for name in what for i in (np.unique(getattr(prediction, name)) if name in LABELS else held)}
+    return sorted(seen - {0})

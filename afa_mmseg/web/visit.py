@@ -101,8 +101,9 @@ class Visit:
         return propagated, self._draw_label(steps.to_original(steps.refined_label(bkg_score)).cpu().numpy())
 
     def ties(self, row: int, column: int) -> Ties:
-        """Look up affinity and attention of a pixel of the image."""
+        """Look up affinity and attention of a pixel of the image; outside, of the nearest pixel."""
         steps = self.explanation
+        row, column = (min(max(x, 0), length - 1) for x, length in zip((row, column), self.image.shape))
         affinity = steps.affinity_of(row, column).cpu().numpy() if steps.has_affinity else None
         attention = steps.attention_of(row, column).cpu().numpy() if steps.has_attention else None
         heads = [attention.query.shape[1] for attention in steps.attentions]
@@ -115,8 +116,7 @@ class Visit:
 
     def classes_shown(self) -> list[int]:
         """Return the classes of the legend, 1 being the first of the foreground."""
-        present = {*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)}
-        return sorted(present - {0})
+        return sorted({*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)} - {0})
 
     @property
     def _shown(self) -> list[int]:
@@ -133,20 +133,12 @@ class Visit:
 
 
 def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, int]) -> Visit:
-    """Run the network on an image.
-
-    Args:
-        inferencer: With the network.
-        image: RGB.
-        file_size: Height and width of its file.
-
-    Shape:
-        image (H, W, 3).
+    """Run the network on an image, RGB (H, W, 3), of a file of some height and width.
 
     Raises:
         ValueError: It is too small for the network.
     """
     bgr = np.ascontiguousarray(image[..., ::-1])
     explanation = inferencer.explain(bgr)
-    prediction = inferencer(bgr, with_cam=False, with_pseudo_label=False)['predictions']
+    prediction = inferencer(bgr, with_cam=False)['predictions']
     return Visit(image, file_size, explanation, explanation.classes, prediction, inferencer.palette)

@@ -62,8 +62,8 @@ def difference(a, b):
     return np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean()
 
 
-def test_a_folder_becomes_a_video_a_gif_and_images(inferencer, frames, tmp_path):
-    outputs = [tmp_path / name for name in ('out.mp4', 'out.gif', 'out')]
+def test_a_folder_becomes_a_video_and_a_gif(inferencer, frames, tmp_path):
+    outputs = [tmp_path / name for name in ('out.mp4', 'out.gif')]
     assert infer_video(inferencer, frames, outputs, [SEEN]) == (6, False)
     drawn = list(draw_frames(inferencer, open_frames(frames).images, [SEEN], 512))
     images, fps = read_clip(outputs[0])
@@ -71,13 +71,12 @@ def test_a_folder_becomes_a_video_a_gif_and_images(inferencer, frames, tmp_path)
     for i, image in enumerate(images):
         even = drawn[i][: image.shape[0], : image.shape[1]]
         assert difference(image, even) < 6 < difference(image, np.roll(even, 24, axis=1))
-        assert np.array_equal(Image.open(outputs[2] / f'0000{i}.png'), drawn[i])
     with Image.open(outputs[1]) as gif:
         assert (gif.n_frames, gif.info['loop'], gif.info['duration']) == (3, 0, 80)  # each second one
         assert gif.size == drawn[0].shape[1::-1]
         gif.seek(2)
         assert difference(gif.convert('RGB'), drawn[4]) < 6
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['DAVIS', 'out', 'out.gif', 'out.mp4']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['DAVIS', 'out.gif', 'out.mp4']
 
 
 def test_frames_show_cam_and_segmentation_of_the_frame(inferencer):

@@ -24,7 +24,7 @@ def config(folder):
 def test_those_of_a_config_are_spread_over_its_validation_set(pictures):
     assert [path.name for path in examples_of(config(pictures))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
     (pictures / '05.png').unlink()
-    assert len(examples_of(config(pictures))) == NUM_CHOSEN
+    assert len(examples_of(config(pictures))) == NUM_CHOSEN  # 29 images
 
 
 def test_those_of_a_folder_are_the_first_ones(pictures):

@@ -32,7 +32,7 @@ def test_the_prediction_is_that_of_the_inferencer(inferencer, visit):
     np.testing.assert_array_equal(visit.prediction, expected)
 
 
-def test_small_pictures_are_drawn_large_enough_to_look_at(visit):
+def test_small_images_are_enlarged(visit):
     assert visit.enlargement == 5
     assert all(picture.shape == (400, 560, 3) for picture in visit.stages(0.5))
     assert max(visit.canvas.shape) >= MIN_SIDE

@@ -1,5 +1,5 @@
-# PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with
-# SegmentationClassAug. Mean and standard deviation are the model's (`data_preprocessor`), which also converts BGR to RGB.
+# PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with SegmentationClassAug.
+# Mean and standard deviation are the model's (`data_preprocessor`), which also converts BGR to RGB.
 dataset_type = 'VOCImageLevelDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (512, 512)
