@@ -1,4 +1,7 @@
-"""A method without affinity and attention goes through inference, video, export, panels, the hook and the page."""
+"""A method without affinity and attention goes through training, inference, video, export, panels and the page."""
+
+import json
+import math
 
 import gradio as gr
 import numpy as np
@@ -81,16 +84,22 @@ def test_panels_have_no_tiles_of_affinity_and_attention(inferencer, files):
     assert row.shape[1] == 5 * 192 + 4 * 4
 
 
-def test_the_hook_draws_at_validation(files, tmp_path):
-    config, checkpoint = files
+def test_it_trains_validates_and_draws(files, tmp_path):
+    config, _ = files
     config = config.copy()
-    config.work_dir, config.load_from = str(tmp_path), str(checkpoint)
-    assert [hook.type for hook in config.custom_hooks] == ['WeakSegVisualizationHook']
+    config.work_dir = str(tmp_path)
     config.visualizer.name = str(tmp_path)  # mmengine keeps visualizers by name
-    config.default_hooks.checkpoint = None  # which compares with the best of a run
-    Runner.from_cfg(config).val()
+    assert [hook.type for hook in config.custom_hooks] == ['WeakSegVisualizationHook']
+    runner = Runner.from_cfg(config)
+    before = runner.model.decode_head.conv_seg.weight.clone()
+    runner.train()
+    assert not torch.equal(runner.model.decode_head.conv_seg.weight, before)
+    lines = [json.loads(line) for line in next(tmp_path.rglob('scalars.json')).read_text().splitlines()]
+    logged = {key: value for line in lines for key, value in line.items()}
+    assert {'cam/mIoU', 'refined_cam/mIoU'} <= set(logged)
+    assert all(math.isfinite(value) for value in logged.values())
     (image,) = tmp_path.rglob('vis_image/*.png')
-    assert image.name == 'val_val_000000_0.png'
+    assert image.name == 'val_val_000000_2.png'
 
 
 def test_the_page_shows_three_steps_and_no_maps_of_a_pixel(inferencer, data):

@@ -31,20 +31,12 @@ class Outcome(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Results to write for each image.
+    """Results to write for each image."""
 
-    Args:
-        what: Some of 'pred', 'cam', 'propagated', 'pseudo'; those that the method lacks are left out.
-        classes: Names of the classes in the images; None: decided by the classifier.
-        side: Longer side in pixels at which images enter the network; larger ones are downscaled, and their masks
-            scaled back.
-        npz: Whether to write `scores`, in the size of the network's input.
-    """
-
-    what: Sequence[str] = tuple(CAPTIONS)
-    classes: Optional[Sequence[str]] = None
-    side: int = 1024
-    npz: bool = False
+    what: Sequence[str] = tuple(CAPTIONS)  # those that the method lacks are left out
+    classes: Optional[Sequence[str]] = None  # names of the classes in the images; None: decided by the classifier
+    side: int = 1024  # larger images are downscaled for the network, and their masks scaled back
+    npz: bool = False  # whether to write `scores`, in the size of the network's input
 
 
 def infer_images(

@@ -67,11 +67,6 @@ class WeakSegInferencer(MMSegInferencer):
         FileNotFoundError: A file is missing.
         ValueError: The checkpoint does not match the config; the segmentor has no CAMs; `tta_model` is missing; a
             class is unknown; an image cannot be read.
-
-    Example:
-        >>> from afa_mmseg.apis import WeakSegInferencer
-        >>> inferencer = WeakSegInferencer('config.py', 'checkpoint.pth')  # doctest: +SKIP
-        >>> result = inferencer('image.jpg', classes=['cat'])  # doctest: +SKIP
     """
 
     preprocess_kwargs: set = {'classes'}

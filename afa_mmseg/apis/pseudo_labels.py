@@ -39,19 +39,12 @@ class Job(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """Result of an export.
+    """Result of an export."""
 
-    Args:
-        classes: Names, background first.
-        jobs: Images with the files of their pseudo-labels.
-        num_written: Number of files written; the others existed.
-        faults: Errors by image id.
-    """
-
-    classes: Sequence[str]
+    classes: Sequence[str]  # names, background first
     jobs: list[Job]
-    num_written: int
-    faults: dict[str, str]
+    num_written: int  # the other files existed
+    faults: dict[str, str]  # errors by image id
 
 
 @dataclass(frozen=True)

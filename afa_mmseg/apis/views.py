@@ -29,26 +29,14 @@ OVERLAY_SIDE, TILE_SIDE, PANEL_WIDTH = 1280, 480, 1500
 
 
 class Prediction(NamedTuple):
-    """A prediction in arrays; what was not requested, or the method lacks, is None.
+    """A prediction in arrays; what was not requested, or the method lacks, is None."""
 
-    Args:
-        pred: Segmentation.
-        score: The classifier's probabilities of the foreground classes.
-        classes: Indices of the classes in the image, 0 being the first foreground class.
-        cam: CAMs.
-        propagated: Propagated CAMs, background first, with the affinity of `test_cfg.affinity_scale`.
-        pseudo: Pseudo-label, 255 where ignored.
-
-    Shape:
-        pred, pseudo (H, W), uint8; score (C,); cam (C, H, W); propagated (C + 1, H, W).
-    """
-
-    pred: np.ndarray
-    score: Optional[np.ndarray] = None
-    classes: Sequence[int] = ()
-    cam: Optional[np.ndarray] = None
-    propagated: Optional[np.ndarray] = None
-    pseudo: Optional[np.ndarray] = None
+    pred: np.ndarray  # (H, W), uint8
+    score: Optional[np.ndarray] = None  # (C,), the classifier's probabilities of the foreground classes
+    classes: Sequence[int] = ()  # in the image, 0 being the first foreground class
+    cam: Optional[np.ndarray] = None  # (C, H, W)
+    propagated: Optional[np.ndarray] = None  # (C + 1, H, W), background first; affinity of `test_cfg.affinity_scale`
+    pseudo: Optional[np.ndarray] = None  # (H, W), uint8, 255 where ignored
 
     @classmethod
     def of(cls, sample: SegDataSample) -> 'Prediction':

@@ -70,11 +70,6 @@ def build_app(page: gr.Blocks, limits: Limits, host: str) -> ASGIApp:
     """Build an ASGI application of the page behind a `Gate`.
 
     On the loopback, the Host header must name it, which keeps out pages of other sites (DNS rebinding).
-
-    Args:
-        page: Returned by `build_page`.
-        limits: Of uploads.
-        host: Address of the server.
     """
     PILImage.MAX_IMAGE_PIXELS = limits.max_pixels  # also for images opened by Gradio
     app: Any = gr.mount_gradio_app(

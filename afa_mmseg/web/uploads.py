@@ -18,19 +18,12 @@ WHITE = (255, 255, 255, 255)
 
 
 class Limits(NamedTuple):
-    """Limits of uploads.
+    """Limits of uploads."""
 
-    Args:
-        max_mb: File size in megabytes.
-        max_pixels: Width times height, checked before decoding.
-        max_side: Longer side at which an image enters the network; larger ones are downscaled.
-        max_visitors: Number of sessions kept; the one idle for longest is dropped first.
-    """
-
-    max_mb: float = 10
-    max_pixels: int = 25_000_000
-    max_side: int = 640
-    max_visitors: int = 8
+    max_mb: float = 10  # of a file
+    max_pixels: int = 25_000_000  # width times height, checked before decoding
+    max_side: int = 640  # larger images are downscaled for the network
+    max_visitors: int = 8  # sessions kept; the one idle for longest is dropped first
 
     @property
     def max_bytes(self) -> int:

@@ -30,48 +30,25 @@ class Stages(NamedTuple):
 
 
 class Ties(NamedTuple):
-    """Affinity and attention of one pixel; None where the method has none.
+    """Affinity and attention of one pixel; None where the method has none."""
 
-    Args:
-        point: Row and column in the image.
-        cell: Index of its cell in the grid, row by row.
-        affinity: Its row of the learned affinity.
-        attention: Its attention in each head of the last blocks.
-        heads: Number of heads of each block.
-
-    Shape:
-        affinity (h, w) in [0, 1]; attention (heads, h, w), sum 1 each.
-    """
-
-    point: tuple[int, int]
-    cell: int
-    affinity: Optional[np.ndarray]
-    attention: Optional[np.ndarray]
-    heads: Sequence[int]
+    point: tuple[int, int]  # row and column in the image
+    cell: int  # its index in the grid, row by row
+    affinity: Optional[np.ndarray]  # (h, w), its row of the learned affinity
+    attention: Optional[np.ndarray]  # (heads, h, w), in each head of the last blocks, sum 1 each
+    heads: Sequence[int]  # their number in each block
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """An image with the steps of the network on it.
+    """An image with the steps of the network on it."""
 
-    Args:
-        image: RGB, as it entered the network.
-        file_size: Height and width of its file.
-        explanation: For the classes that the visitor chose.
-        own_classes: Classes found by the classifier.
-        prediction: Of the segmentation head.
-        palette: RGB of each class, background first.
-
-    Shape:
-        image (H, W, 3); prediction (H, W).
-    """
-
-    image: Image
-    file_size: tuple[int, int]
-    explanation: 'Explanation'
-    own_classes: Sequence[int]
-    prediction: np.ndarray
-    palette: Sequence
+    image: Image  # (H, W, 3), as it entered the network
+    file_size: tuple[int, int]  # height and width
+    explanation: 'Explanation'  # for the classes that the visitor chose
+    own_classes: Sequence[int]  # found by the classifier
+    prediction: np.ndarray  # (H, W), of the segmentation head
+    palette: Sequence  # RGB of each class, background first
 
     def with_classes(self, classes: Sequence[int]) -> 'Visit':
         """Choose the foreground classes, 0 being the first one."""

@@ -1,4 +1,4 @@
-"""A small network with random weights, its config, and pictures of ShapesVOC to run it on."""
+"""A small network with random weights, its config, and images of ShapesVOC for it."""
 
 import torch
 from mmengine.config import Config
