@@ -7,9 +7,8 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer, export_pseudo_labels
@@ -23,6 +22,7 @@ from afa_mmseg.visualization import draw_sample, draw_summary, take_samples
 from afa_mmseg.web.handlers import Handlers
 from afa_mmseg.web.page import build_page
 from afa_mmseg.web.uploads import Limits
+from tests.apis.small_run import write_checkpoint
 from tests.cam_only import cam_only_config
 
 
@@ -37,11 +37,7 @@ def data(tmp_path_factory):
 def files(data):
     """Config and checkpoint of a network with random weights."""
     config = cam_only_config(data)
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
-    model = MODELS.build(config.model)
-    model.init_weights()
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=ShapesVOCDataset.METAINFO)), data / 'net.pth')
+    write_checkpoint(config, data / 'net.pth', ShapesVOCDataset.METAINFO)
     return config, data / 'net.pth'
 
 
