@@ -44,7 +44,7 @@ def open_frames(source: Union[str, int, Path], every: int = 1, max_frames: Optio
     """
     if every < 1 or (max_frames is not None and max_frames < 1):
         raise ValueError(f'every={every} and max_frames={max_frames} must be positive')
-    images, fps, total = _open_folder(Path(source)) if Path(str(source)).is_dir() else _open_capture(str(source))
+    images, fps, total = _open_folder(Path(str(source))) if Path(str(source)).is_dir() else _open_capture(str(source))
     total = total and -(-total // every)
     if max_frames is not None and total is not None:
         total = min(total, max_frames)

@@ -65,7 +65,9 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
     return page
 
 
-def _controls(examples: Sequence[Path], bkg_score: float) -> tuple[gr.blocks.Block, ...]:
+def _controls(
+    examples: Sequence[Path], bkg_score: float
+) -> tuple[gr.Image, gr.CheckboxGroup, gr.Button, gr.Slider, gr.HTML]:
     """Build the left side: image, classes, button, slider, note."""
     upload = upload_image()
     if examples:
