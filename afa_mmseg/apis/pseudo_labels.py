@@ -74,16 +74,13 @@ def export_pseudo_labels(
 
     Args:
         config: Of the segmentor, with the images in `train_dataloader`.
-        checkpoint: Its weights.
-        out: Folder.
         device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...; default: GPUs, if available.
         num_workers: Processes; 0: this one only; default: one for each GPU, or for each CPU.
 
     Raises:
         ChildProcessError: A process was killed.
         FileNotFoundError: The checkpoint or a file of the data set is missing.
-        ValueError: Config, checkpoint and data set do not match, `out` holds labels of other settings, or the
-            device is not available.
+        ValueError: Config, checkpoint and data do not match, or `out` holds labels of other settings, or no such device.
     """
     config, out, device = read_config(config), Path(out), device or get_device()
     check_device(device)
@@ -93,8 +90,8 @@ def export_pseudo_labels(
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
     settings = record_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs])
     num_workers = _count_devices(device) if num_workers is None else num_workers
-    num_threads = max(1, count_cpus() // max(1, num_workers))
-    recipe = Recipe(settings, device, num_threads, config, str(checkpoint), dataset.metainfo['palette'])
+    threads = max(1, count_cpus() // max(1, num_workers))
+    recipe = Recipe(settings, device, threads, config, str(checkpoint), dataset.metainfo['palette'])
     for folder in {job.file.parent for job in jobs}:
         remove_leftovers(folder)
     todo = [job for job in jobs if not job.file.is_file()]

@@ -43,16 +43,14 @@ def infer_video(
 ) -> VideoReport:
     """Write a video of CAM and segmentation side by side, frame by frame, and show progress.
 
-    After Ctrl-C the files hold the frames so far. After an error no video is written.
+    After Ctrl-C the files hold the frames so far. After an error no video is written. For `every` and `max_frames`
+    see `open_frames`.
 
     Args:
-        inferencer: With the network.
         source: Video file, folder of frames or camera index; see `open_frames`.
         outputs: Files to write: `.mp4`, `.gif` (at most 10 frames per second and 640 pixels).
         classes: Names of the classes in all frames; default: decided by the classifier for each.
         fps: Frames per second; default: those of `source`, divided by `every`.
-        every: Keep each n-th frame.
-        max_frames: Stop after so many.
         side: Longer side of a frame in pixels; larger frames are downscaled.
 
     Raises:
@@ -73,10 +71,7 @@ def infer_video(
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic_path(path)) for path in paths]
         writers = [WRITERS[path.suffix.lower()](path, fps or frames.fps) for path in temporary]
-        report = _write(drawn, [stack.enter_context(closing(writer)) for writer in writers])
-        if report.num_frames == 0:
-            raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
-        return report
+        return _write(drawn, [stack.enter_context(closing(writer)) for writer in writers], source)
 
 
 def draw_frames(
@@ -108,7 +103,7 @@ def _legend(painter: Painter, indices: Sequence[int], width: int) -> Image:
     return np.pad(legend, ((0, height - len(legend)), (0, 0), (0, 0)), constant_values=PAPER)
 
 
-def _write(frames: Iterable[Image], writers: Sequence[Writer]) -> VideoReport:
+def _write(frames: Iterable[Image], writers: Sequence[Writer], source: Union[str, int, Path]) -> VideoReport:
     count = 0
     try:
         for frame in frames:
@@ -119,4 +114,6 @@ def _write(frames: Iterable[Image], writers: Sequence[Writer]) -> VideoReport:
         if count == 0:
             raise
         return VideoReport(count, interrupted=True)
+    if count == 0:
+        raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
     return VideoReport(count, interrupted=False)
