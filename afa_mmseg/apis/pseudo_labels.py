@@ -80,7 +80,7 @@ def export_pseudo_labels(
     Raises:
         ChildProcessError: A process was killed.
         FileNotFoundError: The checkpoint or a file of the data set is missing.
-        ValueError: Config, checkpoint and data do not match, or `out` holds labels of other settings, or no such device.
+        ValueError: Config, checkpoint and data do not match, `out` holds labels of other settings, or no such device.
     """
     config, out, device = read_config(config), Path(out), device or get_device()
     check_device(device)
