@@ -91,7 +91,11 @@ def test_config_builds_everything_else(path):
         for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
             METRICS.build(metric)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        assert DATASETS.get(loader.dataset.type) is not None
+        dataset = DATASETS.get(loader.dataset.type)
+        assert dataset is not None
+        if loader is not config.train_dataloader:  # one rule for EXIF orientations: docs/data.md
+            color_type = loader.dataset.pipeline[0].get('color_type', 'color')
+            assert (color_type == 'color') == getattr(dataset, 'exif_orientation', False)
         for transform in loader.dataset.pipeline:
             TRANSFORMS.build(transform)
     assert config.train_cfg.max_iters == config.param_scheduler[0].max_iters

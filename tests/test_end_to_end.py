@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.apis import inference_model, init_model, show_result_pyplot
+from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
 from PIL import Image
 
 from afa_mmseg.datasets import ShapesVOCDataset
@@ -127,6 +127,14 @@ def test_mmsegs_apis_work_on_config_and_checkpoint(run, tmp_path):
         result = inference_model(model, image)
     assert result.pred_cam.data.shape == (6, 128, 128)
     assert result.pred_pseudo_label.data.shape == (1, 128, 128)
+
+
+def test_mmsegs_inferencer_runs_on_the_dumped_config(run):
+    root, _ = run
+    (dumped,) = root.glob('wd/2*/vis_data/config.py')
+    image = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
+    inferencer = MMSegInferencer(str(dumped), str(root / 'wd/iter_6.pth'), device='cpu')
+    assert np.asarray(inferencer(image)['predictions']).shape == (128, 128)
 
 
 def test_missing_data_is_named(tmp_path):

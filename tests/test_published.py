@@ -61,7 +61,7 @@ PUBLISHED = {
         'ImageSets/Segmentation/train_aug.txt', 'ImageSets/Segmentation/train_aug.txt', 'ImageSets/train2014.txt'
     ),
     'data: lists leave out images without annotation': 'drop',
-    'data: EXIF orientation': False,
+    'data: EXIF orientation': (False, 'color_ignore_orientation'),
     'data: batch of a GPU': 2,
     'data: batch of all GPUs': Differs(4, 4, 8),
     'data: shuffled': ('SequenceSampler', True),
@@ -90,7 +90,7 @@ PUBLISHED = {
     'validation: list': Differs(
         'ImageSets/Segmentation/val.txt', 'ImageSets/Segmentation/val.txt', 'ImageSets/val2014.txt'
     ),
-    'validation: pipeline': ['LoadImage', 'LoadMask', 'PackImageLevelInputs'],
+    'validation: pipeline': ['LoadImageFromFile', 'LoadMask', 'PackImageLevelInputs'],
     'validation: batch, shuffled': (1, False),
     'validation: figures': [
         ('IoUMetric', None, None, None),
@@ -186,7 +186,10 @@ def measure_data(config):
         'data: lists leave out images without annotation': inspect.signature(prepare_coco)
         .parameters['unannotated']
         .default,
-        'data: EXIF orientation': _dataset(train).exif_orientation or _dataset(val).exif_orientation,
+        'data: EXIF orientation': (
+            _dataset(train).exif_orientation or _dataset(val).exif_orientation,
+            val.dataset.pipeline[0].color_type,
+        ),
         'data: batch of a GPU': train.batch_size,
         'data: batch of all GPUs': config.auto_scale_lr.base_batch_size,
         'data: shuffled': (train.sampler.type, train.sampler.shuffle),

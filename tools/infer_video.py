@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         nargs='+',
         required=True,
-        help='.mp4, .gif (10 frames per second, 640 pixels wide), or a folder for PNG files; several are possible',
+        help='.mp4 or .gif (10 frames per second, 640 pixels wide); several are possible',
     )
     parser.add_argument(
         '--classes',

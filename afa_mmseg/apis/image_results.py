@@ -31,28 +31,12 @@ class Outcome(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Results to write for each image.
+    """Results to write for each image."""
 
-    Args:
-        what: Some of 'pred', 'cam', 'propagated', 'pseudo'; those that the method lacks are left out.
-        classes: Names of the classes in the images; None: decided by the classifier.
-        side: Longer side in pixels at which images enter the network; larger ones are downscaled, and their masks
-            scaled back.
-        npz: Whether to write `scores`, in the size of the network's input.
-    """
-
-    what: Sequence[str] = tuple(CAPTIONS)
-    classes: Optional[Sequence[str]] = None
-    side: int = 1024
-    npz: bool = False
-
-    def check(self, class_names: Sequence[str]) -> None:
-        """Raise a `ValueError` for an unknown name or an invalid side."""
-        if not self.what or any(name not in CAPTIONS for name in self.what):
-            raise ValueError(f'what={",".join(self.what)}: choose from {", ".join(CAPTIONS)}')
-        if self.side < 1:
-            raise ValueError(f'side={self.side} must be a positive number of pixels')
-        class_indices(self.classes or (), class_names)
+    what: Sequence[str] = tuple(CAPTIONS)  # those that the method lacks are left out
+    classes: Optional[Sequence[str]] = None  # names of the classes in the images; None: decided by the classifier
+    side: int = 1024  # larger images are downscaled for the network, and their masks scaled back
+    npz: bool = False  # whether to write `scores`, in the size of the network's input
 
 
 def infer_images(
@@ -68,16 +52,16 @@ def infer_images(
     └── scores/{name}.npz           # see `scores_of`
     ```
 
-    Args:
-        inferencer: With the network.
-        images: See `find_images`.
-        out: Folder; files of the same names are replaced.
-        request: Results to write.
+    Files of the same names are replaced.
 
     Raises:
         ValueError: `request` is invalid.
     """
-    request.check(inferencer.class_names)
+    if not request.what or any(name not in CAPTIONS for name in request.what):
+        raise ValueError(f'what={",".join(request.what)}: choose from {", ".join(CAPTIONS)}')
+    if request.side < 1:
+        raise ValueError(f'side={request.side} must be a positive number of pixels')
+    class_indices(request.classes or (), inferencer.class_names)
     outcomes = (_infer_image(inferencer, image, out, request) for image in images)
     return list(show_progress(outcomes, len(images), 'Images'))
 

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -49,12 +49,33 @@ def find_images(sources: Sequence[Union[str, Path]], without: Sequence[Path] = (
     return [NamedImage(path, name.relative_to(root).as_posix()) for path, name in named.items()]
 
 
+def _expand(source: str) -> tuple[Path, list[Path]]:
+    """Return the folder that names are relative to, and the images; absolute paths."""
+    path = Path(os.path.abspath(source))
+    if path.is_file():
+        return path.parent, [path]
+    if not path.is_dir() and not glob.has_magic(source):
+        raise FileNotFoundError(f'image or folder not found: {source}')
+    if path.is_dir():
+        base, files = path, path.rglob('*')
+    else:
+        base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+        files = (Path(os.path.abspath(name)) for name in glob.iglob(source, recursive=True))
+    return base, sorted(
+        file
+        for file in files
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith('.') for part in file.relative_to(base).parts)
+        and file.is_file()
+    )
+
+
 def read_image(path: Union[str, Path]) -> np.ndarray:
     """Read an image as the data pipelines do: BGR (H, W, 3), uint8, rotated by its EXIF orientation.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not an image, is damaged, or exceeds `AFA_MAX_PIXELS`.
+        ValueError: It is not an image, is damaged, or exceeds Pillow's limit of pixels.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'image not found: {path}')
@@ -68,26 +89,3 @@ def shrink(image: np.ndarray, side: int) -> np.ndarray:
         return image
     size = [max(1, round(length * factor)) for length in image.shape[1::-1]]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _expand(source: str) -> tuple[Path, list[Path]]:
-    """Return the folder that names are relative to, and the images; absolute paths."""
-    path = Path(os.path.abspath(source))
-    if path.is_dir():
-        return path, _images(path.rglob('*'), path)
-    if path.is_file():
-        return path.parent, [path]
-    if not glob.has_magic(source):
-        raise FileNotFoundError(f'image or folder not found: {source}')
-    fixed = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
-    return fixed, _images((Path(os.path.abspath(name)) for name in glob.iglob(source, recursive=True)), fixed)
-
-
-def _images(paths: Iterable[Path], below: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith('.') for part in path.relative_to(below).parts)
-        and path.is_file()
-    )

@@ -41,11 +41,8 @@ class WeakSegInferencer(MMSegInferencer):
     """`MMSegInferencer` for segmentors trained on image-level labels, with CAMs in its results.
 
     Inputs are those of mmseg (a path, a BGR array, a list of these, or a folder, here with its subfolders), and so
-    are the results. Additional arguments of a call:
-
-    - `classes`: names of the foreground classes in the images; default: decided by the classifier for each.
-    - `with_cam=False`: compute no CAMs.
-    - `with_pseudo_label=False`: compute no pseudo-labels.
+    are the results. A call also accepts `classes`, names of the foreground classes in the images (default: decided by
+    the classifier for each), `with_cam=False` and `with_pseudo_label=False`.
 
     Additional fields of the data samples, or keys of the dict, in the size of the image: `pred_score` (C,), the
     classifier's probabilities; `pred_cam` (C, H, W) in [0, 1], absent classes 0; `pred_propagated_cam`
@@ -70,11 +67,6 @@ class WeakSegInferencer(MMSegInferencer):
         FileNotFoundError: A file is missing.
         ValueError: The checkpoint does not match the config; the segmentor has no CAMs; `tta_model` is missing; a
             class is unknown; an image cannot be read.
-
-    Example:
-        >>> from afa_mmseg.apis import WeakSegInferencer
-        >>> inferencer = WeakSegInferencer('config.py', 'checkpoint.pth')  # doctest: +SKIP
-        >>> result = inferencer('image.jpg', classes=['cat'])  # doctest: +SKIP
     """
 
     preprocess_kwargs: set = {'classes'}
@@ -95,13 +87,15 @@ class WeakSegInferencer(MMSegInferencer):
         crf: bool = False,
     ) -> None:
         cfg = read_config(model)
+        if tta and (cfg.get('tta_model') or {}).get('type') != MaxScaleTTAModel.__name__:
+            raise ValueError("tta requires tta_model=dict(type='MaxScaleTTAModel') in the config")
         if crf:
             cfg.merge_from_dict({'model.test_cfg.crf': cfg.model.get('test_cfg', {}).get('crf') or {}})
         super().__init__(cfg, str(weights), device=device, scope=scope, show_progress=show_progress)
         if dataset_name is not None:
             classes, palette = classes or get_classes(dataset_name), palette or get_palette(dataset_name)
         self._rename(classes, palette)
-        self.tta_model = _build_tta(cfg, self.model) if tta else None
+        self.tta_model = MODELS.build(dict(cfg.tta_model, module=self.model)) if tta else None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -125,15 +119,16 @@ class WeakSegInferencer(MMSegInferencer):
             ValueError: A class is unknown, or the image cannot be read or is too small for CAMs.
         """
         (batch,) = self.preprocess([image], classes=classes)
-        data = self.model.data_preprocessor(batch, False)
-        return self.model.explain(data['inputs'], data['data_samples'])[0]
+        return self.model.explain(**self.model.data_preprocessor(batch, False))[0]
 
     # Steps of mmseg's inferencer
 
     def preprocess(self, inputs: Iterable, batch_size: int = 1, classes: Optional[Sequence[str]] = None) -> Iterator:
         """Load images, with the image-level label of `classes`."""
-        label = None if classes is None else self._multi_hot(classes)
-        loaded = (self._load(image, label) for image in inputs)
+        label = torch.zeros(len(self.class_names))
+        if classes is not None:
+            label[class_indices([classes] if isinstance(classes, str) else classes, self.class_names)] = 1
+        loaded = (self._load(image, None if classes is None else label) for image in inputs)
         return map(self.collate_fn, self._get_chunk_data(loaded, batch_size))
 
     @torch.no_grad()
@@ -175,16 +170,16 @@ class WeakSegInferencer(MMSegInferencer):
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        """Build the test pipeline for paths and arrays, without masks."""
+        """Build the test pipeline for paths, turned by EXIF orientation, and arrays; without masks."""
         pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
         first, *steps = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
         loader = InferencerLoader()
-        loader.from_file = first if isinstance(first, LoadImage) else LoadImage()
+        loader.from_file = LoadImage(imdecode_backend=first.imdecode_backend)
         pipeline.transforms = [loader, *steps]
         return pipeline
 
     def _init_visualizer(self, cfg: Config) -> SegLocalVisualizer:
-        """Build a separate visualizer: that of the config may write to the log of training."""
+        """Build a separate visualizer: that of the config may log training."""
         return SegLocalVisualizer(name=f'{type(self).__name__}_{id(self)}')
 
     def _rename(self, classes: Optional[Sequence[str]], palette: Optional[Sequence]) -> None:
@@ -196,11 +191,6 @@ class WeakSegInferencer(MMSegInferencer):
         colours = palette or meta.get('palette') or voc_palette(count)
         self.model.dataset_meta = dict(classes=tuple(classes or meta['classes']), palette=[list(c) for c in colours])
         self.visualizer.set_dataset_meta(**self.model.dataset_meta)
-
-    def _multi_hot(self, classes: Sequence[str]) -> Tensor:
-        label = torch.zeros(len(self.class_names))
-        label[class_indices([classes] if isinstance(classes, str) else classes, self.class_names)] = 1
-        return label
 
     def _load(self, image: Image, label: Optional[Tensor]) -> dict:
         if isinstance(image, np.ndarray):
@@ -233,11 +223,3 @@ def to_array(data: Any) -> np.ndarray:
     """Convert a field of a prediction to an array, label maps (1, H, W) to (H, W)."""
     array = (data.data if isinstance(data, PixelData) else data).cpu().numpy()
     return array[0] if array.ndim == 3 and array.dtype.kind != 'f' else array
-
-
-def _build_tta(cfg: Config, model: ImageLevelSegmentor) -> MaxScaleTTAModel:
-    settings = cfg.get('tta_model')
-    tta_model = None if settings is None else MODELS.build(dict(settings, module=model))
-    if not isinstance(tta_model, MaxScaleTTAModel):
-        raise ValueError("tta requires tta_model=dict(type='MaxScaleTTAModel') in the config")
-    return tta_model

@@ -51,7 +51,8 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
     init_default_scope(config.get('default_scope', 'mmseg'))
     check_config(config)
     content = read_checkpoint(checkpoint)
-    model = MODELS.build(_without_pretrained(config.model))
+    backbone = {**config.model['backbone'], 'init_cfg': None}  # weights are those of the checkpoint
+    model = MODELS.build({**config.model, 'backbone': backbone, 'pretrained': None})
     if not hasattr(model, 'explain'):
         raise ValueError(
             f'model.type {type(model).__name__} has no CAMs (no method `explain`): '
@@ -69,23 +70,15 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
 def check_device(device: str) -> None:
     """Raise a `ValueError` that lists the available devices, unless PyTorch can compute on this one."""
     gpus = [f'cuda:{number}' for number in range(torch.cuda.device_count())]
-    if not _is_usable(device, len(gpus)):
-        found = f'finds only {", ".join(gpus)}' if gpus else 'finds no GPU'
-        raise ValueError(f'device {device!r} (--device): PyTorch {found} here; use {" or ".join(["cpu", *gpus])}')
-
-
-def _is_usable(device: str, num_gpus: int) -> bool:
-    """Test a device, without allocating memory of GPUs."""
     try:
         place = torch.device(device)
-        return (place.index or 0) < num_gpus if place.type == 'cuda' else torch.zeros(1, device=place).item() == 0
+        # Of a GPU no memory is allocated.
+        is_usable = (place.index or 0) < len(gpus) if place.type == 'cuda' else not torch.zeros(1, device=place).item()
     except (RuntimeError, AssertionError, ImportError):  # each kind of device has its own
-        return False
-
-
-def _without_pretrained(model: dict) -> dict[str, Any]:
-    """Remove the pretrained weights of the backbone from the config of a model."""
-    return {**model, 'backbone': {**model['backbone'], 'init_cfg': None}, 'pretrained': None}
+        is_usable = False
+    if not is_usable:
+        found = f'finds only {", ".join(gpus)}' if gpus else 'finds no GPU'
+        raise ValueError(f'device {device!r} (--device): PyTorch {found} here; use {" or ".join(["cpu", *gpus])}')
 
 
 def _dataset_meta(config: Config) -> dict[str, Any]:

@@ -18,14 +18,7 @@ TRACE_SIZE = 128
 
 
 class Exportable(nn.Module):
-    """Backbone and head of a segmentor, from pixel values to logits.
-
-    Args:
-        model: Segmentor of mmseg in `mode='whole'`.
-
-    Raises:
-        ValueError: The data preprocessor has no mean and standard deviation.
-    """
+    """Backbone and head of a segmentor of mmseg: RGB in 0..255 (B, 3, H, W) to logits (B, C + 1, H, W)."""
 
     mean: Tensor
     std: Tensor
@@ -40,11 +33,7 @@ class Exportable(nn.Module):
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of images.
-
-        Shape:
-            image (B, 3, H, W), RGB in 0..255; output logits (B, C + 1, H, W).
-        """
+        """Return the logits in the size of the image."""
         return resize(self.decode_head(self.backbone((image - self.mean) / self.std)), image.shape[-2:])
 
 
@@ -57,7 +46,7 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path]) -> None:
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is missing.
-        ValueError: See `Exportable`.
+        ValueError: The data preprocessor has no mean and standard deviation.
     """
     _require('onnx', 'onnxscript')
     exportable = Exportable(model).eval()

@@ -1,11 +1,13 @@
 """Export of the pseudo-labels of a training set, for a second stage."""
 
+import hashlib
+import json
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -18,12 +20,13 @@ from mmseg.registry import DATASETS
 
 from ..datasets import ImageLevelDataset
 from ..models import ImageLevelSegmentor
-from ..utils import remove_leftovers, run_parallel, save_mask
+from ..utils import remove_leftovers, run_parallel, save_mask, write_text
 from ..utils.checks import check_class_count
 from ..utils.parallel import count_cpus
-from .export_settings import check_settings, describe_settings
+from ..version import __version__
 from .loading import check_device, load_segmentor, read_config
 
+SETTINGS_FILE = 'settings.json'
 #: Forked processes would inherit the state of GPU and threads.
 START_METHOD = 'spawn'
 
@@ -36,35 +39,19 @@ class Job(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """Result of an export.
+    """Result of an export."""
 
-    Args:
-        classes: Names, background first.
-        jobs: Images with the files of their pseudo-labels.
-        num_written: Number of files written; the others existed.
-        faults: Errors by image id.
-    """
-
-    classes: Sequence[str]
+    classes: Sequence[str]  # names, background first
     jobs: list[Job]
-    num_written: int
-    faults: dict[str, str]
+    num_written: int  # the other files existed
+    faults: dict[str, str]  # errors by image id
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Input of a process that exports pseudo-labels; compared by the digest of its settings.
+    """Input of a process that exports pseudo-labels; compared by `settings`, the text of the record."""
 
-    Args:
-        digest: See `check_settings`.
-        device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...
-        num_threads: Of each process but the main one.
-        config: Of the segmentor.
-        checkpoint: Its weights.
-        palette: RGB of each class.
-    """
-
-    digest: str
+    settings: str
     device: str
     num_threads: int
     config: Config = field(compare=False)
@@ -87,16 +74,13 @@ def export_pseudo_labels(
 
     Args:
         config: Of the segmentor, with the images in `train_dataloader`.
-        checkpoint: Its weights.
-        out: Folder.
         device: 'cpu', 'cuda' (all GPUs, in turn), 'cuda:1', ...; default: GPUs, if available.
         num_workers: Processes; 0: this one only; default: one for each GPU, or for each CPU.
 
     Raises:
         ChildProcessError: A process was killed.
         FileNotFoundError: The checkpoint or a file of the data set is missing.
-        ValueError: Config, checkpoint and data set do not match, `out` holds labels of other settings, or the
-            device is not available.
+        ValueError: Config, checkpoint and data do not match, `out` holds labels of other settings, or no such device.
     """
     config, out, device = read_config(config), Path(out), device or get_device()
     check_device(device)
@@ -104,15 +88,10 @@ def export_pseudo_labels(
     model = load_segmentor(config, checkpoint)  # errors of the model are raised before processes start
     check_class_count(model.decode_head.num_classes, dataset.metainfo['classes'], 'the data set of train_dataloader')
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
+    settings = record_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs])
     num_workers = _count_devices(device) if num_workers is None else num_workers
-    recipe = Recipe(
-        digest=check_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs]),
-        device=device,
-        num_threads=max(1, count_cpus() // max(1, num_workers)),
-        config=config,
-        checkpoint=str(checkpoint),
-        palette=dataset.metainfo['palette'],
-    )
+    threads = max(1, count_cpus() // max(1, num_workers))
+    recipe = Recipe(settings, device, threads, config, str(checkpoint), dataset.metainfo['palette'])
     for folder in {job.file.parent for job in jobs}:
         remove_leftovers(folder)
     todo = [job for job in jobs if not job.file.is_file()]
@@ -142,20 +121,62 @@ def training_set(config: Config) -> ImageLevelDataset:
     return DATASETS.build(settings)
 
 
-@torch.no_grad()
-def pseudo_label(model: ImageLevelSegmentor, sample: dict) -> np.ndarray:
-    """Compute the pseudo-label of one image.
+# Settings
 
-    Args:
-        model: In evaluation mode, with `explain`.
-        sample: Output of a pipeline, with `gt_label`.
 
-    Shape:
-        output (H, W), uint8, in the size of the image file.
+def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Union[str, Path]) -> dict[str, Any]:
+    """Return what pseudo-labels depend on: model, pipeline, digests of the weights and of the image-level labels."""
+    labels = [(info['img_id'], info['gt_label'].tolist()) for info in map(dataset.get_data_info, range(len(dataset)))]
+    backbone = {key: value for key, value in config.model.backbone.items() if key != 'init_cfg'}
+    settings = dict(
+        afa_mmseg=__version__,
+        checkpoint=_digest(Path(checkpoint).read_bytes()),
+        classes=dataset.metainfo['classes'],
+        labels=_digest(json.dumps(labels).encode()),
+        model={**config.model, 'backbone': backbone},
+        pipeline=_validation(config).pipeline,
+    )
+    return json.loads(json.dumps(settings, default=str))
+
+
+def record_settings(folder: Path, settings: dict[str, Any], files: Sequence[Path]) -> str:
+    """Write the settings to a folder, which is created, or compare them with its record; return them as text.
+
+    Raises:
+        ValueError: The record differs, or some of `files` exist without a record.
     """
-    data = model.data_preprocessor(pseudo_collate([sample]), False)
-    (steps,) = model.explain(data['inputs'], data['data_samples'])
-    return steps.to_original(steps.pseudo_label()).cpu().numpy().astype(np.uint8)
+    record = folder / SETTINGS_FILE
+    text = json.dumps(settings, indent=1, sort_keys=True) + '\n'
+    if record.is_file():
+        changed = differences(json.loads(record.read_text(encoding='utf-8')), settings)
+        if changed:
+            raise ValueError(
+                f'{folder} holds files of other settings: {"; ".join(changed[:3])}\n'
+                '  Choose another folder, or delete this one.'
+            )
+    elif any(file.exists() for file in files):
+        raise ValueError(f'{folder} holds files of these images without {SETTINGS_FILE}.\n  Choose another folder.')
+    else:
+        write_text(record, text)
+    return text
+
+
+def differences(before: Any, now: Any, name: str = '') -> list[str]:
+    """List the fields in which nested settings differ.
+
+    Example:
+        >>> differences(dict(model=dict(radius=8, refiner=None)), dict(model=dict(radius=4, refiner=None)))
+        ['model.radius: 8 before, 4 now']
+    """
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [] if before == now else [f'{name}: {before} before, {now} now']
+    keys = sorted({**before, **now})
+    return [
+        line for key in keys for line in differences(before.get(key), now.get(key), f'{name}.{key}' if name else key)
+    ]
+
+
+# Processes
 
 
 def write_label(recipe: Recipe, job: Job) -> str:
@@ -168,10 +189,13 @@ def write_label(recipe: Recipe, job: Job) -> str:
     # The label of the data set, whatever the pipeline packs.
     sample['data_samples'].set_data(dict(gt_label=torch.from_numpy(job.info['gt_label'])))
     try:
-        label = pseudo_label(model, sample)
+        with torch.no_grad():
+            data = model.data_preprocessor(pseudo_collate([sample]), False)
+            (steps,) = model.explain(data['inputs'], data['data_samples'])
+            label = steps.to_original(steps.pseudo_label()).cpu().numpy()
     except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as error:
         return _first_line(error)
-    save_mask(label, recipe.palette, job.file)
+    save_mask(label.astype(np.uint8), recipe.palette, job.file)
     return ''
 
 
@@ -185,16 +209,23 @@ def _load(recipe: Recipe) -> tuple[ImageLevelSegmentor, Compose]:
             (number,) = multiprocessing.current_process()._identity  # 1, 2, ...; there is no public counter
             device = f'cuda:{(number - 1) % torch.cuda.device_count()}'
     model = load_segmentor(recipe.config, recipe.checkpoint, device)
-    loader = recipe.config.get('val_dataloader') or recipe.config.test_dataloader
-    pipeline = Compose(loader.dataset.pipeline)
+    pipeline = Compose(_validation(recipe.config).pipeline)
     pipeline.transforms = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
     return model, pipeline
+
+
+def _validation(config: Config) -> Config:
+    return (config.get('val_dataloader') or config.test_dataloader).dataset
 
 
 def _count_devices(device: str) -> int:
     if device == 'cpu':
         return count_cpus()
     return max(1, torch.cuda.device_count()) if device == 'cuda' else 1
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _first_line(error: Exception) -> str:

@@ -14,14 +14,13 @@ from ..visualization.overlays import Image
 from ..visualization.panel import PAPER, enlarge
 from .images import shrink
 from .inferencer import WeakSegInferencer, class_indices
-from .video_files import Writer, open_frames, open_writer
+from .video_files import WRITERS, Writer, open_frames
 from .views import CAPTIONS, Painter, Prediction, occurring
 
 #: Tiles of a frame.
 SHOWN = ('cam', 'pred')
 #: Rows of the legend; further classes are left out.
 LEGEND_ROWS = 2
-SUFFIXES = ('.mp4', '.gif', '')
 
 
 class VideoReport(NamedTuple):
@@ -44,16 +43,14 @@ def infer_video(
 ) -> VideoReport:
     """Write a video of CAM and segmentation side by side, frame by frame, and show progress.
 
-    After Ctrl-C the files hold the frames so far. After an error no video is written.
+    After Ctrl-C the files hold the frames so far. After an error no video is written. For `every` and `max_frames`
+    see `open_frames`.
 
     Args:
-        inferencer: With the network.
         source: Video file, folder of frames or camera index; see `open_frames`.
-        outputs: Files to write: `.mp4`, `.gif` (at most 10 frames per second and 640 pixels), or a folder of PNGs.
+        outputs: Files to write: `.mp4`, `.gif` (at most 10 frames per second and 640 pixels).
         classes: Names of the classes in all frames; default: decided by the classifier for each.
         fps: Frames per second; default: those of `source`, divided by `every`.
-        every: Keep each n-th frame.
-        max_frames: Stop after so many.
         side: Longer side of a frame in pixels; larger frames are downscaled.
 
     Raises:
@@ -62,8 +59,8 @@ def infer_video(
     """
     paths = list(map(Path, outputs))
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise ValueError(f'output {path}: must end in .mp4 or .gif, or be a folder without a suffix')
+        if path.suffix.lower() not in WRITERS:
+            raise ValueError(f'output {path}: must end in {" or ".join(WRITERS)}')
     if side < 1 or (fps is not None and fps <= 0):
         raise ValueError(f'side={side} and fps={fps} must be positive')
     class_indices(classes or (), inferencer.class_names)
@@ -72,12 +69,9 @@ def infer_video(
     if frames.total is not None:
         drawn = show_progress(drawn, frames.total, 'Frames')
     with ExitStack() as stack:
-        temporary = [stack.enter_context(atomic_path(path)) if path.suffix else path for path in paths]
-        writers = [stack.enter_context(closing(open_writer(path, fps or frames.fps))) for path in temporary]
-        report = _write(drawn, writers)
-        if report.num_frames == 0:
-            raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
-        return report
+        temporary = [stack.enter_context(atomic_path(path)) for path in paths]
+        writers = [WRITERS[path.suffix.lower()](path, fps or frames.fps) for path in temporary]
+        return _write(drawn, [stack.enter_context(closing(writer)) for writer in writers], source)
 
 
 def draw_frames(
@@ -85,14 +79,8 @@ def draw_frames(
 ) -> Iterator[Image]:
     """Draw CAM and segmentation of each frame side by side above a legend, all in the size of the first.
 
-    Args:
-        inferencer: With the network.
-        images: BGR.
-        classes: Names of the classes in all frames; None: decided by the classifier.
-        side: Longer side of a frame in pixels.
-
     Shape:
-        images and results (H, W, 3).
+        images (H, W, 3), BGR; results (H', W', 3), RGB.
     """
     painter = Painter(inferencer.model.dataset_meta['classes'], inferencer.palette)
     size: Optional[tuple[int, int]] = None
@@ -115,7 +103,7 @@ def _legend(painter: Painter, indices: Sequence[int], width: int) -> Image:
     return np.pad(legend, ((0, height - len(legend)), (0, 0), (0, 0)), constant_values=PAPER)
 
 
-def _write(frames: Iterable[Image], writers: Sequence[Writer]) -> VideoReport:
+def _write(frames: Iterable[Image], writers: Sequence[Writer], source: Union[str, int, Path]) -> VideoReport:
     count = 0
     try:
         for frame in frames:
@@ -126,4 +114,6 @@ def _write(frames: Iterable[Image], writers: Sequence[Writer]) -> VideoReport:
         if count == 0:
             raise
         return VideoReport(count, interrupted=True)
+    if count == 0:
+        raise ValueError(f'no frames in {source}: OpenCV decodes none of it; name another video or a folder')
     return VideoReport(count, interrupted=False)

@@ -1,10 +1,10 @@
-"""Frames in: video file, folder of images or camera. Frames out: mp4, GIF or folder of images."""
+"""Frames in: video file, folder of images or camera. Frames out: mp4 or GIF."""
 
 import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Protocol, Union
+from typing import NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -44,7 +44,7 @@ def open_frames(source: Union[str, int, Path], every: int = 1, max_frames: Optio
     """
     if every < 1 or (max_frames is not None and max_frames < 1):
         raise ValueError(f'every={every} and max_frames={max_frames} must be positive')
-    images, fps, total = _open_folder(Path(str(source))) if Path(str(source)).is_dir() else _open_capture(source)
+    images, fps, total = _open_folder(Path(str(source))) if Path(str(source)).is_dir() else _open_capture(str(source))
     total = total and -(-total // every)
     if max_frames is not None and total is not None:
         total = min(total, max_frames)
@@ -59,11 +59,11 @@ def _open_folder(folder: Path) -> Frames:
     return Frames(map(read_image, files), FOLDER_FPS, len(files))
 
 
-def _open_capture(source: Union[str, int, Path]) -> Frames:
-    is_file = Path(str(source)).is_file()
-    if not is_file and not str(source).isdigit():
+def _open_capture(source: str) -> Frames:
+    is_file = Path(source).is_file()
+    if not is_file and not source.isdigit():
         raise FileNotFoundError(f'video, folder of frames or camera index not found: {source}')
-    capture = cv2.VideoCapture(str(source)) if is_file else cv2.VideoCapture(int(str(source)))
+    capture = cv2.VideoCapture(source if is_file else int(source))
     if not capture.isOpened():
         raise ValueError(
             f'video cannot be read: {source}: OpenCV has no decoder for it; convert it to an mp4 with H.264'
@@ -85,22 +85,6 @@ def _read(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
         capture.release()
 
 
-class Writer(Protocol):
-    """A destination of RGB frames (H, W, 3)."""
-
-    def write(self, frame: Image) -> None:
-        """Append a frame."""
-
-    def close(self) -> None:
-        """Finish the file."""
-
-
-def open_writer(path: Path, fps: float) -> Writer:
-    """Open a destination of frames by its suffix: `.mp4`, `.gif`, or none for a folder of PNG files."""
-    kinds: dict[str, Callable[[Path, float], Writer]] = {'.mp4': Mp4Writer, '.gif': GifWriter, '': FolderWriter}
-    return kinds[path.suffix.lower()](path, fps)
-
-
 class Mp4Writer:
     """An mp4 file of the size of its first frame, made even."""
 
@@ -109,11 +93,7 @@ class Mp4Writer:
         self._writer: Optional[cv2.VideoWriter] = None
 
     def write(self, frame: Image) -> None:
-        """Append a frame.
-
-        Raises:
-            ValueError: OpenCV has no codec for mp4 files.
-        """
+        """Append a frame, RGB (H, W, 3)."""
         height, width = (length - length % 2 for length in frame.shape[:2])
         if self._writer is None:
             self._writer = self._open((width, height))
@@ -143,7 +123,7 @@ class GifWriter:
         self._count = 0
 
     def write(self, frame: Image) -> None:
-        """Append a frame, or skip it to reduce the frame rate."""
+        """Append a frame, RGB (H, W, 3), or skip it to reduce the frame rate."""
         if self._count % self.step == 0:
             image = PILImage.fromarray(shrink(frame, GIF_SIDE))
             self._frames.append(image.quantize(256, method=PILImage.Quantize.FASTOCTREE))
@@ -156,18 +136,6 @@ class GifWriter:
             first.save(self.path, save_all=True, append_images=rest, duration=self.milliseconds, loop=0)
 
 
-class FolderWriter:
-    """A folder of PNG files, `00000.png`, ..."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path = path
-        self._count = 0
-
-    def write(self, frame: Image) -> None:
-        """Write a frame."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        PILImage.fromarray(frame).save(self.path / f'{self._count:05d}.png')
-        self._count += 1
-
-    def close(self) -> None:
-        """Do nothing: each frame is a file."""
+Writer = Union[Mp4Writer, GifWriter]
+#: Destinations of frames by the suffix of the file.
+WRITERS: dict[str, type[Writer]] = {'.mp4': Mp4Writer, '.gif': GifWriter}

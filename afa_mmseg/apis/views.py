@@ -29,26 +29,14 @@ OVERLAY_SIDE, TILE_SIDE, PANEL_WIDTH = 1280, 480, 1500
 
 
 class Prediction(NamedTuple):
-    """A prediction in arrays; what was not requested, or the method lacks, is None.
+    """A prediction in arrays; what was not requested, or the method lacks, is None."""
 
-    Args:
-        pred: Segmentation.
-        score: The classifier's probabilities of the foreground classes.
-        classes: Indices of the classes in the image, 0 being the first foreground class.
-        cam: CAMs.
-        propagated: Propagated CAMs, background first, with the affinity of `test_cfg.affinity_scale`.
-        pseudo: Pseudo-label, 255 where ignored.
-
-    Shape:
-        pred, pseudo (H, W), uint8; score (C,); cam (C, H, W); propagated (C + 1, H, W).
-    """
-
-    pred: np.ndarray
-    score: Optional[np.ndarray] = None
-    classes: Sequence[int] = ()
-    cam: Optional[np.ndarray] = None
-    propagated: Optional[np.ndarray] = None
-    pseudo: Optional[np.ndarray] = None
+    pred: np.ndarray  # (H, W), uint8
+    score: Optional[np.ndarray] = None  # (C,), the classifier's probabilities of the foreground classes
+    classes: Sequence[int] = ()  # in the image, 0 being the first foreground class
+    cam: Optional[np.ndarray] = None  # (C, H, W)
+    propagated: Optional[np.ndarray] = None  # (C + 1, H, W), background first; affinity of `test_cfg.affinity_scale`
+    pseudo: Optional[np.ndarray] = None  # (H, W), uint8, 255 where ignored
 
     @classmethod
     def of(cls, sample: SegDataSample) -> 'Prediction':
@@ -66,21 +54,13 @@ class Prediction(NamedTuple):
 
 
 class Painter(NamedTuple):
-    """Draws predictions.
-
-    Args:
-        names: Of all classes, background first.
-        palette: RGB of all classes.
-    """
+    """Draws predictions; names and RGB are those of all classes, background first."""
 
     names: Sequence[str]
     palette: Sequence[Sequence[int]]
 
     def overlay(self, image: Image, prediction: Prediction, what: str) -> Image:
-        """Draw one result over an image.
-
-        Shape:
-            image (H, W, 3), at any scale; output (H, W, 3).
+        """Draw one result over an image (H, W, 3) of any scale.
 
         Raises:
             ValueError: The prediction lacks it.
@@ -124,8 +104,6 @@ class Painter(NamedTuple):
 
 def occurring(prediction: Prediction, what: Sequence[str]) -> list[int]:
     """List the foreground classes, and 255, that are visible in some results; background is 0."""
-    seen: set[int] = set()
-    for name in what:
-        label = getattr(prediction, name) if name in LABELS else None
-        seen.update(index + 1 for index in prediction.classes) if label is None else seen.update(np.unique(label))
-    return sorted(int(index) for index in seen - {0})
+    held = [index + 1 for index in prediction.classes]
+    seen = {int(i) for name in what for i in (np.unique(getattr(prediction, name)) if name in LABELS else held)}
+    return sorted(seen - {0})

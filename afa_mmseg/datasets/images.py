@@ -32,7 +32,7 @@ TAIL = 64
 
 
 #: What loaders raise for broken files.
-LOADING_ERRORS = (OSError, SyntaxError, cv2.error, Image.DecompressionBombError)
+LOADING_ERRORS = (OSError, SyntaxError, AssertionError, cv2.error, Image.DecompressionBombError)  # mmcv asserts
 
 
 class BrokenImageError(ValueError):

@@ -26,7 +26,7 @@ def run_parallel(
     num_workers: Optional[int] = None,
     start_method: Optional[str] = None,
 ) -> list[Result]:
-    """Call a function with each item, on several processes, and show progress.
+    """Call a function with each item, on several processes, and show progress; return the results in order.
 
     An error of `function` is raised here; items that are not started yet are then skipped, as after Ctrl-C.
 
@@ -36,9 +36,6 @@ def run_parallel(
         description: Label of the progress bar.
         num_workers: Processes; 0: this one only; default: one for each available CPU.
         start_method: Of `multiprocessing`; default: the platform's; 'spawn' for work on GPUs.
-
-    Returns:
-        Results in the order of the items.
 
     Raises:
         ChildProcessError: A process was killed.

@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from ..functional.cam import resize
-from .overlays import (
-    Image,
-    draw_box,
-    mark_point,
-    overlay_heat,
-    overlay_label,
-    overlay_propagated,
-    overlay_scores,
-)
+from .overlays import Image, draw_box, mark_point, overlay_heat, overlay_label, overlay_propagated, overlay_scores
 from .panel import Tile, draw_grid, enlarge, with_legend
 
 if TYPE_CHECKING:
@@ -65,12 +57,13 @@ def panel_of_explanation(
     artist = _Artist(_to_tile(image), explanation, palette, class_names)
     labels = _labels(explanation)
     known = [(name, x) for name, x in (('ground truth', ground_truth), ('prediction', prediction)) if x is not None]
-    first = [('input', artist.input(points)), *((name, artist.label(x)) for name, x in known)]
-    rows = [
-        *_in_rows(first, artist.class_tiles()),
-        [(name, artist.label(x)) for name, x in labels],
-        *filter(None, (artist.point_row(number, point) for number, point in enumerate(points, start=1))),
-    ]
+    rows = [[('input', artist.input(points)), *((name, artist.label(x)) for name, x in known)]]
+    for tiles in artist.class_tiles():  # tiles of one class stay together
+        if len(rows[-1]) + len(tiles) > COLUMNS:
+            rows.append([])
+        rows[-1].extend(tiles)
+    rows.append([(name, artist.label(x)) for name, x in labels])
+    rows.extend(filter(None, (artist.point_row(number, point) for number, point in enumerate(points, start=1))))
     occurring = {int(index) for _, x in [*labels, *known] for index in np.unique(x)}
     return with_legend(draw_grid(rows), class_names, palette, occurring | {index + 1 for index in explanation.classes})
 
@@ -140,7 +133,7 @@ class _Artist(NamedTuple):
         if self.explanation.box != (0, height, 0, width):
             out = draw_box(out, tuple(np.multiply(_box_in_file(self.explanation), np.repeat(self._scale(), 2))))
         for point in points:
-            out = mark_point(out, *self._in_tile(point))
+            out = self._mark(out, point)
         return out
 
     def label(self, label: np.ndarray) -> Image:
@@ -158,8 +151,7 @@ class _Artist(NamedTuple):
             name = self.names[i + 1]
             tiles.append([(f'CAM {float(steps.score[i]):.0%} {name}', self._heat(cam[i], high=1.0))])
             if propagated is not None:
-                heat = propagated[i]
-                tiles[-1].append((f'propagated {name}', self._heat(heat, low=float(heat.min()))))
+                tiles[-1].append((f'propagated {name}', self._heat(propagated[i], low=float(propagated[i].min()))))
         return tiles
 
     def point_row(self, number: int, point: Point) -> list[Tile]:
@@ -172,30 +164,20 @@ class _Artist(NamedTuple):
             heads = self.explanation.attention_of(*point)
             chosen = np.unique(np.linspace(0, len(heads) - 1, min(NUM_HEADS, len(heads))).round().astype(int))
             tiles += [(f'attention head {i + 1}/{len(heads)}', self._heat(heads[i])) for i in chosen]
-        return [(name, mark_point(tile, *self._in_tile(point))) for name, tile in tiles]
+        return [(name, self._mark(tile, point)) for name, tile in tiles]
 
     def _heat(self, heat: Tensor, low: Optional[float] = None, high: Optional[float] = None) -> Image:
         """Draw a map of the network's input, at any resolution."""
         on_input = resize(heat[None, None].float(), self.explanation.image.shape[-2:])[0, 0]
         return overlay_heat(self.image, _in_file(self.explanation, on_input), low=low, high=high)
 
-    def _scale(self) -> tuple[float, float]:
+    def _mark(self, tile: Image, point: Point) -> Image:
+        row, column = np.add(point, 0.5) * self._scale()
+        return mark_point(tile, row, column)
+
+    def _scale(self) -> np.ndarray:
         """Return the pixels of the tile per pixel of the file, vertically and horizontally."""
-        height, width = self.explanation.original_size
-        return self.image.shape[0] / height, self.image.shape[1] / width
-
-    def _in_tile(self, point: Point) -> tuple[float, float]:
-        return (point[0] + 0.5) * self._scale()[0], (point[1] + 0.5) * self._scale()[1]
-
-
-def _in_rows(first: list[Tile], groups: list[list[Tile]]) -> list[list[Tile]]:
-    """Arrange tiles in rows, without splitting the groups."""
-    rows = [first]
-    for group in groups:
-        if len(rows[-1]) + len(group) > COLUMNS:
-            rows.append([])
-        rows[-1].extend(group)
-    return rows
+        return np.divide(self.image.shape[:2], self.explanation.original_size)
 
 
 def _labels(explanation: 'Explanation') -> list[tuple[str, np.ndarray]]:
@@ -227,7 +209,6 @@ def _box_in_file(explanation: 'Explanation') -> tuple[int, int, int, int]:
 
 
 def _to_tile(image: Image) -> Image:
-    height, width = image.shape[:2]
-    factor = TILE / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    factor = TILE / max(image.shape[:2])
+    size = [max(1, round(length * factor)) for length in image.shape[1::-1]]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)

@@ -58,7 +58,12 @@ class WeakSegVisualizationHook(Hook):
         datasets = {split: loop.dataloader.dataset for split, loop in loops.items() if hasattr(loop, 'dataloader')}
         if not datasets:
             return
-        check_explains(_unwrap(runner.model))
+        model = _unwrap(runner.model)
+        if not hasattr(model, 'explain'):
+            raise ValueError(
+                f'WeakSegVisualizationHook: model.type {type(model).__name__} has no CAMs to draw (no method '
+                '`explain`): remove the hook from custom_hooks'
+            )
         places = {split: self._find(dataset) for split, dataset in datasets.items()}
         if not any(places.values()):
             raise ValueError(
@@ -93,15 +98,6 @@ class WeakSegVisualizationHook(Hook):
                 panel = draw_sample(model, sample, metainfo, num_points=self.num_points)
             # Slashes of an id would name folders, which visualizers do not create.
             runner.visualizer.add_image(f'{split}_{sample.name}'.replace('/', '_'), panel, step)
-
-
-def check_explains(model: Any) -> None:
-    """Raise a `ValueError` for a segmentor without the method `explain`."""
-    if not hasattr(model, 'explain'):
-        raise ValueError(
-            f'WeakSegVisualizationHook: model.type {type(model).__name__} has no CAMs to draw (no method `explain`); '
-            'remove the hook from custom_hooks'
-        )
 
 
 def _unwrap(model: Any) -> Any:

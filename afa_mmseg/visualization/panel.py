@@ -24,13 +24,7 @@ IGNORED_NAME = 'ignored'
 
 
 def draw_grid(rows: Sequence[Sequence[Tile]], *, max_width: Optional[int] = None) -> Image:
-    """Draw captioned tiles in rows; a row wider than `max_width` pixels is wrapped.
-
-    A caption wider than its tile is broken into two lines.
-
-    Shape:
-        tiles (H, W, 3); output (H', W', 3).
-    """
+    """Draw captioned tiles in rows; a row wider than `max_width` pixels is wrapped, a wide caption has two lines."""
     widened = [[(text, _widen(tile)) for text, tile in row] for row in rows]
     return stack_panels([_beside(_add_captions(part)) for row in widened for part in _wrap(row, max_width)])
 
@@ -48,17 +42,7 @@ def enlarge(image: Image) -> Image:
 
 
 def with_legend(image: Image, names: Sequence[str], palette: Sequence, indices: Iterable[int]) -> Image:
-    """Append a legend of some classes below an image; a narrow image is padded with white.
-
-    Args:
-        image: RGB.
-        names: Of all classes, background first.
-        palette: RGB of all classes.
-        indices: Classes in the legend; 255 stands for ignored pixels.
-
-    Shape:
-        image (H, W, 3); output (H', W', 3).
-    """
+    """Append a legend (see `draw_legend`) below an image (H, W, 3); a narrow image is padded with white."""
     width = max(image.shape[1], MIN_WIDTH)
     return np.concatenate([_pad(image, image.shape[0], width), draw_legend(names, palette, indices, width)])
 

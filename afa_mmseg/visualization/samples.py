@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FixedSample:
-    """A sample as its pipeline returned it once.
-
-    Args:
-        name: Image id.
-        inputs: Input of the data preprocessor.
-        meta: Meta information for prediction.
-        gt_label: Image-level label, if the data set has one.
-        ground_truth: Label map, if the data set has one.
+    """A sample as its pipeline returned it once: image id, input of the data preprocessor, meta information, labels.
 
     Shape:
         inputs uint8 (3, H, W); gt_label (C,); ground_truth (H', W').
@@ -77,10 +70,10 @@ def indices_of(dataset: Any, sample_ids: Sequence[str]) -> list[int]:
 
 
 def draw_sample(model: Any, sample: FixedSample, metainfo: dict, *, num_points: int = 2) -> Image:
-    """Draw all steps of a segmentor on a sample; see `panel_of_explanation`.
+    """Draw all steps of a segmentor, whose mode is kept, on a sample; see `panel_of_explanation`.
 
     Args:
-        model: A segmentor with `explain`; its mode is kept.
+        model: A segmentor with `explain`.
         sample: Returned by `take_samples`.
         metainfo: Of the data set: `classes` and `palette`.
         num_points: Pixels whose affinity and attention are drawn, at most 2.

@@ -25,11 +25,11 @@ def draw_text(
     colour: tuple[int, int, int] = WHITE,
     max_width: Optional[int] = None,
 ) -> Image:
-    """Draw a line of text on a copy of an image.
+    """Draw a line of text, in any script, on a copy of an image; letters that no font has become boxes.
 
     Args:
         image: RGB.
-        text: In any script; letters that no font has become boxes.
+        text: One line.
         position: Left and top of the line, in pixels.
         size: Letter height in pixels.
         colour: RGB.
@@ -80,12 +80,8 @@ def _letters(file: str) -> frozenset[int]:
 
 
 @cache
-def _load(file: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, size)
-
-
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    return _load(font_file(text), size)
+    return ImageFont.truetype(font_file(text), size)
 
 
 def _fit(text: str, max_width: int, size: int) -> str:

@@ -1,6 +1,5 @@
 """Example images of the page."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Union
 
@@ -34,15 +33,6 @@ def examples_of(cfg: Config) -> list[Path]:
         raise ValueError('the config has no val_dataloader')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    paths = (Path(dataset.get_data_info(i)['img_path']) for i in spread(len(dataset), NUM_CHOSEN))
+    step = max(1, -(-len(dataset) // NUM_CHOSEN))
+    paths = (Path(dataset.get_data_info(i)['img_path']) for i in range(0, len(dataset), step))
     return [path for path in paths if path.is_file()]
-
-
-def spread(length: int, count: int) -> Sequence[int]:
-    """Return at most `count` evenly spaced indices of a list.
-
-    Example:
-        >>> list(spread(10, 3)), list(spread(2, 3))
-        ([0, 3, 6], [0, 1])
-    """
-    return [i * length // count for i in range(count)] if length > count else range(length)

@@ -15,14 +15,14 @@ from .uploads import Limits, read_upload
 from .visit import Stages, Ties, Visit, look_at
 
 START = '<p class="note">Drop an image on the left, or choose one of the examples.</p>'
-#: Values of the outputs, or `gr.skip()`.
-Answer = Union[tuple, dict]
 PROBLEM = '<p class="problem">{}</p>'
 TIES = """
 <h2>Affinity and attention of a pixel</h2>
 <p>{}</p>
 """
 CLICK = 'Click a pixel in any of the images.'
+#: Values of the outputs, or `gr.skip()`.
+Answer = Union[tuple, dict]
 
 
 class Handlers:
@@ -45,7 +45,10 @@ class Handlers:
             visit = look_at(self.inferencer, *read_upload(path, self.limits))
         except ValueError as error:
             return empty_page(PROBLEM.format(html.escape(str(error))))
-        note = describe(visit, time.perf_counter() - start)
+        (height, width), (file_height, file_width) = visit.image.shape[:2], visit.file_size
+        made = '' if (height, width) == visit.file_size else f', {width} × {height} for the network'
+        seconds = time.perf_counter() - start
+        note = f'<p class="note">{file_width} × {file_height} pixels{made}; took {seconds:.1f} s.</p>'
         return (visit, self.tick_boxes(visit), note, *self.redraw(visit, bkg_score), *no_ties())
 
     def redraw(self, visit: Visit, bkg_score: float) -> tuple:
@@ -81,11 +84,8 @@ class Handlers:
         """Handle a click on the uploaded image, in pixels of its file."""
         if visit is None:
             return forgotten()
-        column, row = event.index
-        height, width = visit.image.shape[:2]
-        return show_ties(
-            visit, int((row + 0.5) / visit.file_size[0] * height), int((column + 0.5) / visit.file_size[1] * width)
-        )
+        point = np.add(event.index[::-1], 0.5) / visit.file_size * visit.image.shape[:2]
+        return show_ties(visit, *map(int, point))
 
     def tick_boxes(self, visit: Visit) -> gr.CheckboxGroup:
         """List the classes by probability, and tick the chosen ones."""
@@ -113,8 +113,7 @@ def empty_page(message: str) -> tuple:
 
 def show_ties(visit: Visit, row: int, column: int) -> tuple:
     """Fill the lower part of the page: sentence, affinity, heads, numbers; without affinity or attention it is less."""
-    height, width = visit.image.shape[:2]
-    ties = visit.ties(min(max(row, 0), height - 1), min(max(column, 0), width - 1))
+    ties = visit.ties(row, column)
     row, column = ties.point
     sentence = f'Row {row}, column {column}. Colours run from 0<span class="heat-bar"></span>to the largest value'
     if ties.affinity is not None:
@@ -141,13 +140,6 @@ def save_numbers(ties: Ties) -> str:
     maps = {name: x for name, x in (('affinity', ties.affinity), ('attention', ties.attention)) if x is not None}
     np.savez_compressed(path, allow_pickle=False, point=ties.point, cell=ties.cell, **maps)
     return str(path)
-
-
-def describe(visit: Visit, seconds: float) -> str:
-    """Return a note with the size of the image and the time."""
-    (height, width), (file_height, file_width) = visit.image.shape[:2], visit.file_size
-    made = '' if (height, width) == visit.file_size else f', {width} × {height} for the network'
-    return f'<p class="note">{file_width} × {file_height} pixels{made}; took {seconds:.1f} s.</p>'
 
 
 def forgotten() -> dict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 import gradio as gr
 import numpy as np
@@ -33,24 +33,8 @@ QUEUE, MAX_WAITING = 'network', 32
 PROBE = 224
 
 
-class Controls(NamedTuple):
-    """The left side of the page."""
-
-    upload: gr.Image
-    boxes: gr.CheckboxGroup
-    own: gr.Button
-    slider: gr.Slider
-    note: gr.HTML
-
-
 def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: Limits) -> gr.Blocks:
-    """Build the page.
-
-    Args:
-        inferencer: With the network.
-        examples: Image files to choose from.
-        limits: Of uploads.
-    """
+    """Build the page, with image files to choose from."""
     on = Handlers(inferencer, limits)
     steps = inferencer.explain(np.zeros((PROBE, PROBE, 3), np.uint8))
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_FILES) as page:
@@ -81,7 +65,10 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
     return page
 
 
-def _controls(examples: Sequence[Path], bkg_score: float) -> Controls:
+def _controls(
+    examples: Sequence[Path], bkg_score: float
+) -> tuple[gr.Image, gr.CheckboxGroup, gr.Button, gr.Slider, gr.HTML]:
+    """Build the left side: image, classes, button, slider, note."""
     upload = upload_image()
     if examples:
         gr.Examples([[str(path)] for path in examples], upload, label='Examples', api_visibility='private')
@@ -94,7 +81,7 @@ def _controls(examples: Sequence[Path], bkg_score: float) -> Controls:
         info='A higher score leaves less foreground.', elem_id='background',
     )  # fmt: skip
     note = gr.HTML(elem_id='note', padding=False)
-    return Controls(upload, boxes, own, slider, note)
+    return upload, boxes, own, slider, note
 
 
 def _tiles(with_affinity: bool) -> list[gr.Image]:
@@ -112,20 +99,14 @@ def _ties(with_affinity: bool, with_attention: bool) -> list[gr.blocks.Block]:
     with gr.Row(visible=False, elem_id='ties') as row:
         with gr.Column(visible=with_affinity):
             affinity = drawn_image('Learned affinity', 'affinity')
-            gr.HTML(
-                '<p class="note"><b>Learned affinity</b>Cells of the same class, as learned from all heads.</p>',
-                padding=False,
-            )
+            caption('Learned affinity', 'Cells of the same class, as learned from all heads.')
             numbers = gr.DownloadButton('Numbers as .npz', size='sm', elem_id='numbers')
         with gr.Column(visible=with_attention):
             heads = gr.Gallery(
                 label='Attention', show_label=False, format='png', columns=4, object_fit='contain', height='auto',
                 interactive=False, buttons=[], elem_id='heads',
             )  # fmt: skip
-            gr.HTML(
-                '<p class="note"><b>Attention</b>Attention of the pixel in each head of the last blocks.</p>',
-                padding=False,
-            )
+            caption('Attention', 'Attention of the pixel in each head of the last blocks.')
     return [intro, row, affinity, heads, numbers]
 
 
@@ -143,14 +124,13 @@ def upload_image() -> gr.Image:
             raise gr.Error('only uploaded images and examples are accepted', print_exception=False)
         return str(path)
 
+    def path_of(payload: Optional[ImageData]) -> Optional[str]:
+        return payload.path if payload is not None else None
+
     # Not a subclass: Gradio would write a stub file beside its source.
     upload.async_move_resource_to_block_cache = keep_in_cache  # type: ignore[method-assign, assignment]
-    upload.preprocess = _path_of  # type: ignore[method-assign]
+    upload.preprocess = path_of  # type: ignore[method-assign]
     return upload
-
-
-def _path_of(payload: Optional[ImageData]) -> Optional[str]:
-    return payload.path if payload is not None else None
 
 
 def drawn_image(label: str, name: str) -> gr.Image:

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Optional
+from unittest import mock
 
 import fastapi
 import gradio as gr
@@ -32,12 +33,7 @@ LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 
 
 class Gate:
-    """ASGI middleware that passes on known paths and requests of bounded, declared size.
-
-    Args:
-        app: The application behind it.
-        max_bytes: Of an uploaded file.
-    """
+    """ASGI middleware that passes on known paths and requests of bounded, declared size."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -62,27 +58,18 @@ class Gate:
 @contextlib.contextmanager
 def private_files() -> Iterator[None]:
     """Keep the files of Gradio (uploads, drawn images) in a folder of their own, deleted at the end."""
-    before = {name: os.environ.get(name) for name in ('GRADIO_TEMP_DIR', 'GRADIO_EXAMPLES_CACHE')}
-    with tempfile.TemporaryDirectory(prefix='afa-web-') as folder:
-        os.environ.update(dict.fromkeys(before, folder))
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
+    names = ('GRADIO_TEMP_DIR', 'GRADIO_EXAMPLES_CACHE')
+    with (
+        tempfile.TemporaryDirectory(prefix='afa-web-') as folder,
+        mock.patch.dict(os.environ, dict.fromkeys(names, folder)),
+    ):
+        yield
 
 
 def build_app(page: gr.Blocks, limits: Limits, host: str) -> ASGIApp:
     """Build an ASGI application of the page behind a `Gate`.
 
     On the loopback, the Host header must name it, which keeps out pages of other sites (DNS rebinding).
-
-    Args:
-        page: Returned by `build_page`.
-        limits: Of uploads.
-        host: Address of the server.
     """
     PILImage.MAX_IMAGE_PIXELS = limits.max_pixels  # also for images opened by Gradio
     app: Any = gr.mount_gradio_app(
@@ -97,11 +84,7 @@ def build_app(page: gr.Blocks, limits: Limits, host: str) -> ASGIApp:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind a port.
-
-    Args:
-        host: Name or address of this machine.
-        port: 0 for a free one.
+    """Bind a port of an address of this machine; 0 for a free one.
 
     Raises:
         ValueError: The port is in use or not allowed, or the address is not of this machine.

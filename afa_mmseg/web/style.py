@@ -2,9 +2,6 @@
 
 import gradio as gr
 
-FONTS = ('system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'Noto Sans', 'sans-serif')
-MONO_FONTS = ('ui-monospace', 'DejaVu Sans Mono', 'monospace')
-
 CSS = """
 .gradio-container { max-width: 1480px !important; margin: 0 auto; padding: 20px 24px 40px !important; }
 .html-container { padding: 0 !important; }
@@ -46,7 +43,8 @@ h1, h2 { font-weight: 650; letter-spacing: -0.01em; }
 def theme() -> gr.themes.Base:
     """Return a plain theme in the system fonts of the visitor."""
     return gr.themes.Default(
-        primary_hue='teal', neutral_hue='slate', radius_size='md', font=FONTS, font_mono=MONO_FONTS
+        primary_hue='teal', neutral_hue='slate', radius_size='md', font=('system-ui', 'sans-serif'),
+        font_mono=('monospace',),
     ).set(
         body_background_fill='*neutral_50', body_background_fill_dark='*neutral_950',
         body_text_color_subdued='*neutral_600', body_text_color_subdued_dark='*neutral_400',

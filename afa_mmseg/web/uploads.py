@@ -18,19 +18,12 @@ WHITE = (255, 255, 255, 255)
 
 
 class Limits(NamedTuple):
-    """Limits of uploads.
+    """Limits of uploads."""
 
-    Args:
-        max_mb: File size in megabytes.
-        max_pixels: Width times height, checked before decoding.
-        max_side: Longer side at which an image enters the network; larger ones are downscaled.
-        max_visitors: Number of sessions kept; the one idle for longest is dropped first.
-    """
-
-    max_mb: float = 10
-    max_pixels: int = 25_000_000
-    max_side: int = 640
-    max_visitors: int = 8
+    max_mb: float = 10  # of a file
+    max_pixels: int = 25_000_000  # width times height, checked before decoding
+    max_side: int = 640  # larger images are downscaled for the network
+    max_visitors: int = 8  # sessions kept; the one idle for longest is dropped first
 
     @property
     def max_bytes(self) -> int:
@@ -47,10 +40,6 @@ class Limits(NamedTuple):
 def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[int, int]]:
     """Read an image as browsers show it: rotated by its EXIF orientation, the first frame, on white.
 
-    Args:
-        path: File; its format is detected from its content.
-        limits: Of file and image.
-
     Returns:
         RGB (H, W, 3), no side above `max_side`, and height and width of the file.
 
@@ -64,7 +53,8 @@ def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[in
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large images: they are refused below
             with PILImage.open(path, formats=FORMATS) as file:
-                _check_pixels(file, limits)
+                if file.width * file.height > limits.max_pixels:
+                    raise PILImage.DecompressionBombError
                 image = to_rgb(ImageOps.exif_transpose(file))
     except PILImage.DecompressionBombError as error:
         raise ValueError(f'the image has too many pixels; the limit is {limits.max_pixels:,}') from error
@@ -78,23 +68,13 @@ def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[in
     return np.array(image), whole
 
 
-def _check_pixels(image: PILImage.Image, limits: Limits) -> None:
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        raise PILImage.DecompressionBombError
-
-
 def to_rgb(image: PILImage.Image) -> PILImage.Image:
     """Convert an image of any mode to 8-bit RGB on white."""
     if image.mode.startswith(DEEP_MODES):
-        return PILImage.fromarray(_to_8_bits(np.asarray(image), sixteen=image.mode.startswith('I;'))).convert('RGB')
+        values = np.asarray(image).clip(0)
+        top = 65535 if image.mode.startswith('I;') else max(float(values.max()), 1e-12)  # others have no fixed range
+        return PILImage.fromarray(np.rint(values / top * 255).astype(np.uint8)).convert('RGB')
     if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
         image = image.convert('RGBA')
         return PILImage.alpha_composite(PILImage.new('RGBA', image.size, WHITE), image).convert('RGB')
     return image.convert('RGB')
-
-
-def _to_8_bits(values: np.ndarray, sixteen: bool) -> np.ndarray:
-    """Scale 16-bit values by 65535, and others, whose range is unknown, by their maximum."""
-    top = 65535 if sixteen else max(float(values.max()), 1e-12)
-    return np.rint(values.clip(0) / top * 255).astype(np.uint8)

@@ -30,48 +30,25 @@ class Stages(NamedTuple):
 
 
 class Ties(NamedTuple):
-    """Affinity and attention of one pixel; None where the method has none.
+    """Affinity and attention of one pixel; None where the method has none."""
 
-    Args:
-        point: Row and column in the image.
-        cell: Index of its cell in the grid, row by row.
-        affinity: Its row of the learned affinity.
-        attention: Its attention in each head of the last blocks.
-        heads: Number of heads of each block.
-
-    Shape:
-        affinity (h, w) in [0, 1]; attention (heads, h, w), sum 1 each.
-    """
-
-    point: tuple[int, int]
-    cell: int
-    affinity: Optional[np.ndarray]
-    attention: Optional[np.ndarray]
-    heads: Sequence[int]
+    point: tuple[int, int]  # row and column in the image
+    cell: int  # its index in the grid, row by row
+    affinity: Optional[np.ndarray]  # (h, w), its row of the learned affinity
+    attention: Optional[np.ndarray]  # (heads, h, w), in each head of the last blocks, sum 1 each
+    heads: Sequence[int]  # their number in each block
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """An image with the steps of the network on it.
+    """An image with the steps of the network on it."""
 
-    Args:
-        image: RGB, as it entered the network.
-        file_size: Height and width of its file.
-        explanation: For the classes that the visitor chose.
-        own_classes: Classes found by the classifier.
-        prediction: Of the segmentation head.
-        palette: RGB of each class, background first.
-
-    Shape:
-        image (H, W, 3); prediction (H, W).
-    """
-
-    image: Image
-    file_size: tuple[int, int]
-    explanation: 'Explanation'
-    own_classes: Sequence[int]
-    prediction: np.ndarray
-    palette: Sequence
+    image: Image  # (H, W, 3), as it entered the network
+    file_size: tuple[int, int]  # height and width
+    explanation: 'Explanation'  # for the classes that the visitor chose
+    own_classes: Sequence[int]  # found by the classifier
+    prediction: np.ndarray  # (H, W), of the segmentation head
+    palette: Sequence  # RGB of each class, background first
 
     def with_classes(self, classes: Sequence[int]) -> 'Visit':
         """Choose the foreground classes, 0 being the first one."""
@@ -101,8 +78,9 @@ class Visit:
         return propagated, self._draw_label(steps.to_original(steps.refined_label(bkg_score)).cpu().numpy())
 
     def ties(self, row: int, column: int) -> Ties:
-        """Look up affinity and attention of a pixel of the image."""
+        """Look up affinity and attention of a pixel of the image; outside, of the nearest pixel."""
         steps = self.explanation
+        row, column = (min(max(x, 0), length - 1) for x, length in zip((row, column), self.image.shape))
         affinity = steps.affinity_of(row, column).cpu().numpy() if steps.has_affinity else None
         attention = steps.attention_of(row, column).cpu().numpy() if steps.has_attention else None
         heads = [attention.query.shape[1] for attention in steps.attentions]
@@ -115,8 +93,7 @@ class Visit:
 
     def classes_shown(self) -> list[int]:
         """Return the classes of the legend, 1 being the first of the foreground."""
-        present = {*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)}
-        return sorted(present - {0})
+        return sorted({*np.unique(self.prediction).tolist(), *(i + 1 for i in self.explanation.classes)} - {0})
 
     @property
     def _shown(self) -> list[int]:
@@ -133,20 +110,12 @@ class Visit:
 
 
 def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, int]) -> Visit:
-    """Run the network on an image.
-
-    Args:
-        inferencer: With the network.
-        image: RGB.
-        file_size: Height and width of its file.
-
-    Shape:
-        image (H, W, 3).
+    """Run the network on an image, RGB (H, W, 3), of a file of some height and width.
 
     Raises:
         ValueError: It is too small for the network.
     """
     bgr = np.ascontiguousarray(image[..., ::-1])
     explanation = inferencer.explain(bgr)
-    prediction = inferencer(bgr, with_cam=False, with_pseudo_label=False)['predictions']
+    prediction = inferencer(bgr, with_cam=False)['predictions']
     return Visit(image, file_size, explanation, explanation.classes, prediction, inferencer.palette)

@@ -23,7 +23,7 @@ resize = dict(type='Resize', scale=(long_side, long_side), keep_ratio=True, back
 train_pipeline = [_base_.train_pipeline[0], resize, *_base_.train_pipeline[1:]]
 train_pipeline[-2].crop_size = (long_side, long_side)
 test_pipeline = [
-    _base_.test_pipeline[0],
+    dict(type='LoadImageFromFile'),  # turned by EXIF orientation, as in training
     resize,
     *([dict(type='LoadMask')] if mask_dir else []),  # masks keep their size, predictions get it back
     _base_.test_pipeline[-1],

@@ -2,7 +2,7 @@ _base_ = './afa_mit-b1_voc.py'
 
 # Predictions of the VOC 2012 test images, which have no public masks, for the evaluation server:
 # tools/test.py with --tta; then pack work_dirs/voc_submission/results.
-test_pipeline = [dict(type='LoadImage', color_type='color_ignore_orientation'), dict(type='PackSegInputs')]
+test_pipeline = [_base_.test_pipeline[0], dict(type='PackSegInputs')]
 tta_pipeline = test_pipeline
 test_dataloader = dict(
     dataset=dict(

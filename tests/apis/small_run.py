@@ -1,7 +1,8 @@
-"""A small network with random weights, its config, and pictures of ShapesVOC to run it on."""
+"""A small network with random weights, its config, and images of ShapesVOC for it."""
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
@@ -27,9 +28,15 @@ def write_small_run(folder, num_train=12, size=64):
     make_shapes_voc(folder / 'data', num_train=num_train, num_val=1, size=size)
     config, checkpoint = folder / 'small.py', folder / 'small.pth'
     config.write_text(CONFIG.replace('{root!r}', repr(str(folder / 'data'))))
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(config).model)
-    model.init_weights()
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=DATASET_META)), checkpoint)
+    write_checkpoint(Config.fromfile(config), checkpoint, DATASET_META)
     return config, checkpoint
+
+
+def write_checkpoint(config, path, dataset_meta):
+    """Write a checkpoint of random weights."""
+    init_default_scope('mmseg')
+    MMLogger.get_instance(str(path))  # that of a run before has closed its file
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dataset_meta)), path)

@@ -10,8 +10,6 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.apis import WeakSegInferencer
-from afa_mmseg.apis.image_results import Request, infer_images
-from afa_mmseg.apis.images import find_images
 from afa_mmseg.apis.inferencer import CAM_FIELDS
 from afa_mmseg.apis.views import Painter, Prediction
 from afa_mmseg.visualization import overlay_propagated
@@ -41,8 +39,8 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
-def model_inputs(model, picture):
-    return model.data_preprocessor(dict(inputs=[torch.from_numpy(picture.transpose(2, 0, 1).copy())]))['inputs']
+def model_inputs(model, image):
+    return model.data_preprocessor(dict(inputs=[torch.from_numpy(image.transpose(2, 0, 1).copy())]))['inputs']
 
 
 def make_sample(*names):
@@ -52,9 +50,9 @@ def make_sample(*names):
 
 
 def test_predictions_and_files_are_mmsegs(files, inferencer, folder, tmp_path):
-    theirs, picture = MMSegInferencer(*files, **QUIET), str(folder / 'a.png')
-    expected = theirs(picture, out_dir=str(tmp_path / 'theirs'), return_vis=True)
-    result = inferencer(picture, out_dir=str(tmp_path / 'ours'), return_vis=True, with_cam=False)
+    theirs, image = MMSegInferencer(*files, **QUIET), str(folder / 'a.png')
+    expected = theirs(image, out_dir=str(tmp_path / 'theirs'), return_vis=True)
+    result = inferencer(image, out_dir=str(tmp_path / 'ours'), return_vis=True, with_cam=False)
     assert result.keys() == expected.keys()
     assert np.array_equal(result['predictions'], expected['predictions'])
     assert len(np.unique(expected['predictions'])) > 5
@@ -65,9 +63,9 @@ def test_predictions_and_files_are_mmsegs(files, inferencer, folder, tmp_path):
 
 
 def test_cams_are_those_of_the_segmentor_for_the_classes_that_are_named(inferencer):
-    picture = make_picture()
-    result = inferencer(picture, classes=[UNSEEN])
-    (steps,) = inferencer.model.explain(model_inputs(inferencer.model, picture), [make_sample(UNSEEN)])
+    image = make_picture()
+    result = inferencer(image, classes=[UNSEEN])
+    (steps,) = inferencer.model.explain(model_inputs(inferencer.model, image), [make_sample(UNSEEN)])
     assert_close(torch.from_numpy(result['pred_cam']), steps.cam())
     assert np.array_equal(result['pred_pseudo_label'], steps.pseudo_label().numpy())
     assert_close(torch.from_numpy(result['pred_score']), steps.score)
@@ -111,48 +109,48 @@ def test_work_for_cams_is_done_only_where_they_are_wanted(inferencer, monkeypatc
 
 
 def test_propagated_cams_are_drawn_as_everywhere(inferencer):
-    picture = make_picture(seed=1)
-    prediction = Prediction.of(inferencer(picture, classes=[UNSEEN], return_datasamples=True))
+    image = make_picture(seed=1)
+    prediction = Prediction.of(inferencer(image, classes=[UNSEEN], return_datasamples=True))
     painter = Painter(CLASSES, PALETTE)
-    expected = overlay_propagated(picture, prediction.propagated, PALETTE)
-    assert np.array_equal(painter.overlay(picture, prediction, 'propagated'), expected)
-    hidden = (expected == (picture * 0.55).astype(np.uint8)).all(axis=2)
+    expected = overlay_propagated(image, prediction.propagated, PALETTE)
+    assert np.array_equal(painter.overlay(image, prediction, 'propagated'), expected)
+    hidden = (expected == (image * 0.55).astype(np.uint8)).all(axis=2)
     assert np.array_equal(hidden, prediction.label('propagated') == 0)
     assert 0.5 < hidden.mean() < 0.8
     none = prediction._replace(classes=[])
     for what in ('cam', 'propagated'):
-        assert np.array_equal(painter.overlay(picture, none, what), (picture * 0.55).astype(np.uint8))
+        assert np.array_equal(painter.overlay(image, none, what), (image * 0.55).astype(np.uint8))
     with pytest.raises(ValueError, match='lacks propagated'):
-        painter.overlay(picture, prediction._replace(propagated=None), 'propagated')
+        painter.overlay(image, prediction._replace(propagated=None), 'propagated')
 
 
 def test_explain_shows_the_steps_to_the_same_result(inferencer):
-    picture = make_picture()
-    steps = inferencer.explain(picture, [SEEN, UNSEEN])
-    result = inferencer(picture, classes=[SEEN, UNSEEN])
+    image = make_picture()
+    steps = inferencer.explain(image, [SEEN, UNSEEN])
+    result = inferencer(image, classes=[SEEN, UNSEEN])
     assert [inferencer.class_names[i] for i in steps.classes] == [SEEN, UNSEEN]
     assert np.array_equal(steps.cam().numpy(), result['pred_cam'])
     assert steps.affinity_of(3, 5).shape == steps.plain.grid
-    assert np.flatnonzero(inferencer.explain(picture).score > 0.5).tolist() == inferencer.explain(picture).classes
+    assert np.flatnonzero(inferencer.explain(image).score > 0.5).tolist() == inferencer.explain(image).classes
 
 
 def test_scales_and_crf_are_those_of_testing(files, inferencer):
-    picture = make_picture()
-    data = next(inferencer.preprocess([picture]))
+    image = make_picture()
+    data = next(inferencer.preprocess([image]))
     tta = WeakSegInferencer(*files, tta=True, **QUIET)
     (expected,) = tta.tta_model.test_step(data)
-    result = tta(picture, classes=[SEEN])
+    result = tta(image, classes=[SEEN])
     assert np.array_equal(result['predictions'], expected.pred_sem_seg.data[0])
-    plain = inferencer(picture, classes=[SEEN])
+    plain = inferencer(image, classes=[SEEN])
     assert not np.array_equal(result['predictions'], plain['predictions'])
     assert all(np.array_equal(result[field], plain[field]) for field in CAM_FIELDS)
 
     with_crf = WeakSegInferencer(*files, crf=True, **QUIET)
     assert with_crf.model.crf.num_iters == 10
     sample = inferencer.model.test_step(data)[0]
-    with_crf.model.post_process(model_inputs(with_crf.model, picture), [sample])
-    assert np.array_equal(with_crf(picture)['predictions'], sample.pred_sem_seg.data[0])
-    assert not np.array_equal(with_crf(picture)['predictions'], plain['predictions'])
+    with_crf.model.post_process(model_inputs(with_crf.model, image), [sample])
+    assert np.array_equal(with_crf(image)['predictions'], sample.pred_sem_seg.data[0])
+    assert not np.array_equal(with_crf(image)['predictions'], plain['predictions'])
 
 
 def test_classes_and_colours_come_from_the_checkpoint_or_the_caller(files, inferencer):
@@ -162,25 +160,6 @@ def test_classes_and_colours_come_from_the_checkpoint_or_the_caller(files, infer
     assert (other.class_names[0], other.palette) == ('c1', PALETTE)
     with pytest.raises(ValueError, match='palette has 3 entries, the network 21 classes'):
         WeakSegInferencer(*files, palette=[[0, 0, 0]] * 3, **QUIET)
-
-
-def test_an_unknown_class_is_named_with_a_similar_one(inferencer):
-    with pytest.raises(
-        ValueError,
-        match=r"--classes\): unknown class 'Kind2' \(did you mean 'kind2'\?\); .* kind1, .*kind20",
-    ):
-        inferencer(make_picture(), classes=[SEEN, 'Kind2'])
-    with pytest.raises(ValueError, match="unknown class 'zebra'"):
-        inferencer.explain(make_picture(), 'zebra')
-
-
-def test_files_that_are_no_images_are_named(inferencer, tmp_path):
-    for name, content in (('broken.jpg', b'nothing'), ('empty.png', b'')):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f'cannot be read as a picture: .*{name}'):
-            inferencer(str(tmp_path / name))
-    with pytest.raises(ValueError, match=r'shape \(64, 80\) is no picture'):
-        inferencer(np.zeros((64, 80), np.uint8))
 
 
 def test_a_checkpoint_of_another_config_and_other_segmentors_are_refused(files, tmp_path):
@@ -196,23 +175,5 @@ def test_a_checkpoint_of_another_config_and_other_segmentors_are_refused(files, 
     without.tta_model = None
     with pytest.raises(ValueError, match="tta requires tta_model=dict\\(type='MaxScaleTTAModel'\\)"):
         WeakSegInferencer(without, checkpoint, tta=True, **QUIET)
-    with pytest.raises(FileNotFoundError, match='config not found: no.py'):
+    with pytest.raises(FileNotFoundError, match='no.py'):
         WeakSegInferencer('no.py', checkpoint)
-
-
-def test_without_affinity_its_results_are_left_out(inferencer, tmp_path, monkeypatch):
-    add_cams = inferencer.model.add_cams
-
-    def add_cams_only(inputs, results):
-        add_cams(inputs, results)
-        for result in results:
-            del result.pred_propagated_cam
-
-    monkeypatch.setattr(inferencer.model, 'add_cams', add_cams_only)
-    assert 'pred_propagated_cam' not in inferencer(make_picture())
-    cv2.imwrite(str(tmp_path / 'a.png'), make_picture())
-    (outcome,) = infer_images(inferencer, find_images([tmp_path]), tmp_path / 'out', Request(npz=True))
-    assert outcome.error == ''
-    assert sorted(path.name for path in (tmp_path / 'out/overlay').iterdir()) == ['cam', 'pred', 'pseudo']
-    with np.load(tmp_path / 'out/scores/a.npz') as scores:
-        assert scores.files == ['probability', 'score', 'classes', 'cam']

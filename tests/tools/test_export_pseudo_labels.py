@@ -1,4 +1,4 @@
-"""tools/export_pseudo_labels.py as a user runs it: interrupted, killed, again; and the second stage on its files."""
+"""tools/export_pseudo_labels.py as a user runs it: interrupted, killed, resumed; and the second stage on its files."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NUM_IMAGES = 120
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    """A folder with a config, a checkpoint, and more pictures than are labelled before a signal arrives."""
+    """A folder with a config, a checkpoint, and more images than are labelled before a signal arrives."""
     folder = tmp_path_factory.mktemp('run')
     write_small_run(folder, NUM_IMAGES)
     return folder
@@ -58,7 +58,7 @@ def stop_half_way(folder, number):
 
 
 @pytest.mark.slow
-def test_interrupted_killed_and_again_gives_the_files_of_one_go(run):
+def test_interrupted_and_killed_exports_resume_to_the_files_of_a_whole_one(run):
     code, output, workers = stop_half_way(run, signal.SIGTERM)
     assert code == 128 + signal.SIGTERM, output
     assert 'Traceback' not in output
@@ -82,7 +82,7 @@ def test_interrupted_killed_and_again_gives_the_files_of_one_go(run):
 def test_an_export_with_an_unreadable_image_reports_and_fails(run, tmp_path):
     split = run / 'data/ImageSets/Segmentation/few.txt'
     split.write_text('train_000001\nval_000000\ntrain_000002\n')
-    (run / 'data/JPEGImages/val_000000.jpg').write_bytes(b'no picture')
+    (run / 'data/JPEGImages/val_000000.jpg').write_bytes(b'no image')
     command = [SCRIPT, run / 'small.py', run / 'small.pth', '--out', 'labels', '--procs', '0']
     process = run_tool(*command, '--split', 'ImageSets/Segmentation/few.txt', cwd=tmp_path, check=False)
     assert process.returncode == 1, process.stdout
@@ -145,7 +145,7 @@ def test_the_second_stage_trains_on_the_exported_files_alone(tmp_path):
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert 0 < records[-1]['mIoU'] <= 100
 
-    # What it learns from are the exported files: without one of them it does not begin.
+    # Training requires all exported files.
     (tmp_path / out / 'train_000004.png').unlink()
     process = run_tool('train.py', 'second.py', '--work-dir', 'again', cwd=tmp_path, check=False)
     assert process.returncode != 0

@@ -62,8 +62,8 @@ def difference(a, b):
     return np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean()
 
 
-def test_a_folder_becomes_a_video_a_gif_and_images(inferencer, frames, tmp_path):
-    outputs = [tmp_path / name for name in ('out.mp4', 'out.gif', 'out')]
+def test_a_folder_becomes_a_video_and_a_gif(inferencer, frames, tmp_path):
+    outputs = [tmp_path / name for name in ('out.mp4', 'out.gif')]
     assert infer_video(inferencer, frames, outputs, [SEEN]) == (6, False)
     drawn = list(draw_frames(inferencer, open_frames(frames).images, [SEEN], 512))
     images, fps = read_clip(outputs[0])
@@ -71,13 +71,12 @@ def test_a_folder_becomes_a_video_a_gif_and_images(inferencer, frames, tmp_path)
     for i, image in enumerate(images):
         even = drawn[i][: image.shape[0], : image.shape[1]]
         assert difference(image, even) < 6 < difference(image, np.roll(even, 24, axis=1))
-        assert np.array_equal(Image.open(outputs[2] / f'0000{i}.png'), drawn[i])
     with Image.open(outputs[1]) as gif:
         assert (gif.n_frames, gif.info['loop'], gif.info['duration']) == (3, 0, 80)  # each second one
         assert gif.size == drawn[0].shape[1::-1]
         gif.seek(2)
         assert difference(gif.convert('RGB'), drawn[4]) < 6
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['DAVIS', 'out', 'out.gif', 'out.mp4']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['DAVIS', 'out.gif', 'out.mp4']
 
 
 def test_frames_show_cam_and_segmentation_of_the_frame(inferencer):
@@ -105,7 +104,7 @@ def test_every_nth_frame_is_played_as_long_as_all(tmp_path):
 def test_frames_are_in_the_order_of_their_numbers_and_of_one_size(inferencer, tmp_path):
     for number, size in ((2, (64, 80)), (10, (128, 160)), (1, (64, 80))):
         cv2.imwrite(str(tmp_path / f'frame_{number}.png'), np.full((*size, 3), 20 * number, np.uint8))
-    (tmp_path / '.hidden.png').write_text('no picture')
+    (tmp_path / '.hidden.png').write_text('no image')
     assert [image.max() for image in open_frames(tmp_path).images] == [20, 40, 200]
     sizes = {frame.shape for frame in draw_frames(inferencer, open_frames(tmp_path).images, [SEEN], 512)}
     assert len(sizes) == 1
@@ -120,7 +119,7 @@ def test_a_legend_of_changing_classes_keeps_the_size_of_the_video(inferencer):
 
 
 class FakeCamera:
-    """A camera without end; remembers what was asked of it."""
+    """A camera without end that records its settings."""
 
     opened, settings, released = [], {}, 0
 
@@ -140,41 +139,32 @@ class FakeCamera:
         FakeCamera.released += 1
 
 
-def test_a_camera_is_recorded_until_it_is_enough(inferencer, tmp_path, monkeypatch):
+def test_a_camera_is_recorded_up_to_a_number_of_frames(inferencer, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', FakeCamera)
     report = infer_video(inferencer, '0', [tmp_path / 'out.mp4'], max_frames=3)
     assert (report.num_frames, FakeCamera.opened) == (3, [0])
-    assert FakeCamera.settings == {cv2.CAP_PROP_BUFFERSIZE: 1}  # what it sees now, not what it saw
+    assert FakeCamera.settings == {cv2.CAP_PROP_BUFFERSIZE: 1}  # the newest frame
     assert open_frames(1).total is None
     monkeypatch.undo()
     assert len(read_clip(tmp_path / 'out.mp4')[0]) == 3
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_what_was_done_before_an_interruption_is_a_video(inferencer, frames, tmp_path, monkeypatch, error):
+def test_an_interrupted_video_holds_the_frames_so_far(inferencer, frames, tmp_path, monkeypatch, error):
     outputs = tmp_path / 'out.mp4', tmp_path / 'out.gif'
-    call, calls = inferencer.__call__, []
+    forward, calls = inferencer.forward, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
         if len(calls) == 5:
             raise error
-        return call(*args, **kwargs)
+        return forward(*args, **kwargs)
 
-    report = infer_video(interrupted_inferencer(inferencer, interrupted), frames, outputs)
+    monkeypatch.setattr(inferencer, 'forward', interrupted)
+    report = infer_video(inferencer, frames, outputs)
     assert report == (4, True)
     assert len(read_clip(outputs[0])[0]) == 4
     assert Image.open(outputs[1]).n_frames == 2
-
-
-def interrupted_inferencer(inferencer, call):
-    class Interrupted:
-        model, palette, class_names = inferencer.model, inferencer.palette, inferencer.class_names
-
-        def __call__(self, *args, **kwargs):
-            return call(*args, **kwargs)
-
-    return Interrupted()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +192,6 @@ def test_a_source_without_frames_is_an_error(inferencer, tmp_path, monkeypatch, 
     [
         (dict(outputs=['out.avi']), r'out\.avi'),
         (dict(classes=['cat']), "unknown class 'cat'"),
-        (dict(fps=0.0), r'fps=0\.0'),
         (dict(side=0), 'side=0'),
         (dict(every=0), 'every=0'),
     ],
@@ -210,13 +199,6 @@ def test_a_source_without_frames_is_an_error(inferencer, tmp_path, monkeypatch, 
 def test_invalid_settings_are_errors(inferencer, frames, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         infer_video(inferencer, frames, **{'outputs': [tmp_path / 'out.mp4'], **settings})
-
-
-def test_a_missing_codec_is_an_error(inferencer, frames, tmp_path, monkeypatch):
-    monkeypatch.setattr('afa_mmseg.apis.video_files.CODECS', ('none',))
-    with pytest.raises(ValueError, match='codecs none'):
-        infer_video(inferencer, frames, [tmp_path / 'out.mp4'])
-    assert not (tmp_path / 'out.mp4').exists()
 
 
 def test_the_command(files, frames, tmp_path, monkeypatch, capsys):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from afa_mmseg.web.server import listen
 from tests.tiny_files import make_picture, write_tiny_files
 from tests.tools.toolbox import REPO, tool_environment
 
@@ -26,7 +25,7 @@ def tiny_files(tmp_path_factory):
 
 @pytest.fixture
 def fails(monkeypatch, capsys):
-    """Run the script in this process; gives what it says when it fails, without the warnings before."""
+    """Run the script in this process; return its error message, without the warnings before."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', [str(SCRIPT), *map(str, arguments)])
@@ -66,33 +65,6 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing(tiny_files, tmp_path):
         assert process.wait(30) == 0, rest
     assert rest == 'stopped\n'
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith('afa-web-')] == []
-
-
-def test_a_port_in_use_is_one_line(fails, tiny_files):
-    with listen('127.0.0.1', 0) as place:
-        port = place.getsockname()[1]
-        line = fails(*tiny_files, '--port', port)
-    assert line == (
-        f'web_demo.py: error: cannot listen on 127.0.0.1, port {port}: Address already in use. '
-        'Choose another with --port'
-    )
-
-
-def test_a_port_that_is_none_is_one_line(fails, tiny_files):
-    line = fails(*tiny_files, '--port', 99999)
-    assert re.search(r'port 99999: .*0-65535\. Choose another with --port$', line), line
-
-
-def test_a_device_that_is_not_here_is_one_line(fails, tiny_files):
-    line = fails(*tiny_files, '--port', 0, '--device', 'gpu')
-    assert re.fullmatch(r"web_demo.py: error: device 'gpu' \(--device\): PyTorch finds .* here; use cpu.*", line), line
-
-
-def test_a_checkpoint_of_another_class_count_is_one_line(fails, tiny_files, tmp_path):
-    config, checkpoint = tiny_files
-    (tmp_path / 'other.py').write_text(Path(config).read_text().replace('num_classes=21', 'num_classes=7'))
-    line = fails(tmp_path / 'other.py', checkpoint, '--port', 0)
-    assert 'the checkpoint has 21 classes, the config 7' in line
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(fails, tiny_files, tmp_path):

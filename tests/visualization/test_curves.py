@@ -1,4 +1,4 @@
-"""Plots of runs: their content, and that text does not overlap."""
+"""Plots of runs: their content, and that text stays inside the figure."""
 
 import math
 
@@ -7,26 +7,22 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from afa_mmseg.datasets import COCOImageLevelDataset
 from afa_mmseg.visualization.curves import draw_curves, save_curves
 from afa_mmseg.visualization.training_log import Run, read_runs
 from tests.visualization.training_logs import write_run
 
-COCO = COCOImageLevelDataset.METAINFO['classes']
 
-
-def make_run(name='run', classes=('background', 'cat'), num_steps=40, seed=0, **more):
+def make_run(name='run', num_steps=40, seed=0, **more):
     """A run with curves of its own."""
     rng = np.random.default_rng(seed)
     steps = list(range(1, num_steps + 1))
     losses = {key: (steps, rng.random(num_steps).tolist()) for key in ('loss', 'loss_cls', *more)}
-    figures = {key: (steps[9::10], (100 * rng.random(num_steps // 10)).tolist()) for key in ('mIoU', 'cam/mIoU')}
-    class_iou = dict(zip(classes, (100 * rng.random(len(classes))).tolist()))
-    return Run(name, {**losses, **figures, 'lr': (steps, [1e-5] * num_steps)}, (num_steps, 55.5), class_iou)
+    metrics = {key: (steps[9::10], (100 * rng.random(num_steps // 10)).tolist()) for key in ('mIoU', 'cam/mIoU')}
+    return Run(name, {**losses, **metrics, 'lr': (steps, [1e-5] * num_steps)})
 
 
 def panels(figure):
-    return {axes.get_title(loc='left'): axes for axes in figure.subfigs[0].axes}
+    return {axes.get_title(loc='left'): axes for axes in figure.axes}
 
 
 def test_of_one_run_related_quantities_share_a_panel():
@@ -47,9 +43,8 @@ def test_of_one_run_related_quantities_share_a_panel():
 def test_of_several_runs_each_quantity_has_a_panel_and_each_run_a_colour():
     runs = [make_run('a'), make_run('b', seed=1, loss_energy=1), make_run('c', seed=2, num_steps=60)]
     drawn = panels(draw_curves(runs))
-    assert list(drawn) == [
-        'loss', 'loss_cls', 'loss_energy', 'segmentation (mIoU)', 'CAM (mIoU)', 'learning rate'
-    ]  # fmt: skip
+    titles = ['loss', 'loss_cls', 'loss_energy', 'segmentation (mIoU)', 'CAM (mIoU)', 'learning rate']
+    assert list(drawn) == titles
     for title, key in (('loss', 'loss'), ('CAM (mIoU)', 'cam/mIoU')):
         for line, run in zip(drawn[title].get_lines(), runs):
             assert line.get_ydata().tolist() == run.curves[key][1]
@@ -58,60 +53,33 @@ def test_of_several_runs_each_quantity_has_a_panel_and_each_run_a_colour():
     assert len(set(colours[0])) == 3
 
 
-def test_twenty_runs_are_told_apart():
+def test_twenty_runs_have_lines_of_their_own():
     (axes, *_) = panels(draw_curves([make_run(str(i), seed=i) for i in range(20)])).values()
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == 20
 
 
-def test_long_noisy_curves_are_smoothed_over_what_is_finite():
+def test_long_noisy_losses_are_smoothed_over_finite_values():
     run = make_run(num_steps=3000)
     run.curves['loss'][1][1000] = math.nan
     faint, mean, *_ = panels(draw_curves([run]))['losses'].get_lines()
     assert np.array_equal(faint.get_ydata(), run.curves['loss'][1], equal_nan=True)
-    expected = np.nanmean(run.curves['loss'][1][1450:1550])
-    assert mean.get_ydata()[1500] == pytest.approx(expected, abs=0.002)
+    assert mean.get_ydata()[1500] == pytest.approx(np.nanmean(run.curves['loss'][1][1450:1550]), abs=0.002)
     assert np.isfinite(mean.get_ydata()).all()
     assert len(panels(draw_curves([run]))['learning rate'].get_lines()) == 1
 
 
-def test_classes_are_dots_at_their_iou_with_the_number_beside():
-    run = make_run(classes=COCO)
-    run.class_iou['toaster'] = math.nan
-    columns = draw_curves([run]).subfigs[1].axes
-    dots = [line for axes in columns for line in axes.get_lines() if line.get_marker() == 'o']
-    values = [float(value) for line in dots for value in line.get_xdata()]
-    assert np.array_equal(values, list(run.class_iou.values()), equal_nan=True)
-    labels = [label.get_text() for axes in columns for label in axes.get_yticklabels()]
-    assert labels == list(COCO)
-    numbers = [text.get_text() for axes in columns for text in axes.texts]
-    assert numbers[:2] == [f'{value:.1f}' for value in values[:2]]
-    assert numbers[COCO.index('toaster')] == 'no pixel'
-
-
-@pytest.mark.parametrize(
-    'runs',
-    [
-        [make_run(classes=('background', 'one'))],
-        [make_run(classes=COCO, num_steps=80000 // 50)],
-        [make_run(classes=('background', 'кошка', 'قطة', 'γάτα'))],
-        [make_run(name, classes=classes) for name, classes in zip('abcd', (COCO, COCO[:9], ('x', 'y'), ()))],
-    ],
-    ids=['one class', '80 classes', 'scripts', 'several data sets'],
-)
-def test_all_text_is_inside_the_figure_and_class_names_do_not_overlap(runs):
-    figure = draw_curves(runs)
+@pytest.mark.parametrize('names', ['a', 'abcd'])
+def test_all_text_is_inside_the_figure(names):
+    figure = draw_curves([make_run(name * 30, num_steps=1600, loss_seg=1) for name in names])
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     drawn, (width, height) = figure.get_tightbbox(renderer), figure.get_size_inches()
     assert 0 <= drawn.x0 < drawn.x1 <= width
     assert 0 <= drawn.y0 < drawn.y1 <= height
-    for axes in figure.subfigs[1].axes:
-        labels = [label.get_window_extent(renderer) for label in axes.get_yticklabels()]
-        assert all(upper.y0 >= lower.y1 - 1 for upper, lower in zip(labels, labels[1:]))
 
 
-def test_files_are_those_asked_for_and_the_same_each_time(tmp_path):
-    runs = read_runs([write_run(tmp_path / 'wd', cat=70.0, dog=50.0)])
+def test_files_are_the_same_each_time(tmp_path):
+    runs = read_runs([write_run(tmp_path / 'wd')])
     for name in ('a', 'b'):
         save_curves(draw_curves(runs), [tmp_path / f'{name}.png', tmp_path / f'{name}.svg'])
     for suffix in ('png', 'svg'):

@@ -7,9 +7,7 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
-from torch.testing import assert_close
 
-from afa_mmseg.models.pseudo_labelers import CamPseudoLabeler
 from afa_mmseg.utils.masks import voc_palette
 from afa_mmseg.visualization import (
     image_of,
@@ -112,25 +110,6 @@ def test_each_present_class_has_two_heat_maps_up_to_a_number(explain, count, row
     assert MAX_CLASSES == 10
 
 
-def test_prediction_and_ground_truth_are_shown_if_there(explain):
-    explanation = explain([2])
-    label = np.full((64, 64), 7)
-    panel = draw(explanation, prediction=label * 2, ground_truth=label)
-    image = tile_of(panel, 0, 0)
-    for column, index in ((1, 7), (2, 14)):
-        assert np.array_equal(tile_of(panel, 0, column), overlay_label(image, np.full((TILE, TILE), index), PALETTE))
-    assert panel.shape[1] == 5 * (TILE + GAP) - GAP
-
-
-def test_a_panel_of_a_padded_mirrored_image_is_that_of_the_file(explain):
-    plain = explain()
-    seen = explain(flip=True, flip_direction='horizontal', img_padding_size=(0, 8, 0, 0), size=(64, 64))
-    original = image_of(plain)
-    expected = torch.from_numpy(original[:, :56, :][:, ::-1].copy()).permute(2, 0, 1)[None].float()
-    resized = torch.nn.functional.interpolate(expected, (64, 64), mode='bilinear')[0]
-    assert_close(torch.from_numpy(image_of(seen)).permute(2, 0, 1).float(), resized, rtol=0, atol=1)
-
-
 def test_the_chosen_pixels_are_the_strongest_of_the_likeliest_class_and_a_weak_corner(explain):
     explanation = explain([2, 7], img_box=(10, 60, 10, 60))
     cam = torch.zeros_like(explanation.output.cam)
@@ -158,15 +137,3 @@ def test_the_row_of_essentials(explain):
     expected = overlay_propagated(image_of(explanation), spread, PALETTE)
     assert np.array_equal(row[BAR::3, 2 * (192 + GAP) : 3 * 192 + 2 * GAP : 3], expected)
     assert 0 < (spread.argmax(0) == 0).mean() < 1
-
-
-def test_without_affinity_and_attention_their_tiles_are_left_out(explain):
-    explanation = explain([2, 7])
-    labeler = CamPseudoLabeler(bkg_scores=explanation.labeler.bkg_scores)
-    outputs = {name: getattr(explanation, name)._replace(affinity=None) for name in ('output', 'plain')}
-    steps = replace(explanation, labeler=labeler, attentions=(), **outputs)
-    panel = draw(steps, points=salient_points(steps))
-    assert num_rows(panel) == 2
-    assert np.array_equal(tile_of(panel, 0, 2), tile_of(draw(explanation), 0, 3))  # the second class's CAM
-    row = row_of_explanation(image_of(steps), steps, PALETTE, np.zeros((64, 64), np.int64))
-    assert row.shape[1] == 4 * 192 + 3 * GAP

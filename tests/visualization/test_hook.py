@@ -6,7 +6,6 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime
@@ -53,7 +52,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def build(data, tmp_path_factory):
-    """Build a Runner of the tiny config, made smaller; give it with its work directory."""
+    """Build a Runner of a small config; return it with its work directory."""
 
     def build(hooks, config=CONFIG, **options):
         work_dir = tmp_path_factory.mktemp('run')
@@ -99,7 +98,7 @@ def test_a_run_is_the_same_with_and_without_images(run, build):
 
 
 @pytest.mark.slow
-def test_each_interval_and_each_validation_is_drawn_before_labels_are_made_too(run):
+def test_each_interval_and_each_validation_is_drawn_in_every_phase(run):
     _, work_dir, _ = run
     steps = [f'train_train_{i:06d}_{step}' for i in range(2) for step in (2, 4)]
     images = images_of(work_dir)
@@ -107,29 +106,6 @@ def test_each_interval_and_each_validation_is_drawn_before_labels_are_made_too(r
     for image in images.values():
         assert image.shape[1] <= 5 * 228
         assert image.std() > 20
-
-
-@pytest.mark.slow
-def test_the_same_crops_are_drawn_again_and_again(run):
-    _, work_dir, _ = run
-    images = images_of(work_dir)
-    inputs = [images[name][30:240, :224] for name in ('train_train_000000_2', 'train_train_000000_4')]
-    assert (inputs[0] == inputs[1]).all(axis=-1).mean() > 0.9  # the marked pixels may be others
-    other = images['train_train_000001_2'][30:240, :224]
-    assert (inputs[0] == other).all(axis=-1).mean() < 0.5
-    assert not np.array_equal(images['train_train_000000_2'], images['train_train_000000_4'])
-
-
-@pytest.mark.slow
-def test_tensorboard_gets_the_images_and_the_figures(run):
-    _, work_dir, _ = run
-    (events,) = work_dir.glob('*/vis_data/events.*')
-    board = EventAccumulator(str(events), size_guidance=dict(images=0)).Reload()
-    assert [event.step for event in board.Images('train_train_000000')] == [2, 4]
-    image = images_of(work_dir)['val_val_000001_4']
-    (event,) = board.Images('val_val_000001')
-    assert (event.step, event.height, event.width) == (4, *image.shape[:2])
-    assert {'loss_cls', 'mIoU', 'cam/mIoU'} <= set(board.Tags()['scalars'])
 
 
 def test_images_are_chosen_by_id_in_both_data_sets(build):
@@ -177,7 +153,7 @@ def test_crops_have_a_box_and_no_ground_truth_and_leave_random_numbers_alone(bui
     assert one.meta['ori_shape'] == (64, 64)
 
 
-def test_each_module_gets_its_own_mode_back():
+def test_the_mode_of_each_module_is_restored():
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Dropout()).train()
     model[0].eval()
     with samples.evaluating(model):
@@ -192,15 +168,7 @@ def test_a_segmentor_without_cams_is_refused(build):
 
 
 @pytest.mark.parametrize('settings', [dict(interval=-1), dict(num_samples=0), dict(num_points=3)])
-def test_settings_that_cannot_be_are_named(settings):
+def test_invalid_settings_are_errors(settings):
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=rf'{name}={value}\b'):
         WeakSegVisualizationHook(**settings)
-
-
-@pytest.mark.parametrize('path', sorted(CONFIG.parent.glob('*.py')), ids=lambda path: path.stem)
-def test_shipped_configs_draw_where_there_is_something_to_draw(path):
-    config = Config.fromfile(path)
-    hooks = [hook.type for hook in config.custom_hooks]
-    explains = config.model.type == 'AFA'
-    assert hooks == (['WeakSegVisualizationHook'] if explains else [])

@@ -1,7 +1,6 @@
-"""Logs of trainings, read back: real ones, resumed ones, broken ones."""
+"""Logs of runs, read back: real ones, resumed ones, broken ones."""
 
 import json
-import math
 
 import pytest
 from mmengine.config import Config
@@ -9,13 +8,18 @@ from mmengine.config import Config
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime
 from afa_mmseg.engine.options import set_resume
-from afa_mmseg.visualization.training_log import read_run, read_runs
+from afa_mmseg.visualization.training_log import read_runs
 from tests.engine.training import CONFIG, OPTIONS
 from tests.visualization.training_logs import STAMP, training, validation, write_log, write_run
 
 
+def read_run(path):
+    (run,) = read_runs([path])
+    return run
+
+
 def train(root, max_iters):
-    """Train the quickstart's network, small, up to an iteration, from the newest checkpoint on; validate each two."""
+    """Train a small network up to an iteration, from the newest checkpoint on; validate every second one."""
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict(OPTIONS)
     loader = dict(num_workers=0, persistent_workers=False)
@@ -40,28 +44,25 @@ def train(root, max_iters):
 
 
 @pytest.mark.slow
-def test_a_training_of_the_runner_and_its_resumption_are_one(tmp_path):
+def test_a_run_and_its_resumption_are_joined(tmp_path):
     make_shapes_voc(tmp_path / 'data', num_train=4, num_val=2, size=64)
     for max_iters in (2, 4):
         train(tmp_path, max_iters)
     assert len(list(tmp_path.glob('wd/*/vis_data/scalars.json'))) == 2
-    run = read_run(tmp_path / 'wd', 'run')
+    run = read_run(tmp_path / 'wd')
     assert run.curves['loss'][0] == run.curves['lr'][0] == [1, 2, 3, 4]
     assert run.losses == ['loss', 'loss_affinity', 'loss_cls', 'loss_seg']
     for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'):
         assert run.curves[key][0] == [2, 4]
     steps, values = run.curves['mIoU']
     assert run.best == (steps[values.index(max(values))], max(values))
-    assert list(run.class_iou) == ['background', 'disc', 'square', 'triangle', 'star', 'ring', 'cross']
-    known = [value for value in run.class_iou.values() if not math.isnan(value)]
-    assert sum(known) / len(known) == pytest.approx(max(values), abs=0.01)
 
 
-def test_what_was_done_again_counts(tmp_path):
-    write_log(tmp_path, [*training(range(10, 101, 10)), validation(100, cat=90.0)[0]])
+def test_iterations_repeated_after_a_resume_replace_the_first_ones(tmp_path):
+    write_log(tmp_path, [*training(range(10, 101, 10)), validation(100, 90.0)])
     write_log(tmp_path, training(range(60, 81, 10), loss=lambda step: 5.0), stamp='20260102_120000')
-    write_log(tmp_path, [validation(0, cat=99.0)[0]], stamp='20260103_120000')  # a validation without training
-    run = read_run(tmp_path, 'run')
+    write_log(tmp_path, [validation(0, 99.0)], stamp='20260103_120000')  # a validation without training
+    run = read_run(tmp_path)
     assert run.curves['loss'] == (
         [10, 20, 30, 40, 50, 60, 70, 80],
         [*(1 / s for s in range(10, 51, 10)), 5.0, 5.0, 5.0],
@@ -69,40 +70,24 @@ def test_what_was_done_again_counts(tmp_path):
     assert run.best is None
 
 
-def test_the_table_of_the_best_validation_is_the_one_with_its_mean(tmp_path):
-    write_run(tmp_path, **{'a | b': 80.0, 'dining table': math.nan, '猫': 41.25})
-    run = read_run(tmp_path, 'run')
-    assert run.best == (40, 60.62)
-    assert list(run.class_iou) == ['a | b', 'dining table', '猫']
-    assert run.class_iou['a | b'] == 80
-    assert math.isnan(run.class_iou['dining table'])
-    assert run.class_iou['猫'] == 41.25
-
-
-def test_without_a_text_log_there_are_no_classes(tmp_path):
-    write_run(tmp_path, cat=80.0)
-    (tmp_path / STAMP / f'{STAMP}.log').unlink()
-    assert read_run(tmp_path, 'run').class_iou == {}
-
-
 @pytest.mark.parametrize('part', ['', STAMP, f'{STAMP}/vis_data', f'{STAMP}/vis_data/scalars.json'])
 def test_any_of_its_paths_names_a_run(tmp_path, part):
-    write_run(tmp_path / 'wd', cat=80.0)
+    write_run(tmp_path / 'wd')
     (run,) = read_runs([tmp_path / 'wd' / part])
     assert run.name == 'wd'
-    assert run.class_iou == {'cat': 80.0}
+    assert run.best == (40, 60.0)
     assert len(run.curves['loss'][0]) == 40
 
 
-def test_runs_are_named_by_what_tells_them_apart(tmp_path):
-    paths = [write_run(tmp_path / name, cat=50.0) for name in ('a/wd', 'b/wd', 'b/other')]
-    assert [run.name for run in read_runs([*paths, paths[0]])] == ['a/wd', 'b/wd', 'other']
+def test_runs_are_named_by_folder_or_by_path(tmp_path):
+    paths = [write_run(tmp_path / name) for name in ('a/wd', 'b/wd', 'b/other')]
+    assert [run.name for run in read_runs([*paths, paths[0]])] == [str(paths[0]), str(paths[1]), 'other']
 
 
 def test_a_last_line_cut_off_is_left_out(tmp_path):
     file = write_log(tmp_path, training([1, 2]))
     file.write_text(file.read_text()[:-20])
-    assert read_run(file, 'run').curves['loss'][0] == [1]
+    assert read_run(file).curves['loss'][0] == [1]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +105,9 @@ def test_a_file_that_is_no_log_is_an_error(tmp_path, text, message):
     file = write_log(tmp_path, [])
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_run(file, 'run')
+        read_run(file)
 
 
 def test_a_folder_without_a_log_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=f'{tmp_path}/DATE_TIME/vis_data/scalars.json'):
-        read_run(tmp_path, 'run')
+        read_run(tmp_path)

@@ -15,7 +15,7 @@ from afa_mmseg.web.server import build_app, listen, make_server, private_files
 from afa_mmseg.web.uploads import Limits
 from tests.tiny_files import PALETTE, make_picture, write_tiny_files
 
-#: Names may hold anything.
+#: Names in several scripts, and one that looks like HTML.
 CLASSES = ('background', '<i>cat</i>', 'собака', '猫', *(f'class {i}' for i in range(4, 21)))
 LIMITS = Limits(max_mb=0.5, max_pixels=200_000, max_side=160, max_visitors=1)
 
@@ -29,7 +29,7 @@ def inferencer(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def examples(tmp_path_factory):
-    """Two pictures that the page offers."""
+    """Two example images."""
     folder = tmp_path_factory.mktemp('examples')
     for i in range(2):
         Image.fromarray(make_picture(80, 96, seed=10 + i)).save(folder / f'example_{i}.png')
@@ -38,7 +38,7 @@ def examples(tmp_path_factory):
 
 @contextlib.contextmanager
 def serve(inferencer, examples, limits=LIMITS):
-    """Run the page in a thread; gives its address."""
+    """Run the page in a thread; yield its address."""
     with listen('127.0.0.1', 0) as place, private_files():
         server = make_server(build_app(build_page(inferencer, examples, limits), limits, '127.0.0.1'))
         thread = threading.Thread(target=server.run, kwargs=dict(sockets=[place]))
@@ -52,7 +52,7 @@ def serve(inferencer, examples, limits=LIMITS):
 
 @pytest.fixture(scope='module')
 def address(inferencer, examples):
-    """Where the page is served, with limits that tests can reach; no picture limit is left changed."""
+    """Address of a page with low limits; Pillow's limit of pixels is restored."""
     before = Image.MAX_IMAGE_PIXELS
     with serve(inferencer, examples) as address:
         yield address
@@ -72,7 +72,7 @@ def chromium():
         browser.close()
 
 
-CONNECTIONS = []  # where this process connected to, and names that it looked up
+CONNECTIONS = []  # addresses that this process connected to, and names that it looked up
 
 
 def _note_connection(event, arguments):
@@ -91,11 +91,11 @@ def connections():
 
 
 @pytest.fixture
-def picture_file(tmp_path):
-    """Write a picture; gives the path."""
+def image_file(tmp_path):
+    """Write an image; return its path."""
 
-    def write(picture, name='picture.png', **options) -> Path:
-        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    def write(pixels, name='image.png', **options) -> Path:
+        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
         image.save(tmp_path / name, **options)
         return tmp_path / name
 

@@ -9,8 +9,8 @@ from afa_mmseg.web.examples import NUM_CHOSEN, NUM_SHOWN, examples_in, examples_
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder of thirty pictures."""
+def images(tmp_path):
+    """A folder of thirty images."""
     for i in range(30):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f'{i:02}.png')
     return tmp_path
@@ -21,14 +21,14 @@ def config(folder):
     return Config(dict(val_dataloader=dict(dataset=dict(dataset, pipeline=[]))))
 
 
-def test_those_of_a_config_are_spread_over_its_validation_set(pictures):
-    assert [path.name for path in examples_of(config(pictures))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
-    (pictures / '05.png').unlink()
-    assert len(examples_of(config(pictures))) == NUM_CHOSEN
+def test_those_of_a_config_are_spread_over_its_validation_set(images):
+    assert [path.name for path in examples_of(config(images))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
+    (images / '05.png').unlink()
+    assert len(examples_of(config(images))) == NUM_CHOSEN  # 29 images
 
 
-def test_those_of_a_folder_are_the_first_ones(pictures):
-    assert [path.name for path in examples_in(pictures)] == [f'{i:02}.png' for i in range(NUM_SHOWN)]
+def test_those_of_a_folder_are_the_first_ones(images):
+    assert [path.name for path in examples_in(images)] == [f'{i:02}.png' for i in range(NUM_SHOWN)]
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""What the page's server refuses: files of the machine, other servers' files, large requests, other hosts."""
+"""Requests that the server refuses: files of the machine, files of other servers, large requests, other hosts."""
 
 import contextlib
 import http.client
@@ -15,7 +15,7 @@ BOUNDARY = 'boundary'
 
 
 def request(address, method, path, body=None, **headers):
-    """Send one request as it stands; gives status and body."""
+    """Send one request; return status and body."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
     try:
         connection.request(method, path, body, {name.replace('_', '-'): value for name, value in headers.items()})
@@ -34,8 +34,8 @@ def upload(address, data, **headers):
     return request(address, 'POST', '/gradio_api/upload', body, Content_Type=kind, **headers)
 
 
-def question(address, path, session='nobody'):
-    """What the page's script sends to have a picture looked at."""
+def look_request(address, path, session='nobody'):
+    """Return the request of the page's script for the steps of an image."""
     _, page = request(address, 'GET', '/config')
     look = next(event for event in json.loads(page)['dependencies'] if event['targets'][0][1] == 'change')
     file = dict(path=str(path), url=None, orig_name='x.png', meta=dict(_type='gradio.FileData'))
@@ -43,9 +43,9 @@ def question(address, path, session='nobody'):
 
 
 def ask(address, path):
-    """Ask for the steps of a picture, naming its file; gives what the server answers."""
+    """Request the steps of an image by its file; return the answer."""
     session = uuid.uuid4().hex
-    body = question(address, path, session)
+    body = look_request(address, path, session)
     status, _ = request(address, 'POST', '/gradio_api/queue/join', body, Content_Type='application/json')
     assert status == 200
     _, events = request(address, 'GET', f'/gradio_api/queue/data?session_hash={session}')
@@ -53,7 +53,7 @@ def ask(address, path):
     return next(message for message in messages if message['msg'] == 'process_completed')
 
 
-def test_the_page_is_there_and_an_upload_can_be_asked_about(address, examples):
+def test_the_page_explains_an_upload(address, examples):
     status, page = request(address, 'GET', '/')
     assert status == 200
     assert b'What the network sees' in page
@@ -79,7 +79,7 @@ def test_files_of_the_machine_cannot_be_read(address, examples, tmp_path):
         assert request(address, 'GET', path)[0] in (403, 404)
 
 
-def test_a_request_cannot_have_the_network_look_at_files_of_the_machine(address, examples, tmp_path):
+def test_the_network_runs_on_uploads_and_examples_only(address, examples, tmp_path):
     secret = tmp_path / 'secret.png'
     secret.write_bytes(examples[0].read_bytes())
     for path in (secret, '/etc/passwd', 'http://127.0.0.1:9/x.png', 'https://example.com/x.png'):
@@ -99,19 +99,19 @@ def test_a_request_cannot_have_the_network_look_at_files_of_the_machine(address,
         '/monitoring', '/gradio_api/openapi.json', '/openapi.json', '/gradio_api/vibe-code', '/gradio_api/runs',
     ],
 )  # fmt: skip
-def test_what_is_not_part_of_the_page_is_not_there(address, path):
+def test_other_paths_are_not_found(address, path):
     assert [request(address, method, path)[0] for method in ('GET', 'POST')] == [404, 404]
 
 
-def test_nobody_jumps_the_queue(address, examples):
+def test_requests_outside_the_queue_are_refused(address, examples):
     _, names = upload(address, examples[0].read_bytes())
-    body = question(address, json.loads(names)[0])
+    body = look_request(address, json.loads(names)[0])
     status, answer = request(address, 'POST', '/gradio_api/run/predict', body, Content_Type='application/json')
     assert (status, b'Please join the queue' in answer) == (404, True)
 
 
 def test_other_hosts_are_refused(address):
-    """A page of another site whose name points to this machine (DNS rebinding) gets nothing."""
+    """A page of another site whose name points to this machine (DNS rebinding) is refused."""
     assert request(address, 'GET', '/', Host='evil.example')[0] == 400
     assert request(address, 'GET', '/', Host='localhost')[0] == 200
 
@@ -121,28 +121,15 @@ def test_large_uploads_and_those_of_unknown_length_are_refused(address):
     assert upload(address, fits)[0] == 200
     assert upload(address, fits, chunked=True)[0] == 411
     assert upload(address, b'', Content_Length=str(10**9))[0] == 413
+    assert request(address, 'POST', '/gradio_api/queue/join', b' ' * 600_000, Content_Type='application/json')[0] == 413
     with contextlib.suppress(ConnectionError):  # the server may close the connection early
         assert upload(address, large)[0] == 413
-
-
-def test_other_requests_are_bounded_too(address):
-    assert request(address, 'POST', '/gradio_api/queue/join', b' ' * 600_000, Content_Type='application/json')[0] == 413
-
-
-def test_loopback_only_by_default(address):
-    with listen('127.0.0.1', 0) as place:
-        assert place.getsockname()[0] == '127.0.0.1'
 
 
 def test_a_port_in_use_is_one_line_with_a_remedy():
     with listen('127.0.0.1', 0) as place:
         port = place.getsockname()[1]
-        with pytest.raises(
-            ValueError, match=f'cannot listen on 127.0.0.1, port {port}: .*in use.* Choose another with --port'
-        ):
+        with pytest.raises(ValueError, match=f'127.0.0.1, port {port}: .*--port'):
             listen('127.0.0.1', port)
-
-
-def test_an_address_of_another_machine_is_refused():
-    with pytest.raises(ValueError, match='cannot listen on 192.0.2.1, port 0'):
+    with pytest.raises(ValueError, match='192.0.2.1, port 0'):
         listen('192.0.2.1', 0)

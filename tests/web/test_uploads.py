@@ -1,4 +1,4 @@
-"""Whatever people drop becomes the picture that they see, or one clear sentence."""
+"""Uploads are read as browsers show them, or refused with the reason."""
 
 import struct
 import zlib
@@ -31,15 +31,15 @@ def with_alpha():
     return Image.fromarray(np.concatenate([RGB, opaque], axis=2))
 
 
-def test_a_plain_picture_comes_as_it_is(picture_file):
-    picture, size = read_upload(picture_file(RGB), Limits())
-    np.testing.assert_array_equal(picture, RGB)
+def test_a_plain_image_is_unchanged(image_file):
+    image, size = read_upload(image_file(RGB), Limits())
+    np.testing.assert_array_equal(image, RGB)
     assert size == (48, 64)
 
 
-def test_exif_turns_it(picture_file):
-    picture, size = read_upload(picture_file(RGB, 'turned.png', exif=exif(ROTATED)), Limits())
-    np.testing.assert_array_equal(picture, np.rot90(RGB, -1))
+def test_exif_orientation_is_applied(image_file):
+    image, size = read_upload(image_file(RGB, 'turned.png', exif=exif(ROTATED)), Limits())
+    np.testing.assert_array_equal(image, np.rot90(RGB, -1))
     assert size == (64, 48)
 
 
@@ -54,34 +54,34 @@ def test_exif_turns_it(picture_file):
     ],
     ids=lambda value: value if isinstance(value, str) else '',
 )
-def test_any_mode_becomes_rgb(picture_file, image, name, expected):
-    np.testing.assert_array_equal(read_upload(picture_file(image, name), Limits())[0], expected)
+def test_any_mode_becomes_rgb(image_file, image, name, expected):
+    np.testing.assert_array_equal(read_upload(image_file(image, name), Limits())[0], expected)
 
 
-def test_what_is_transparent_is_white(picture_file):
-    picture, _ = read_upload(picture_file(with_alpha()), Limits())
-    np.testing.assert_array_equal(picture[:, :32], RGB[:, :32])
-    assert (picture[:, 32:] == 255).all()
+def test_transparent_pixels_are_white(image_file):
+    image, _ = read_upload(image_file(with_alpha()), Limits())
+    np.testing.assert_array_equal(image[:, :32], RGB[:, :32])
+    assert (image[:, 32:] == 255).all()
     palette = Image.fromarray(np.zeros((48, 64), np.uint8), mode='P')
-    picture, _ = read_upload(picture_file(palette, 'palette.gif', transparency=0), Limits())
-    assert (picture == 255).all()
+    image, _ = read_upload(image_file(palette, 'palette.gif', transparency=0), Limits())
+    assert (image == 255).all()
 
 
-def test_of_an_animation_the_first_frame_is_taken(picture_file):
+def test_the_first_frame_of_an_animation_is_read(image_file):
     frames = [Image.new('RGB', (64, 48), colour) for colour in ('red', 'blue')]
-    picture, _ = read_upload(picture_file(frames[0], 'two.gif', save_all=True, append_images=frames[1:]), Limits())
-    assert (picture == (255, 0, 0)).all()
+    image, _ = read_upload(image_file(frames[0], 'two.gif', save_all=True, append_images=frames[1:]), Limits())
+    assert (image == (255, 0, 0)).all()
 
 
-def test_large_pictures_are_made_smaller_for_the_network(picture_file):
-    picture, size = read_upload(picture_file(RGB), Limits(max_side=32))
-    assert picture.shape == (24, 32, 3)
+def test_large_images_are_downscaled(image_file):
+    image, size = read_upload(image_file(RGB), Limits(max_side=32))
+    assert image.shape == (24, 32, 3)
     assert size == (48, 64)
-    np.testing.assert_allclose(picture.mean(axis=(0, 1)), RGB.mean(axis=(0, 1)), atol=1)
+    np.testing.assert_allclose(image.mean(axis=(0, 1)), RGB.mean(axis=(0, 1)), atol=1)
 
 
 def png_header(width, height):
-    """A PNG that says it is this large; no pixel follows."""
+    """A PNG header that claims a size; no pixels follow."""
     chunks = ((b'IHDR', struct.pack('>II5B', width, height, 8, 2, 0, 0, 0)), (b'IDAT', b''), (b'IEND', b''))
     packed = (
         struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data)) for name, data in chunks
@@ -103,27 +103,27 @@ def png_header(width, height):
     ],
     ids=['empty', 'text', 'eps', 'svg', 'header only', 'large', 'bomb', 'file size'],
 )
-def test_what_is_refused_and_why(tmp_path, content, message):
+def test_other_files_are_refused(tmp_path, content, message):
     (tmp_path / 'upload.png').write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_upload(tmp_path / 'upload.png', Limits())
 
 
-def test_a_truncated_picture_is_refused(picture_file):
-    path = picture_file(RGB)
+def test_a_truncated_image_is_refused(image_file):
+    path = image_file(RGB)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match='the image cannot be read'):
         read_upload(path, Limits())
 
 
-def test_a_text_that_unpacks_to_too_much_is_refused(picture_file):
+def test_a_text_chunk_that_unpacks_to_too_much_is_refused(image_file):
     info = PngInfo()
     info.add_text('comment', 'x' * 100_000_000, zip=True)
     with pytest.raises(ValueError, match='the image cannot be read'):
-        read_upload(picture_file(RGB, pnginfo=info), Limits())
+        read_upload(image_file(RGB, pnginfo=info), Limits())
 
 
 @pytest.mark.parametrize(('field', 'value'), [('max_mb', 0), ('max_side', -1), ('max_visitors', 0)])
-def test_limits_that_let_nothing_pass_are_refused(field, value):
+def test_limits_must_be_positive(field, value):
     with pytest.raises(ValueError, match=f'--{field.replace("_", "-")} is {value}'):
         Limits(**{field: value}).check()

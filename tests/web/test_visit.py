@@ -1,13 +1,10 @@
-"""What the page draws is what the Python API computes."""
-
-from dataclasses import replace
+"""The page draws the results of the Python API."""
 
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from afa_mmseg.models.pseudo_labelers import CamPseudoLabeler
 from afa_mmseg.web.handlers import Handlers, show_ties
 from afa_mmseg.web.uploads import Limits
 from afa_mmseg.web.visit import MIN_SIDE, look_at
@@ -35,14 +32,14 @@ def test_the_prediction_is_that_of_the_inferencer(inferencer, visit):
     np.testing.assert_array_equal(visit.prediction, expected)
 
 
-def test_small_pictures_are_drawn_large_enough_to_look_at(visit):
+def test_small_images_are_enlarged(visit):
     assert visit.enlargement == 5
-    assert all(picture.shape == (400, 560, 3) for picture in visit.stages(0.5))
+    assert all(image.shape == (400, 560, 3) for image in visit.stages(0.5))
     assert max(visit.canvas.shape) >= MIN_SIDE
     assert_close(visit.canvas[::5, ::5].mean(), visit.image.mean(), rtol=0.02, atol=0)
 
 
-def test_cams_of_ticked_classes_are_shown_and_no_others(visit):
+def test_only_cams_of_chosen_classes_are_drawn(visit):
     none = visit.with_classes([])
     dimmed = (visit.canvas * 0.55).astype(np.uint8)
     np.testing.assert_array_equal(none.stages(0.5).cam, dimmed)
@@ -55,7 +52,7 @@ def test_cams_of_ticked_classes_are_shown_and_no_others(visit):
     assert 5 in one.classes_shown()
 
 
-def test_a_higher_background_score_leaves_less(visit):
+def test_a_higher_background_score_leaves_less_foreground(visit):
     visit = visit.with_classes([4])
     shown = [
         (visit.refined(score)[1] != (visit.canvas * 0.55).astype(np.uint8)).any(axis=2).mean() for score in (0.05, 0.95)
@@ -72,7 +69,7 @@ def test_propagated_cams_are_hidden_where_the_background_wins(visit):
     assert ((likeliest == 0) == hidden).mean() > 0.98
 
 
-def test_the_point_is_marked_where_it_is(visit):
+def test_the_clicked_pixel_is_marked(visit):
     flat = np.ones((5, 7), np.float32)
     marked = visit.draw_tie(flat, (10, 20))
     plain = visit.draw_tie(flat, (70, 100))
@@ -80,11 +77,11 @@ def test_the_point_is_marked_where_it_is(visit):
     assert (rows.mean(), columns.mean()) == pytest.approx((10.5 * 5, 20.5 * 5), abs=1)
 
 
-def test_clicks_beyond_the_edge_are_clicks_on_it(visit):
+def test_clicks_outside_are_moved_to_the_edge(visit):
     assert 'Row 79, column 111.' in show_ties(visit, 80, 500)[0]
 
 
-def test_class_names_are_text_wherever_they_stand(inferencer, visit):
+def test_class_names_are_escaped(inferencer, visit):
     handlers = Handlers(inferencer, Limits())
     legend = handlers.legend(visit.with_classes([0, 1]))
     assert '&lt;i&gt;cat&lt;/i&gt;' in legend
@@ -100,16 +97,3 @@ def test_likely_classes_come_first(inferencer, visit):
     assert listed == sorted(listed, reverse=True)
     assert len(listed) == 20
     assert boxes.value == [inferencer.class_names[i] for i in visit.own_classes]
-
-
-def test_without_affinity_and_attention_their_maps_are_left_out(visit):
-    steps = visit.explanation
-    outputs = {name: getattr(steps, name)._replace(affinity=None) for name in ('output', 'plain')}
-    visit = replace(visit, explanation=replace(steps, labeler=CamPseudoLabeler(), attentions=(), **outputs))
-    stages = visit.stages(0.5)
-    assert stages.propagated is None
-    assert stages.refined.shape == visit.canvas.shape
-    _, _, affinity, heads, numbers = show_ties(visit, 10, 20)
-    assert (affinity, heads) == (None, [])
-    with np.load(numbers) as file:
-        assert sorted(file.files) == ['cell', 'point']

@@ -1,4 +1,4 @@
-"""Plot one run or several: losses, learning rate, validation, IoU of each class.
+"""Plot one run or several: losses, learning rate, validation.
 
 python tools/analysis_tools/plot_training.py work_dirs/afa_mit-b1_voc                     # training.png, training.svg
 python tools/analysis_tools/plot_training.py work_dirs/afa_* --out docs/comparison.png
@@ -34,11 +34,7 @@ def main() -> None:
     args = parse_args()
     out = Path(args.out)
     files = [out] if out.suffix.lower() in SUFFIXES else [out.with_name(out.name + suffix) for suffix in SUFFIXES]
-    runs = read_runs(args.logs)
-    save_curves(draw_curves(runs), files)
-    for run in runs:
-        if run.best and not run.class_iou:
-            print(f'{run.name}: no IoU of classes: no text log (.log) with their table beside the JSON log')
+    save_curves(draw_curves(read_runs(args.logs)), files)
     print(*files, 'written')
 
 

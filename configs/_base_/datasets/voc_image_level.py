@@ -1,6 +1,5 @@
-# PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with
-# SegmentationClassAug. Mean and standard deviation are the model's (`data_preprocessor`), which also turns
-# the BGR of LoadImage into RGB.
+# PASCAL VOC 2012 with image-level labels. Training opens no mask; validation compares with SegmentationClassAug.
+# Mean and standard deviation are the model's (`data_preprocessor`), which also converts BGR to RGB.
 dataset_type = 'VOCImageLevelDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (512, 512)
@@ -12,9 +11,9 @@ train_pipeline = [
     dict(type='RandomCropWithBox', crop_size=crop_size),
     dict(type='PackImageLevelInputs'),
 ]
-# Original size.
+# Original size, pixels as stored, as the masks are. mmseg's own `MMSegInferencer` requires `LoadImageFromFile`.
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadMask'),
     dict(type='PackImageLevelInputs'),
 ]
