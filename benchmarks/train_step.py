@@ -49,7 +49,7 @@ class Step:
     """
 
     #: Method of the backbone that all passes go through.
-    PASS = 'forward_with_attention'
+    NETWORK = 'forward_with_attention'
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Step:
         self.model = build_segmentor(cfg, device)
         if compile:
             torch.compiler.reset()  # each crop is a network of its own, and torch gives up after eight graphs
-            backbone, name = self.model.backbone, self.PASS
+            backbone, name = self.model.backbone, self.NETWORK
             setattr(backbone, name, torch.compile(getattr(backbone, name), dynamic=False, backend=compile))
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.batch = make_batch(self.model, batch, crop)
@@ -148,7 +148,7 @@ class Step:
     def _split_network(self) -> Split:
         """Name the parts that steps of all methods have."""
         split, model, head = Split(self.device), self.model, self.model.decode_head
-        split.watch(model.backbone, self.PASS, _forward_name)
+        split.watch(model.backbone, self.NETWORK, _forward_name)
         for method in ('forward', 'image_logits'):
             split.watch(head, method, _forward_name)
         split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
@@ -175,7 +175,7 @@ class ToCoStep(Step):
     The floor of the first phase has none for segmentation, and those for contrast only where contrast has begun.
     """
 
-    PASS = 'forward_with_tokens'
+    NETWORK = 'forward_with_tokens'
 
     def run_warmup_floor(self) -> None:
         """Run the passes of the first phase and the update."""
@@ -286,7 +286,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
     parser.add_argument('--dtype', choices=DTYPES, default='float32', help='what products are computed in')
     parser.add_argument(
-        '--plain', action='store_true', help='also time the published arithmetic of AFA, written plainly'
+        '--plain', action='store_true', help="also time AFA's published arithmetic, written plainly"
     )
     add_compile(parser, "run the backbone's passes")
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
