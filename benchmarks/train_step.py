@@ -285,9 +285,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
     parser.add_argument('--dtype', choices=DTYPES, default='float32', help='what products are computed in')
-    parser.add_argument(
-        '--plain', action='store_true', help="also time AFA's published arithmetic, written plainly"
-    )
+    parser.add_argument('--plain', action='store_true', help="also time AFA's published arithmetic, written plainly")
     add_compile(parser, "run the backbone's passes")
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
     args = parse_args(parser)
