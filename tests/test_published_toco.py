@@ -102,9 +102,8 @@ PUBLISHED = {
             for score in (0.5, 0.45)
         )
     ),
-    'test: scales': Data(([1.0, 1.5, 1.25], None), ([1.0, 1.25, 1.5], (448, 448))),
+    'test: scales': Data(('ToCoTTAModel', [1.0, 1.5, 1.25], None), ('ToCoTTAModel', [1.0, 1.25, 1.5], (448, 448))),
     'test: merges of mirror images and of scales': Data(('sum', 'max'), ('max', 'sum')),
-    'test: sizes': (True, True),
     'test: CRF of toco_deit-b_voc_crf': (10, 1.0, 1.0, 121.0, 5.0, 4.0),
 }
 
@@ -232,9 +231,8 @@ def measure_config(config):
         ),
         'schedule: iterations': config.train_cfg.max_iters,
         'validation: figures': [tuple(metric.get(field) for field in fields) for metric in config.val_evaluator],
-        'test: scales': (list(tta.scales), tta.get('size') or tta.long_side),
-        'test: merges of mirror images and of scales': (tta['mirror'], tta['merge']),
-        'test: sizes': (tta.by_size, tta.at_image_size),
+        'test: scales': (tta.type, list(tta.scales), tta.get('size')),
+        'test: merges of mirror images and of scales': (tta.mirror, tta.over_scales),
         'test: CRF of toco_deit-b_voc_crf': measure_crf(),
     }
 

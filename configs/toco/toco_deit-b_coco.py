@@ -22,4 +22,6 @@ val_evaluator = [
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 # tools/test.py --tta: a square of 448 pixels, the maximum of mirror images, the sum over scales at the image's size.
-tta_model = dict(scales=[1.0, 1.25, 1.5], size=(448, 448), mirror='max', merge='sum', by_size=True, at_image_size=True)
+tta_model = dict(
+    _delete_=True, type='ToCoTTAModel', scales=[1.0, 1.25, 1.5], size=(448, 448), mirror='max', over_scales='sum'
+)

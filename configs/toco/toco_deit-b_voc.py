@@ -15,4 +15,4 @@ val_evaluator = [
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 # tools/test.py --tta: original size, mirror images summed, the maximum over scales at the image's size.
-tta_model = dict(scales=[1.0, 1.5, 1.25], long_side=None, mirror='sum', merge='max', by_size=True, at_image_size=True)
+tta_model = dict(_delete_=True, type='ToCoTTAModel', scales=[1.0, 1.5, 1.25], mirror='sum', over_scales='max')

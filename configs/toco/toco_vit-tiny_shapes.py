@@ -20,5 +20,5 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.5, prefix='aux_cam'),
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
-tta_model = dict(scales=[1.0, 1.5, 1.25], long_side=None, mirror='sum', merge='max', by_size=True, at_image_size=True)
+tta_model = dict(_delete_=True, type='ToCoTTAModel', scales=[1.0, 1.5, 1.25], mirror='sum', over_scales='max')
 custom_hooks = [dict(type='WeakSegVisualizationHook', interval=300)]
