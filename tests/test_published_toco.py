@@ -124,7 +124,7 @@ def measure_backbone(backbone):
     return {
         'model: blocks, width, heads, MLP, patch': (
             len(backbone.layers),
-            backbone.embed_dims,
+            backbone.pos_embed.shape[-1],
             first.attn.attn.num_heads,
             hidden,
             *{*patch.kernel_size, *patch.stride},
