@@ -14,9 +14,11 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-import afa_mmseg  # noqa: F401
+from afa_mmseg.models.segmentors.toco import VIEWS
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Index of an iteration after the last bound of every config's phases.
+LAST_PHASE = 10**6
 
 
 def smooth_noise(batch: int, channels: int, size: tuple[int, int], cell: float, generator: torch.Generator) -> Tensor:
@@ -72,12 +74,15 @@ def build_segmentor(config: Union[str, Config], device: torch.device) -> nn.Modu
         config = Config.fromfile(ROOT / config)
     config.model.backbone.init_cfg = None
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device)
-    MessageHub.get_current_instance().update_info('iter', model.phases.cam_label_until + 1)
+    MessageHub.get_current_instance().update_info('iter', LAST_PHASE)
     return model.train()
 
 
 def make_batch(model: nn.Module, batch: int, crop: int) -> dict[str, Any]:
-    """Make normalised images with the labels of two classes each, without padding, on the model's device."""
+    """Make normalised images with the labels of two classes each, without padding, on the model's device.
+
+    For a method that learns from several views, each view is the image.
+    """
     device = next(model.parameters()).device
     image, _ = make_scene(batch, (crop, crop))
     inputs = (image.to(device) - model.data_preprocessor.mean) / model.data_preprocessor.std
@@ -87,5 +92,6 @@ def make_batch(model: nn.Module, batch: int, crop: int) -> dict[str, Any]:
         sample.gt_label = torch.zeros(model.decode_head.num_foreground, device=device)
         sample.gt_label[[2 * i % len(sample.gt_label), (2 * i + 1) % len(sample.gt_label)]] = 1
         sample.set_metainfo(dict(num_labels=2))
+        sample.set_data({view: image[i].to(device, torch.uint8) for view in VIEWS})
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

@@ -48,6 +48,9 @@ class Step:
         settings: Changes of the config, for `Config.merge_from_dict`.
     """
 
+    #: Method of the backbone that all passes go through.
+    NETWORK = 'forward_with_attention'
+
     def __init__(
         self,
         config: str,
@@ -68,10 +71,8 @@ class Step:
         self.model = build_segmentor(cfg, device)
         if compile:
             torch.compiler.reset()  # each crop is a network of its own, and torch gives up after eight graphs
-            backbone = self.model.backbone
-            backbone.forward_with_attention = torch.compile(
-                backbone.forward_with_attention, dynamic=False, backend=compile
-            )
+            backbone, name = self.model.backbone, self.NETWORK
+            setattr(backbone, name, torch.compile(getattr(backbone, name), dynamic=False, backend=compile))
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.batch = make_batch(self.model, batch, crop)
         self.device = device
@@ -133,17 +134,25 @@ class Step:
 
     def split(self) -> Split:
         """Name the parts that a step consists of."""
-        split, model, head = Split(self.device), self.model, self.model.decode_head
-        split.watch(model.backbone, 'forward_with_attention', _forward_name)
-        for method in ('forward', 'image_logits', 'affinity', 'cam_logits'):
+        split, model, head = self._split_network(), self.model, self.model.decode_head
+        for method in ('affinity', 'cam_logits'):
             split.watch(head, method, _forward_name)
         split.watch(model, 'pseudo_labels', 'label work')
         split.watch(model.pseudo_labeler, 'propagate', 'propagation')
-        split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
-        for loss in (head.loss_cls, head.loss_affinity, head.loss_decode):
+        for loss in (head.loss_affinity, head.loss_decode):
             split.watch(loss, 'forward', 'losses')
         split.watch(sys.modules[type(model).__module__], 'resize', 'losses')  # logits to the size of the labels
         split.watch(model.pseudo_labeler, 'affinity_target', 'losses')
+        return split
+
+    def _split_network(self) -> Split:
+        """Name the parts that steps of all methods have."""
+        split, model, head = Split(self.device), self.model, self.model.decode_head
+        split.watch(model.backbone, self.NETWORK, _forward_name)
+        for method in ('forward', 'image_logits'):
+            split.watch(head, method, _forward_name)
+        split.watch(model.pseudo_labeler.refiner, 'forward', 'refinement')
+        split.watch(head.loss_cls, 'forward', 'losses')
         split.watch(self.optimizer, 'backward', 'backward')
         split.watch(self.optimizer, 'step', 'optimiser')
         split.watch(self.optimizer, 'zero_grad', 'optimiser')
@@ -158,6 +167,66 @@ class Step:
             if i >= 0:
                 rounds.append(dict(split.seconds))
         return medians_of(rounds)
+
+
+class ToCoStep(Step):
+    """A step of ToCo: its floor has the passes of the input, of the second view and of the local crops.
+
+    The floor of the first phase has none for segmentation, and those for contrast only where contrast has begun.
+    """
+
+    NETWORK = 'forward_with_tokens'
+
+    def run_warmup_floor(self) -> None:
+        """Run the passes of the first phase and the update."""
+        contrast = self.model.settings.no_contrast_until < 0
+        self._train_views(contrast, segmentation=False)
+        if contrast:
+            self._pass_for_cams(self.batch['inputs'])
+
+    def run_floor(self) -> None:
+        """Run the network's passes of a step in the last phase: all views, update, CAM passes, nothing else."""
+        self._train_views(contrast=True, segmentation=True)
+        self._pass_for_cams(self.batch['inputs'])
+
+    def _train_views(self, contrast: bool, segmentation: bool) -> None:
+        model, x = self.model, self.batch['inputs']
+        backbone, head, settings = model.backbone, model.decode_head, model.settings
+        size = settings.local_size
+        local = x[..., :size, :size].repeat(settings.num_crops, 1, 1, 1)
+        with self.optimizer.optim_context(model):
+            maps, token, _ = backbone.forward_with_tokens(x)
+            loss = head.image_logits(maps).mean() + head.aux_image_logits(maps).mean()
+            if contrast:
+                tokens = [token, *(backbone.forward_with_tokens(view).class_token for view in (x, local))]
+                with torch.no_grad():
+                    head.averaged_projector(torch.cat(tokens[:2]))
+                loss = loss + head.projector(torch.cat(tokens)).mean() + maps[-1].mean()
+            if segmentation:
+                loss = loss + head(maps).mean()
+        self.optimizer.update_params(loss)
+
+    def split(self) -> Split:
+        """Name the parts that a step consists of."""
+        split, model, head = self._split_network(), self.model, self.model.decode_head
+        for method in ('aux_image_logits', 'cam_logits'):
+            split.watch(head, method, _forward_name)
+        for projector in (head.projector, head.averaged_projector):
+            split.watch(projector, 'forward', 'training forward')
+        split.watch(model, 'apply_rule', 'label work')
+        split.watch(model, 'extract_cam', 'label work')
+        for method in ('patch_label', 'draw_corners', '_normalized_views'):
+            split.watch(model, method, 'views and local crops')
+        losses = (head.loss_aux, head.loss_ptc, head.loss_ctc, head.loss_decode, head.loss_energy)
+        for loss in (loss for loss in losses if loss is not None):
+            split.watch(loss, 'forward', 'losses')
+        return split
+
+
+def make_step(config: str, *args: Any, **kwargs: Any) -> Step:
+    """Build the step of a config's method."""
+    kind = ToCoStep if Config.fromfile(ROOT / config).model.type == 'ToCo' else Step
+    return kind(config, *args, **kwargs)
 
 
 def medians_of(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -216,7 +285,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--crops', type=int, nargs='+', default=[320, 512])
     parser.add_argument('--dtype', choices=DTYPES, default='float32', help='what products are computed in')
-    parser.add_argument('--plain', action='store_true', help='also time the published arithmetic, written plainly')
+    parser.add_argument('--plain', action='store_true', help="also time AFA's published arithmetic, written plainly")
     add_compile(parser, "run the backbone's passes")
     parser.add_argument('--with-cp', action='store_true', help='activation checkpointing in the backbone')
     args = parse_args(parser)
@@ -232,11 +301,11 @@ def main() -> None:
     bench = Bench(f'Training step of {args.config}, batch {args.batch}', args)
     settings = {'model.backbone.with_cp': args.with_cp}
     for crop in args.crops:
-        step = Step(args.config, args.device, args.batch, crop, args.dtype, args.compile, settings)
+        step = make_step(args.config, args.device, args.batch, crop, args.dtype, args.compile, settings)
         if args.compile:
             bench.time_compilation(f'crop {crop}', step.run)
         cases: dict[str, Any] = {'step': step.run, 'floor': step.run_floor}
-        if args.plain:
+        if args.plain and not isinstance(step, ToCoStep):
             cases['plain'] = step.run_plain
         bench.compare(f'crop {crop}', cases, baseline='floor')
         warmup = {'warm-up step': step.run_in_warmup, 'plain step': step.run_warmup_floor}

@@ -26,8 +26,8 @@ class CAMOnly(ImageLevelSegmentor):
         classes = self.present_classes(gt_label, data_samples)
         features = self.backbone(inputs)
         found = self._classify(features)
-        base = (found.cam_logits, None)
-        (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, classes, boxes, base)
+        output = self.extract_cam(inputs, (found.cam_logits, None), classes)
+        (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, output, classes, boxes)
         seg_logits = resize(self.decode_head(features), label.shape[-2:])
         return dict(
             loss_cls=F.multilabel_soft_margin_loss(found.image_logits, gt_label),

@@ -170,6 +170,14 @@ def test_a_training_step_is_divided_into_its_parts(document):
     check_parts(document('train_step'))
 
 
+@pytest.mark.slow
+def test_a_training_step_of_toco_is_compared_with_its_floor(tmp_path):
+    arguments = f'{ONCE} --config configs/toco/toco_vit-tiny_shapes.py --crops 64'
+    written, _ = run_benchmark('train_step', arguments, tmp_path)
+    assert {('crop 64', 'step'), ('crop 64', 'floor'), ('crop 64, warm-up', 'plain step')} < medians(written).keys()
+    assert split_of(written, 64).keys() == PARTS - {'propagation'} | {'data loading', 'rest', 'views and local crops'}
+
+
 def test_a_training_step_is_compared_with_its_floor(document):
     pairs = {(row['group'], row['name'], row['baseline']) for row in document('train_step')['results']}
     assert {('crop 64', 'step', 'floor'), ('crop 64, warm-up', 'warm-up step', 'plain step')} < pairs

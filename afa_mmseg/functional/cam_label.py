@@ -39,5 +39,7 @@ def cam_to_label(
     label = torch.where(score > high, index + 1, ignore_index)
     label = label.masked_fill(score <= low, 0)
     if boxes is not None:
-        label = label.masked_fill(~inside_boxes(boxes.to(label.device), *label.shape[-2:]), ignore_index)
+        label = label.masked_fill(
+            ~inside_boxes(boxes.to(label.device, non_blocking=True), *label.shape[-2:]), ignore_index
+        )
     return label

@@ -63,7 +63,11 @@ def dense_energy_loss(
         prob = F.interpolate(prob, scale_factor=scale_factor, mode='bilinear', align_corners=False)
     image, label, inside = (
         F.interpolate(x.float(), scale_factor=scale_factor, mode='nearest')
-        for x in (image, label[:, None], inside_boxes(boxes.to(label.device), height, width)[:, None])
+        for x in (
+            image,
+            label[:, None],
+            inside_boxes(boxes.to(label.device, non_blocking=True), height, width)[:, None],
+        )
     )
     gate = (inside - prob.detach().amax(dim=1, keepdim=True)).clamp(min=0)
     gate = torch.where(label == ignore_index, 1, gate)

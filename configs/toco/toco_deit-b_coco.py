@@ -19,7 +19,9 @@ val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.45, prefix='aux_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 # tools/test.py --tta: a square of 448 pixels, the maximum of mirror images, the sum over scales at the image's size.
-tta_model = dict(scales=[1.0, 1.25, 1.5], size=(448, 448), mirror='max', merge='sum', by_size=True, at_image_size=True)
+tta_model = dict(
+    _delete_=True, type='ToCoTTAModel', scales=[1.0, 1.25, 1.5], size=(448, 448), mirror='max', over_scales='sum'
+)

@@ -12,7 +12,7 @@ val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.5, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.5, prefix='aux_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
 # tools/test.py --tta: original size, mirror images summed, the maximum over scales at the image's size.
-tta_model = dict(scales=[1.0, 1.5, 1.25], long_side=None, mirror='sum', merge='max', by_size=True, at_image_size=True)
+tta_model = dict(_delete_=True, type='ToCoTTAModel', scales=[1.0, 1.5, 1.25], mirror='sum', over_scales='max')

@@ -9,11 +9,11 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from afa_mmseg.functional import dense_crf, dense_energy_loss
 from afa_mmseg.functional.pseudo_label import ClassPacking
 from afa_mmseg.models.pseudo_labelers import affinity as affinity_rule
+from tests.device_copies import Copies
 from tests.reference_network import tiny_config
 
 #: A box that is all of a crop.
@@ -118,22 +118,6 @@ def test_cams_of_the_present_classes_only_are_the_same_cams(tiny_segmentor, inpu
     assert packed.cam.shape == (2, 2, 64, 64)
     assert_close(packed.cam, classes.pack(whole.cam), rtol=1e-6, atol=1e-6)
     assert_close(packed.affinity.dense(), whole.affinity.dense(), rtol=0, atol=0)
-
-
-class Copies(TorchDispatchMode):
-    """Notes the copies from and to another device than the CPU, for which the host of a GPU would wait."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if function.overloadpacket.__name__ in ('_to_copy', 'copy_'):
-            devices = {x.device.type for x in (result, *args) if isinstance(x, torch.Tensor)}
-            if len(devices) > 1:
-                self.found.append(f'{function} {tuple(result.shape)}')
-        return result
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from mmengine.logging import MessageHub
@@ -7,6 +9,7 @@ from torch.testing import assert_close
 
 from afa_mmseg.functional import cam_to_label
 from afa_mmseg.models.pseudo_labelers import CamOutput
+from tests.device_copies import Copies
 from tests.toco_network import BACKBONE, HEAD, MEAN, STD, normalize, tiny_state
 
 
@@ -136,6 +139,21 @@ def test_the_input_passes_through_the_backbone_once_for_all_losses():
     at(2001)
     model.loss(inputs, samples)
     assert sorted(seen) == [(2, 96)] * 3 + [(4, 48), (4, 144), (16, 32)]
+
+
+@pytest.mark.parametrize(('iteration', 'scale_boxes'), [(0, False), (2001, True)])
+def test_a_step_never_waits_for_the_device(monkeypatch, iteration, scale_boxes):
+    """The device has no data: reading a number, or a shape that depends on data, is an error there."""
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # knows no such device
+    model, (inputs, samples) = build(train_cfg=dict(local_size=32, scale_boxes=scale_boxes)).to('meta'), batch()
+    inputs, samples = inputs.to('meta'), [sample.to('meta') for sample in samples]
+    for sample in samples:
+        sample.set_metainfo(dict(num_labels=2))
+    at(iteration)
+    model.parse_losses(model.loss(inputs, samples))[0].backward()  # makes what is kept for all further steps
+    with Copies() as copies:
+        model.parse_losses(model.loss(inputs, samples))[0].backward()
+    assert copies.found == []
 
 
 def test_a_sample_without_views_is_named():

@@ -69,9 +69,10 @@ class RecordingToCo(ToCo):
         self.seen.setdefault('patches', []).append(super().patch_label(*args))
         return self.seen['patches'][-1]
 
-    def segmentation_label(self, *args):
-        self.seen.setdefault('labels', []).append(super().segmentation_label(*args))
-        return self.seen['labels'][-1]
+    def apply_rule(self, *args):
+        (label,) = super().apply_rule(*args)
+        self.seen.setdefault('labels', []).append(label)
+        return (label,)
 
 
 class Recorder(Hook):

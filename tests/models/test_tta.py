@@ -8,6 +8,7 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.models import MaxScaleTTAModel
+from afa_mmseg.models.segmentors import ToCoTTAModel
 from tests.toco_network import build_parts, normalize
 
 
@@ -153,18 +154,18 @@ def test_toco_settings_equal_the_reference(golden, name, i):
     image = normalize(data[f'image{i}_u8'])
     size = (int(data['crop_size']),) * 2
     settings = dict(
-        voc=dict(scales=[1.0, 1.5, 1.25], long_side=None, mirror='sum', merge='max'),
-        coco=dict(scales=[1.0, 1.25, 1.5], size=size, mirror='max', merge='sum'),
+        voc=dict(scales=[1.0, 1.5, 1.25], mirror='sum', over_scales='max'),
+        coco=dict(scales=[1.0, 1.25, 1.5], size=size, mirror='max', over_scales='sum'),
     )[name]
     network = torch.nn.Module()
     network.forward = network.test_step = lambda x: head(backbone(x))
     with torch.no_grad():
-        logits = MaxScaleTTAModel(network, by_size=True, at_image_size=True, **settings).merged_logits(image)
+        logits = ToCoTTAModel(network, **settings).merged_logits(image)
     assert_close(logits[..., ::4, ::4], data[f'{name}_msc_stride4_{i}'], rtol=0, atol=2e-5)
     assert torch.equal(logits.argmax(1), data[f'{name}_pred{i}'].long().view(logits.argmax(1).shape))
 
 
-@pytest.mark.parametrize('setting', [dict(mirror='min'), dict(merge='mean')])
+@pytest.mark.parametrize('setting', [dict(mirror='min'), dict(over_scales='mean')])
 def test_unknown_merges_are_refused(segmentor, setting):
     with pytest.raises(ValueError, match=next(iter(setting.values()))):
-        MaxScaleTTAModel(segmentor, **setting)
+        ToCoTTAModel(segmentor, **setting)

@@ -4,6 +4,7 @@ from .afa import AFA, Phases
 from .base import Classification, ImageLevelSegmentor
 from .explanation import Explanation
 from .toco import ToCo, ToCoSettings
+from .toco_tta import ToCoTTAModel
 from .tta import MaxScaleTTAModel
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     'Phases',
     'ToCo',
     'ToCoSettings',
+    'ToCoTTAModel',
 ]

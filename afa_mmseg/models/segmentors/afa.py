@@ -145,7 +145,8 @@ class AFA(ImageLevelSegmentor):
             rule = labeler.label
         else:
             rule = labeler.label_and_cam_label
-        labels = self.apply_rule(rule, inputs, classes, boxes, base)
+        output = self.extract_cam(inputs, base, classes)
+        labels = self.apply_rule(rule, inputs, output, classes, boxes)
         return labels[0], labels[-1]
 
     # CAMs

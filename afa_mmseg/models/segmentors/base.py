@@ -204,23 +204,22 @@ class ImageLevelSegmentor(EncoderDecoder):
         self,
         rule: Callable[..., Union[Tensor, tuple[Tensor, ...]]],
         inputs: Tensor,
+        output: CamOutput,
         classes: ClassPacking,
         boxes: Tensor,
-        base: Optional[tuple[Tensor, Optional[Tensor]]] = None,
     ) -> tuple[Tensor, ...]:
         """Compute pseudo-labels of training images, in float32 also in mixed precision.
 
         Args:
             rule: A method of the pseudo-labeler: `label`, `cam_label` or `label_and_cam_label`.
             inputs: Normalised images.
+            output: Their CAMs of `classes`, see `extract_cam`.
             classes: Those that the images hold.
             boxes: See `image_boxes`.
-            base: CAM logits and affinity of `inputs`, if computed already.
 
         Shape:
             inputs (B, 3, H, W); boxes (B, 4); each output (B, H, W).
         """
-        output = self.extract_cam(inputs, base, classes)
         with torch.autocast(inputs.device.type, enabled=False):
             labels = rule(self.to_rgb(inputs), output, classes.gt_label, boxes)
             labels = labels if isinstance(labels, tuple) else (labels,)

@@ -190,24 +190,13 @@ class ToCo(ImageLevelSegmentor):
         self, inputs: Tensor, maps: tuple, output: CamOutput, classes: ClassPacking, boxes: Tensor
     ) -> dict[str, Tensor]:
         head, ignore_index = self.decode_head, self.pseudo_labeler.ignore_index
-        label = self.segmentation_label(inputs, output, classes, boxes)
+        (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, output, classes, boxes)
         logits = resize(head(maps), label.shape[-2:])
         losses = dict(loss_seg=head.loss_decode(logits, label, ignore_index=ignore_index))
         if head.loss_energy is not None:
             image = self.to_pixel_values(inputs)
             losses['loss_energy'] = head.loss_energy(logits, image, label, boxes, ignore_index)
         return dict(losses, ignored_share=(label == ignore_index).float().mean())
-
-    @torch.no_grad()
-    def segmentation_label(self, inputs: Tensor, output: CamOutput, classes: ClassPacking, boxes: Tensor) -> Tensor:
-        """Make the label that segmentation learns from.
-
-        Shape:
-            inputs (B, 3, H, W), normalised; output.cam (B, K, H, W) of packed classes; boxes (B, 4); result (B, H, W).
-        """
-        with torch.autocast(inputs.device.type, enabled=False):
-            label = self.pseudo_labeler.label(self.to_rgb(inputs), output, classes.gt_label, boxes)
-        return classes.unpack(label, self.pseudo_labeler.ignore_index)
 
     # CAMs and prediction
 
