@@ -87,8 +87,8 @@ class WeakSegInferencer(MMSegInferencer):
         crf: bool = False,
     ) -> None:
         cfg = read_config(model)
-        if tta and (cfg.get('tta_model') or {}).get('type') != MaxScaleTTAModel.__name__:
-            raise ValueError("tta requires tta_model=dict(type='MaxScaleTTAModel') in the config")
+        if tta:
+            _check_tta(cfg.get('tta_model') or {})
         if crf:
             cfg.merge_from_dict({'model.test_cfg.crf': cfg.model.get('test_cfg', {}).get('crf') or {}})
         super().__init__(cfg, str(weights), device=device, scope=scope, show_progress=show_progress)
@@ -223,3 +223,11 @@ def to_array(data: Any) -> np.ndarray:
     """Convert a field of a prediction to an array, label maps (1, H, W) to (H, W)."""
     array = (data.data if isinstance(data, PixelData) else data).cpu().numpy()
     return array[0] if array.ndim == 3 and array.dtype.kind != 'f' else array
+
+
+def _check_tta(tta_model: dict) -> None:
+    kind = MODELS.get(tta_model.get('type') or '')
+    if not (isinstance(kind, type) and issubclass(kind, MaxScaleTTAModel)):
+        raise ValueError(
+            f"tta requires tta_model=dict(type='MaxScaleTTAModel') or a subclass in the config, got {tta_model}"
+        )
