@@ -237,7 +237,7 @@ def test_arrays_that_are_no_images(tiny, array, words):
 # Masks
 
 MASKS = {
-    'another size': (np.zeros((40, 55)), np.uint8, ['55 x 40 pixels, its image 56 x 40', 'Draw it']),
+    'another size': (np.zeros((40, 55)), np.uint8, ['55 x 40 pixels, its image 56 x 40', 'draw it']),
     'turned': (np.zeros((56, 40)), np.uint8, ['40 x 56 pixels, its image 56 x 40', 'EXIF']),
     'above the classes': (np.full((40, 56), 77), np.uint8, ['holds 77; allowed are 0 to 2', '255']),
     'many values': (np.arange(40 * 56).reshape(40, 56), np.uint16, ['holds 3, 4, 5, ... (2236 in all)']),

@@ -15,6 +15,8 @@ from mmengine.config import Config
 
 from tests.tools.toolbox import REPO, tool_environment
 
+pytestmark = pytest.mark.slow  # starts processes that train or measure
+
 BENCHMARKS = REPO / 'benchmarks'
 TINY = '--config configs/afa/afa_mit-tiny_shapes.py'
 ONCE = '--repeats 1 --warmup 0 --threads 1 --no-memory'

@@ -14,6 +14,8 @@ from afa_mmseg.datasets import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from tests.tools.toolbox import REPO, run_tool
 
+pytestmark = pytest.mark.slow  # starts processes that train or measure
+
 CONFIG = REPO / 'configs/afa/afa_mit-tiny_shapes.py'
 OPTIONS = [
     'model.backbone.num_layers=(1,1,1,2)',

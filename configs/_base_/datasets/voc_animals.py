@@ -17,6 +17,9 @@ dataset = dict(
 train_pipeline = _base_.train_pipeline
 train_pipeline[1].ratio_range = (0.5, 1.5)
 train_pipeline[-2].crop_size = crop_size
+# As for one's own images, pixels are turned by EXIF, where a file has such a tag.
+test_pipeline = [dict(type='LoadImageFromFile'), *_base_.test_pipeline[1:]]
+tta_pipeline = test_pipeline
 tta_model = dict(long_side=352)
 
 train_dataloader = dict(
@@ -24,7 +27,7 @@ train_dataloader = dict(
     num_workers=2,
     dataset=dict(dataset, ann_file='train.txt', pipeline=train_pipeline),
 )
-val_dataloader = dict(num_workers=1, dataset=dict(dataset, ann_file='val.txt', pipeline=_base_.test_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(dataset, ann_file='val.txt', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = [
@@ -32,5 +35,5 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),
-    dict(type='mmpretrain.MultiLabelMetric', thr=0.5, prefix='cls'),
+    dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
