@@ -56,5 +56,5 @@ def test_a_short_run_goes_through_its_phases_and_validates(folder, name):
     assert [line['loss_seg'] > 0 for line in training] == [False, True, True, True, True]
     assert all(np.isfinite(line['loss']) for line in training)
     (figures,) = [line for line in lines if 'mIoU' in line]
-    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1-score'):
+    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'):
         assert 0 <= figures[key] <= 100
