@@ -226,7 +226,7 @@ class Curve(Hook):
         self.start = time.monotonic()
 
     def after_val_epoch(self, runner: Any, metrics: Optional[dict] = None) -> None:
-        wanted = {key: value for key, value in (metrics or {}).items() if 'mIoU' in key}
+        wanted = {key: float(value) for key, value in (metrics or {}).items() if 'mIoU' in key}
         minutes = (time.monotonic() - self.start) / 60
         self.report.row(self.name, iteration=runner.iter, minutes=minutes, **wanted)
 
