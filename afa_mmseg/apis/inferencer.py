@@ -226,7 +226,7 @@ def to_array(data: Any) -> np.ndarray:
 
 
 def _check_tta(tta_model: dict) -> None:
-    kind = MODELS.get(tta_model.get('type') or '')
+    kind = MODELS.get(tta_model['type']) if 'type' in tta_model else None
     if not (isinstance(kind, type) and issubclass(kind, MaxScaleTTAModel)):
         raise ValueError(
             f"tta requires tta_model=dict(type='MaxScaleTTAModel') or a subclass in the config, got {tta_model}"
