@@ -1,4 +1,4 @@
-"""Take every CPU figure of docs/performance.md again, in about a quarter of an hour on two quiet cores.
+"""Take every CPU figure of docs/performance.md again, on a quiet machine; a run that was stopped continues.
 
     python benchmarks/cpu_figures.py --out results
 

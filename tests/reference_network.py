@@ -11,7 +11,7 @@ def map_reference_keys(state):
 
 
 def tiny_config(**overrides):
-    """Give the config of the segmentor that the tiny goldens were taken from."""
+    """Return the config of the segmentor that the tiny goldens were taken from."""
     return dict(
         type='AFA',
         data_preprocessor=dict(

@@ -60,7 +60,7 @@ def run_benchmark(name, arguments, folder, returncodes=(0,)):
 
 @pytest.fixture(scope='module')
 def document(tmp_path_factory):
-    """Give what a script writes down about its smallest run, which is made once."""
+    """Return what a script writes down about its smallest run, which is made once."""
 
     @lru_cache
     def of(name):

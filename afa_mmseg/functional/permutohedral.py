@@ -147,7 +147,7 @@ def permutohedral_filter(features: Tensor, values: Tensor, *, normalize: bool = 
 
 
 def bilateral_features(image: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
-    """Give each pixel its position (x, y, r, g, b) in units of the two standard deviations.
+    """Compute the position of each pixel (x, y, r, g, b) in units of the two standard deviations.
 
     Shape:
         image (B, 3, H, W); output (B, H W, 5).
@@ -161,7 +161,7 @@ def bilateral_features(image: Tensor, sigma_rgb: float, sigma_xy: float) -> Tens
 
 
 def spatial_features(image: Tensor, sigma_xy: float) -> Tensor:
-    """Give each pixel its position (x, y) in units of the standard deviation.
+    """Compute the position of each pixel (x, y) in units of the standard deviation.
 
     Shape:
         image (B, C, H, W); output (1, H W, 2).
