@@ -10,6 +10,7 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 
 import afa_mmseg  # noqa: F401
+from afa_mmseg.engine.shutdown import SIGNALS
 from tests.reference_network import build_tiny_segmentor, map_reference_keys
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and everything that they start.
@@ -36,6 +37,15 @@ def mmseg_scope():
     """Look modules up where mmseg's configs do, and start each test at iteration 0."""
     init_default_scope('mmseg')
     MessageHub.get_current_instance().update_info('iter', 0)
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers():
+    """Restore the signal handlers that a training stopped on purpose leaves to the end of its process."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
