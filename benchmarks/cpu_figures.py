@@ -25,6 +25,7 @@ PAGE = ROOT / 'docs/performance.md'
 COMMANDS = dict(
     step='train_step.py --plain --repeats 3 --warmup 1',
     half='train_step.py --crops 512 --dtype bfloat16 --repeats 2 --warmup 1',
+    toco='train_step.py --config configs/toco/toco_deit-b_voc.py --crops 448 --repeats 3 --warmup 1',
     checkpointing='train_step.py --crops 512 --with-cp --repeats 2 --warmup 1',
     par='par.py --repeats 7',
     walk='random_walk.py --repeats 7',
@@ -57,7 +58,8 @@ def cases_of(document: Mapping[str, Any]) -> list[str]:
     if all(row['ratio'] == '–' for row in rows):
         rows = [{name: cell for name, cell in row.items() if name != 'ratio'} for row in rows]
     facts = [f'- {name}: {_number(value)}' for name, value in document['facts'].items() if ': ' not in name]
-    return [f'`{document["command"]}`', '', *table(rows), *([''] if facts else []), *facts]
+    command = re.sub(r' --json \S+', '', document['command'])
+    return [f'`{command}`', '', *table(rows), *([''] if facts else []), *facts]
 
 
 def parts_of(document: Mapping[str, Any]) -> list[str]:
@@ -139,6 +141,7 @@ def main() -> None:
     figures.update(
         machine=machine_of(documents),
         parts=parts_of(documents['step']),
+        toco_parts=parts_of(documents['toco']),
         hours=hours_of(documents['step'], documents['half']),
     )
     PAGE.write_text(fill_in(PAGE.read_text(), figures))

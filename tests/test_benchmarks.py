@@ -34,7 +34,7 @@ SMALLEST = dict(
     soak='--iterations 20 --interval 1 --val-interval 20 --workers 1',
 )
 #: Those that share no parser with the others.
-APART = ('soak', 'gpu_suite', 'cpu_figures')
+APART = ('soak', 'gpu_suite', 'cpu_figures', 'voc_animals')
 TIMED = [name for name in SMALLEST if name not in APART]
 SLOW = ('scaling', 'soak')
 #: Takes the allocator's settings from a restart, which costs its imports once more; the others are given them.

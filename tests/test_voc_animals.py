@@ -1,14 +1,17 @@
 """The configs of VOC-Animals train on a made-up folder of its layout."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.toolbox import REPO, run_tool
+from tests.tools.toolbox import REPO, run_tool, tool_environment
 
 CLASSES = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
+FIGURES = ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1')
 OPTIONS = [
     'model.train_cfg.cls_only_until=0',
     'model.train_cfg.cam_label_until=2',
@@ -56,5 +59,25 @@ def test_a_short_run_goes_through_its_phases_and_validates(folder, name):
     assert [line['loss_seg'] > 0 for line in training] == [False, True, True, True, True]
     assert all(np.isfinite(line['loss']) for line in training)
     (figures,) = [line for line in lines if 'mIoU' in line]
-    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'):
+    for key in FIGURES:
         assert 0 <= figures[key] <= 100
+
+
+@pytest.mark.slow
+def test_the_table_is_trained_tested_and_written(folder):
+    (folder / 'out').mkdir()
+    (folder / 'out/README.md').write_text('before\n<!-- figures: table -->\nold\n<!-- end -->\nafter\n')
+    names = ['afa_mit-b0_voc-animals', 'full_mit-b0_voc-animals']
+    command = [sys.executable, REPO / 'benchmarks/voc_animals.py', '--data', folder / 'data/voc_animals', '--out']
+    command += [folder / 'out', '--work-dir', folder / 'runs', '--only', *names, '--seeds', 0, '--cfg-options']
+    settings = [option for option in OPTIONS if 'train_cfg' not in option.split('.')[1]]
+    command += [*settings, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'model.backbone.init_cfg=None']
+    for _ in range(2):  # the second time, everything is measured
+        subprocess.run([*map(str, command)], env=tool_environment(), check=True, timeout=900)
+    weak, full = (json.loads((folder / f'out/{name}_seed-0.json').read_text()) for name in names)
+    assert set(weak['figures']) == {*FIGURES, 'tta/mIoU', 'crf/mIoU'}
+    assert set(full['figures']) == {'mIoU', 'tta/mIoU', 'crf/mIoU'}
+    assert weak['iterations'] == 2
+    page = (folder / 'out/README.md').read_text()
+    ratio = f'{weak["figures"]["mIoU"] / full["figures"]["mIoU"]:.2f}'
+    assert [page.startswith('before'), page.endswith('after\n'), 'old' in page, ratio in page] == [True, True, False, True]
