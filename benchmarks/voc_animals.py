@@ -4,8 +4,8 @@
     python benchmarks/voc_animals.py ... --only afa_efficientnet-lite2_voc-animals --seeds 0
     python benchmarks/voc_animals.py --list
 
-Each run is tools/train.py and tools/test.py as a user starts them. Its settings, versions, hours, figures and its thinned
-log are kept in OUT/RUN_seed-N.json, whose table replaces what stands between the marks of OUT/README.md.
+Each run is tools/train.py and tools/test.py as a user starts them. Its settings, versions, hours, figures and its
+thinned log are kept in OUT/RUN_seed-N.json; their table replaces what stands between the marks of OUT/README.md.
 """
 
 import argparse
@@ -40,8 +40,9 @@ FIGURES = {
 #: Tests beside the validation that ends a training.
 TESTS = {'tta/mIoU': ['--tta'], 'crf/mIoU': ['--tta', '--cfg-options', 'model.test_cfg.crf.num_iters=10']}
 LITE2, MIT_B0 = 'afa_efficientnet-lite2_voc-animals', 'afa_mit-b0_voc-animals'
-#: Values of a log line that are kept, every so many iterations.
-LOGGED, EVERY = ('lr', 'loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc', 'ignored_share'), 100
+#: Values of a log line that are kept, every `EVERY` iterations.
+LOGGED = ('lr', 'loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc', 'ignored_share')
+EVERY = 100
 
 
 class Run(NamedTuple):
@@ -183,9 +184,10 @@ def work(job: Job) -> None:
     begin = time.monotonic()
     log = train(job)
     hours = (time.monotonic() - begin) / 3600
-    figures = {key: value for record in log if 'loss' not in record for key, value in record.items() if key in FIGURES}
+    found = [item for record in log if 'loss' not in record for item in record.items()]
+    figures = {key: round(value, 2) for key, value in found if key in FIGURES}
     if job.run.tests:
-        figures.update({name: test(job, name) for name in TESTS})
+        figures.update({name: round(test(job, name), 2) for name in TESTS})
     cfg = Config.fromfile(job.config)
     record = dict(
         run=job.name,
