@@ -57,7 +57,7 @@ def _usable_scale(scale_factor: float, size: Sequence[int]) -> float:
     if not 0 < scale_factor <= 1:
         raise ValueError(f'scale_factor={scale_factor} must be above 0 and at most 1')
     height, width = size
-    return max(scale_factor, min(1, (1 + 1e-9) / min(height, width)))
+    return max(scale_factor, min(1, (1 + 1e-9) / max(min(height, width), 1)))
 
 
 def _resize_all(
