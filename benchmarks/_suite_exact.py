@@ -48,7 +48,7 @@ def load(name: str, device: torch.device, folder: Path = DATA) -> dict[str, Tens
 
 
 def goldens_and_trajectories(options: Options, report: Report) -> None:
-    """Compare with the reference in float32, and say how far TF32 and half precision are from it."""
+    """Compare with the reference in float32, and report how far TF32 and half precision are from it."""
     init_default_scope('mmseg')
     set_tf32(False)
     for compare in (refiner_goldens, function_goldens, network_goldens, crf_goldens):

@@ -92,7 +92,7 @@ def named(workers: int) -> str:
 
 
 def measure_loading(bench: Bench, name: str, source: Source, args: Namespace) -> dict[int, float]:
-    """Time the loading of a data set's images; return how many a second so many worker processes give."""
+    """Time the loading of a data set's images; return how many a second so many worker processes load."""
     config = Config.fromfile(ROOT / source.config)
     group = f'{name}, {args.images} JPEGs of {source.height}x{source.width}'
     with tempfile.TemporaryDirectory() as folder, worker_threads():

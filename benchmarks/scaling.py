@@ -106,7 +106,7 @@ def _join(args: argparse.Namespace, rank: int, folder: str) -> SharedStep:
 
 
 def _work(args: argparse.Namespace, rank: int, folder: str, pipe: Connection) -> None:
-    """Run steps when told to."""
+    """Run steps on request."""
     torch.set_num_threads(_share(args.threads or torch.get_num_threads(), args.processes))
     step = _join(args, rank, folder)
     while pipe.recv():

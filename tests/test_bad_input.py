@@ -1,4 +1,4 @@
-"""What a user gives by mistake is refused with what is wrong and what to do; or is read as it is meant."""
+"""Invalid input is refused with what is wrong and what to do, or read as it is meant."""
 
 import io
 import os

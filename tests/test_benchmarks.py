@@ -45,7 +45,7 @@ PARTS = {'training forward', 'CAM passes', 'label work', 'propagation', 'refinem
 
 
 def run_benchmark(name, arguments, folder, returncodes=(0,)):
-    """Run a script to its end; give the document that it writes, and its exit code."""
+    """Run a script to its end; return the document that it writes, and its exit code."""
     (folder / 'pydensecrf.py').write_text('raise ImportError')  # not installed, wherever this runs
     given = {} if name == RESTARTED else ALLOCATOR
     path = os.pathsep.join(map(str, (folder, REPO)))
@@ -137,13 +137,13 @@ def test_crf_is_timed_alone_where_there_is_no_other(document):
     assert 'not installed' in written['facts']['pydensecrf2']
 
 
-@pytest.mark.skipif(not os.access('/proc/self/clear_refs', os.W_OK), reason='only Linux tells the peak of memory')
+@pytest.mark.skipif(not os.access('/proc/self/clear_refs', os.W_OK), reason='only Linux reports the peak of memory')
 def test_memory_is_that_of_a_fresh_process(document):
     (row,) = document('crf')['results']
     assert 0 <= row['memory']['extra_mib'] < 100 < row['memory']['total_mib']  # torch alone takes more than 100
 
 
-def test_the_energy_loss_is_told_as_a_share_of_the_step(document):
+def test_the_energy_loss_is_reported_as_a_share_of_the_step(document):
     written = document('dense_energy')
     times = {name: seconds for (_, name), seconds in medians(written).items()}
     share = 100 * times['energy loss'] / times['training step']
@@ -193,7 +193,7 @@ def test_several_processes_are_compared_with_one(document):
     assert written['facts']['threads of each of 2'] == 1
 
 
-def test_prediction_is_told_in_images_a_second(document):
+def test_prediction_is_reported_in_images_a_second(document):
     written = document('inference')
     for (_, name), seconds in medians(written).items():
         assert written['facts'][f'{name}, images/s'] == pytest.approx(1 / seconds)
@@ -208,7 +208,7 @@ def test_the_exported_file_is_timed_too(tmp_path):
 
 
 @pytest.mark.slow
-def test_soak_writes_down_each_quantity_and_says_whether_it_grows(tmp_path):
+def test_soak_writes_down_each_quantity_and_whether_it_grows(tmp_path):
     written, returncode = run_benchmark('soak', SMALLEST['soak'], tmp_path, returncodes=(0, 1))
     quantities = {'trainer_mib', 'workers_mib', 'files', 'threads', 'processes'}
     assert written['growth'].keys() == quantities
@@ -216,7 +216,7 @@ def test_soak_writes_down_each_quantity_and_says_whether_it_grows(tmp_path):
     assert [row['iteration'] for row in written['rows']] == list(range(1, 21))
     for row in written['rows']:
         assert row.keys() == quantities | {'iteration'}
-        assert row['processes'] == 1  # the one that loads pictures
+        assert row['processes'] == 1  # the one that loads images
         assert row['trainer_mib'] > 100
     (validation,) = written['validations']
     assert validation.keys() == quantities | {f'{name}_change' for name in quantities} | {'iteration'}
@@ -255,7 +255,7 @@ def message_of(name, device, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('name', TIMED)
-def test_without_a_gpu_each_script_says_so(name, monkeypatch, capsys):
+def test_without_a_gpu_each_script_reports_it(name, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert message_of(name, 'cuda', monkeypatch, capsys) == f'{name}.py: error: --device cuda: torch finds no GPU'
 

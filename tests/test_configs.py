@@ -171,7 +171,7 @@ def test_the_regularised_loss_has_its_published_weight(name):
 
 
 @pytest.mark.parametrize('masks', [False, True])
-def test_the_template_for_own_pictures_follows_its_first_lines(tmp_path, masks):
+def test_the_template_for_own_images_follows_its_first_lines(tmp_path, masks):
     lines = dict(data_root='mine', label_file='mine.csv', num_classes=9, max_iters=400, long_side=256)
     write_template(tmp_path / 'mine.py', **lines, mask_dir='drawn' if masks else '')
     config = Config.fromfile(tmp_path / 'mine.py')

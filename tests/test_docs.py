@@ -1,4 +1,4 @@
-"""Pages hang together and tell the truth: links, pictures, code, settings; walkthroughs run as they are written."""
+"""Pages are consistent: links, images, code, settings; walkthroughs run as they are written."""
 
 import ast
 import os
@@ -33,7 +33,7 @@ LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
 def blocks(path):
-    """The fenced blocks of a document that say what they hold: (what, text)."""
+    """The fenced blocks of a document that name their content: (what, text)."""
     return [(match[1], match[2]) for match in BLOCK.finditer(path.read_text(encoding='utf-8'))]
 
 
@@ -84,12 +84,12 @@ def test_links_lead_somewhere(path):
             assert not anchor or anchor in anchors(target), link
 
 
-def test_pictures_are_used_and_small():
+def test_images_are_used_and_small():
     used = {(page.parent / link).resolve() for page in LINKING for link in LINK.findall(without_code(page))}
-    pictures = set((DOCS / 'images').iterdir())
-    assert pictures <= used
-    assert len(pictures) >= 8
-    assert sum(path.stat().st_size for path in pictures) < 1e6
+    images = set((DOCS / 'images').iterdir())
+    assert images <= used
+    assert len(images) >= 8
+    assert sum(path.stat().st_size for path in images) < 1e6
 
 
 @pytest.mark.parametrize('path', LINKING, ids=lambda path: str(path.relative_to(REPO)))
@@ -162,7 +162,7 @@ class TestConfigTables:
         assert network.lower().startswith(name.lower())
 
     @pytest.mark.parametrize('row', [*ablations, *animals], ids=lambda row: row[0])
-    def test_an_ablation_is_the_difference_that_is_told(self, row, tmp_path):
+    def test_an_ablation_is_its_documented_difference(self, row, tmp_path):
         name, difference, _ = row
         base = CONFIGS / f'{name.strip("`").rpartition("_")[0]}.py'
         mine = tmp_path / 'mine.py'
@@ -170,12 +170,12 @@ class TestConfigTables:
         assert Config.fromfile(mine).model == Config.fromfile(CONFIGS / name.strip('`')).model
 
     @pytest.mark.parametrize('row', settings, ids=lambda row: row[0])
-    def test_settings_have_the_values_that_are_told(self, row):
+    def test_settings_have_the_documented_values(self, row):
         value = Config.fromfile(CONFIGS / 'afa_mit-b1_voc.py')
         for key in row[0].strip('`').split('.'):
             value = value.get(key, Phases._field_defaults.get(key))
-        told = 'PAR, 10 times' if value == dict(type='PAR', num_iters=10) else 'none' if value is None else str(value)
-        assert told == row[1]
+        shown = 'PAR, 10 times' if value == dict(type='PAR', num_iters=10) else 'none' if value is None else str(value)
+        assert shown == row[1]
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def test_blocks_say_what_they_are():
+def test_blocks_name_their_content():
     kinds = [kind for kind, _ in blocks(WALKTHROUGH)]
     assert kinds.count('bash') >= 7
     assert kinds.count('sh') == 1  # the long run, which is not run here

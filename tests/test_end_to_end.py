@@ -159,7 +159,7 @@ def test_the_report_draws_a_panel_for_each_validation_image(run):
     assert f'| segmentation | {log_of(root)[1][0]["mIoU"]:.1f} |' in table
 
 
-def test_a_report_on_nothing_says_what_to_do(tmp_path):
+def test_a_report_on_nothing_names_the_remedy(tmp_path):
     process = run_tool('quickstart_report.py', '--afa', 'nothing', '--out', 'report', cwd=tmp_path, check=False)
     assert process.returncode != 0
     assert 'no trained run in nothing: train it' in process.stdout

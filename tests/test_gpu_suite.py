@@ -77,7 +77,7 @@ def test_a_part_that_is_cut_off_keeps_what_it_has(tmp_path):
     wait_for(lambda: not is_running((tmp_path / 'pid').read_text()))
 
 
-def test_a_crash_and_a_missed_limit_are_told_apart_from_success(tmp_path):
+def test_a_crash_and_a_missed_limit_are_no_success(tmp_path):
     crashed = run_one(lambda options, report: os.kill(os.getpid(), signal.SIGKILL), tmp_path)
     assert crashed['status'] == 'error: ended with exit code -9'
     for value, status in ((1.0, 'ok'), (3.0, 'failed: a figure'), (float('nan'), 'failed: a figure')):

@@ -86,7 +86,7 @@ def test_broken_package_is_explained(tmp_path, code, reason, hint):
     assert hint in message
 
 
-def test_an_openmmlab_environment_is_told_to_stay_one(tmp_path):
+def test_an_openmmlab_environment_stays_one(tmp_path):
     write_stubs(tmp_path, without('mmseg'), distributions=['mmcv', 'mmengine'])
     message = import_error(tmp_path)
     assert f'pip install -e "{REPO}[openmmlab]"' in message

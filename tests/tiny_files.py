@@ -10,12 +10,12 @@ from tests.reference_network import map_reference_keys, tiny_config
 
 CLASSES = ('background', *(f'kind{i}' for i in range(1, 21)))
 PALETTE = [[0, 0, 0], *([i * 12, 255 - i * 12, (i * 90) % 256] for i in range(1, 21))]
-#: A class that the classifier sees in `make_picture`'s pictures, and one that it does not.
+#: A class that the classifier sees in images of `make_image`, and one that it does not.
 SEEN, UNSEEN = 'kind2', 'kind4'
 
 
 def write_tiny_files(folder, **overrides):
-    """Write config and checkpoint; their paths."""
+    """Write config and checkpoint; return their paths."""
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackImageLevelInputs')]
     settings = dict(
         model=tiny_config(),
@@ -34,7 +34,7 @@ def write_tiny_files(folder, **overrides):
     return str(folder / 'tiny.py'), str(folder / 'tiny.pth')
 
 
-def make_picture(height=64, width=80, seed=0):
-    """A smooth picture, another one for each seed; BGR."""
+def make_image(height=64, width=80, seed=0):
+    """Make a smooth image, another one for each seed; BGR."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))

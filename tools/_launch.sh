@@ -38,7 +38,7 @@ share_cores() {
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > $1 ? cores / $1 : 1))}
 }
 
-# keep_memory: glibc gives large blocks back at once, and the page faults can double the time of CPU tensors.
+# keep_memory: glibc returns large blocks at once, and the page faults can double the time of CPU tensors.
 keep_memory() {
     export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
     export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-8589934592}
@@ -60,7 +60,7 @@ launch_torchrun() {
         share_cores "$procs"
         keep_memory
     fi
-    # The time that the processes have for their checkpoint when they are told to stop.
+    # The time that the processes have for their checkpoint when they are stopped.
     export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-50}
     exec "$PYTHON" -m torch.distributed.run \
         --nnodes="$nnodes" \
@@ -99,17 +99,17 @@ was_requeued() {
     [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]
 }
 
-# requeue_job CODE: put the batch job back into the queue if CODE says that Slurm stopped it: 75 with a checkpoint
-# written, 143 while it started, or where srun tells of another process that it ended.
+# requeue_job CODE: put the batch job back into the queue if Slurm stopped it by CODE: 75 with a checkpoint
+# written, 143 while it started, or where srun reports that another process ended.
 requeue_job() {
     local what
     [[ $1 == 75 || $1 == 143 ]] || return 0
     what="$(basename "$0"): job $SLURM_JOB_ID was stopped"
     if scontrol show job "$SLURM_JOB_ID" 2>/dev/null | grep -q 'JobState=CANCELLED'; then
-        echo "$what because it was cancelled; the same command with --resume goes on" >&2
+        echo "$what because it was cancelled; the same command with --resume continues" >&2
     elif scontrol requeue "$SLURM_JOB_ID"; then
         echo "$what and waits in the queue again" >&2
     else
-        echo "$what, but cannot be requeued; the same command with --resume goes on" >&2
+        echo "$what, but cannot be requeued; the same command with --resume continues" >&2
     fi
 }

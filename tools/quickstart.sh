@@ -38,5 +38,5 @@ timed 'report' "$PYTHON" tools/quickstart_report.py \
 
 stage 'done'
 printf '    %s\n' "${timings[@]}"
-echo "Pictures and table: $ROOT/work_dirs/quickstart"
+echo "Images and table: $ROOT/work_dirs/quickstart"
 echo "Logs and checkpoints: $ROOT/work_dirs/$AFA and $ROOT/work_dirs/$SUPERVISED"

@@ -157,6 +157,7 @@ class WeakSegInferencer(MMSegInferencer):
                     results[field] = values[0] if len(preds) == 1 else values
         return results
 
+    # The methods that mmengine's inferencer calls to list inputs and to load: private, but what subclasses override.
     def _inputs_to_list(self, inputs: Any) -> list:
         """List images; of a folder, also those in its subfolders."""
         if isinstance(inputs, (str, Path)):

@@ -220,14 +220,14 @@ class ImageLevelDataset(BaseSegDataset):
         classes = (metainfo or {}).get('classes') or []
         if isinstance(classes, str) or len(set(classes)) < len(classes):
             raise ValueError(f'`metainfo` of {cls.__name__}: `classes` is {classes!r}; {CLASSES_REMEDY}')
-        return super()._load_metainfo(metainfo)
+        return super()._load_metainfo(metainfo)  # mmengine's, without a public name
 
     def _join_prefix(self) -> None:
-        super()._join_prefix()
+        super()._join_prefix()  # mmengine's, without a public name
         if self.label_file is not None:
             self.label_file = osp.join(self.data_root, self.label_file)
 
-    def _update_palette(self) -> list:
+    def _update_palette(self) -> list:  # called by mmseg, without a public name
         """Return the given palette, or VOC's colours rather than mmseg's random ones."""
         classes = self._metainfo.get('classes') or ()
         if not self._metainfo.get('palette'):

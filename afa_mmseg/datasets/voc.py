@@ -67,7 +67,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
         return {img_id: self._read_xml(img_id) for img_id in ids}
 
     def _join_prefix(self) -> None:
-        super()._join_prefix()
+        super()._join_prefix()  # mmengine's, without a public name
         self.xml_dir = osp.join(self.data_root, self.xml_dir)
 
     def _read_xml(self, img_id: str) -> list[str]:

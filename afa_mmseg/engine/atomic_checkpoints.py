@@ -20,13 +20,18 @@ class AtomicBackend(LocalBackend):
     """Local files that are renamed to their name once they are complete and on the disk."""
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        """Write a file."""
+        """Write a file, and sync its folder for a power failure where the platform supports it."""
         path = Path(filepath)
         with atomic_path(path) as temporary, temporary.open('wb') as file:
             file.write(obj)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 register_backend(ATOMIC, AtomicBackend, force=True)  # `force` for reloads of this module alone
@@ -62,23 +67,17 @@ class AtomicCheckpointHook(CheckpointHook):
         self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
         return str(self.last_ckpt)
 
-    # Private in mmengine's hook, and the only methods in which it deletes and writes.
+    # This and `_save_best_checkpoint` are private in mmengine's hook, and the only ones that delete and write.
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         before, outdated = self.last_ckpt, self._make_room(runner, step)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        parts = dict(save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler)
+        target = dict(file_client_args=self.file_client_args, backend_args=self.backend_args)
         try:
             runner.save_checkpoint(
-                self.out_dir,
-                name,
-                self.file_client_args,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
-                meta=meta,
-                by_epoch=self.by_epoch,
-                backend_args=self.backend_args,
-                **self.args,
+                self.out_dir, name, **target, **parts, meta=meta, by_epoch=self.by_epoch, **self.args
             )
             if is_main_process():
                 write_text(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
@@ -104,7 +103,7 @@ class AtomicCheckpointHook(CheckpointHook):
         backend = self.file_backend
         self.file_backend = late = _LateRemoval(backend)
         try:
-            super()._save_best_checkpoint(runner, metrics)
+            super()._save_best_checkpoint(runner, metrics)  # mmengine's, without a public name
         finally:
             self.file_backend = backend
         written = (getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values())
@@ -129,13 +128,3 @@ class _LateRemoval:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a new name in it survives a power failure, where the platform supports it."""
-    with suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

@@ -1,15 +1,14 @@
 """Hooks that check the data: its number of classes before a run, images that a run skipped."""
 
 import logging
-from collections import Counter
 from typing import Any
 
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from ..utils.checks import check_class_count, first_few
+from ..utils.checks import check_class_count
 
 
 @HOOKS.register_module()
@@ -36,36 +35,19 @@ class ClassCountHook(Hook):
 
 @HOOKS.register_module()
 class SkippedImageHook(Hook):
-    """Log the images that a data set skipped because they cannot be read.
-
-    Each file is logged when it is first met; before each validation and at the end, those of all ranks are counted.
-    """
+    """Log each image that a data set skips because it cannot be read, once on each rank."""
 
     def __init__(self) -> None:
-        self.met: Counter = Counter()
+        self.met: set[str] = set()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        level = logging.WARNING if is_main_process() else logging.ERROR  # others log nothing below
         for batch in data_batch if isinstance(data_batch, list) else [data_batch]:
             for sample in (batch or {}).get('data_samples', ()):
                 for path, reason in sample.metainfo.get('left_out', ()):
                     if path not in self.met:
-                        # Below `ERROR`, mmengine shows what the main process logs only.
-                        level = logging.WARNING if is_main_process() else logging.ERROR
                         runner.logger.log(level, f'skipped, and another image loaded: {reason}')
-                    self.met[path] += 1
-
-    def before_val_epoch(self, runner: Any) -> None:
-        self._count(runner)
-
-    def after_train(self, runner: Any) -> None:
-        self._count(runner)
-
-    def _count(self, runner: Any) -> None:
-        met: Counter = sum((Counter(other) for other in all_gather_object(dict(self.met))), Counter())
-        if met:
-            runner.logger.warning(
-                f'broken images so far: {len(met)}, skipped {sum(met.values())} times: {first_few(sorted(met))}'
-            )
+                    self.met.add(path)
 
 
 def unwrap(model: Any) -> nn.Module:

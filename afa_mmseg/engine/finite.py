@@ -1,7 +1,7 @@
 """NaN protection: stop before the update that a non-finite loss or gradient would spoil, with a dump of the step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Optional, Union
 
@@ -26,14 +26,7 @@ FORMAT = 'training step'
 
 
 class TrainingPass(NamedTuple):
-    """Input and output of a forward pass in training.
-
-    Args:
-        inputs: Normalised images.
-        samples: Of these images.
-        random: States of PyTorch's random generators before, of the CPU and of the device.
-        losses: Scalars, without gradients.
-    """
+    """A forward pass in training: normalised images, their samples, random states before it, scalar losses."""
 
     inputs: Tensor
     samples: Sequence[SegDataSample]
@@ -80,7 +73,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        """Check the losses of an iteration without an update: one of several, or skipped by the scaler."""
+        """Check the losses of an iteration whose update the scaler skipped."""
         self._check([])
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -117,52 +110,47 @@ class FiniteLossHook(Hook):
         if world > 1:
             torch_dist.all_reduce(bad_rank, torch_dist.ReduceOp.MIN)
         sums = [x.sum(dtype=torch.float32) for x in gradients] or [loss.new_zeros(())]
-        rank, gradient = torch.stack([bad_rank.float(), torch.stack(sums).sum()]).tolist()
-        if rank < world:
-            self._stop(self._describe_losses(int(rank), world))
-        if not math.isfinite(gradient):
-            self._stop(self._describe_gradients())
+        first_bad, gradient = torch.stack([bad_rank.float(), torch.stack(sums).sum()]).tolist()
+        if first_bad < world or not math.isfinite(gradient):
+            self._stop(int(first_bad))
         self._passes.clear()
 
-    def _describe_losses(self, bad_rank: int, world: int) -> Iterator[str]:
-        """Dump this rank's batches whose loss is not finite, and describe them."""
-        losses = [{name: value.item() for name, value in one.losses.items()} for one in self._passes]
-        bad = [number for number, values in enumerate(losses) if not math.isfinite(sum(values.values()))]
-        for number in bad:
-            names = [name for name, value in losses[number].items() if not math.isfinite(value)]
-            listed = ', '.join(f'{name}={value:.4g}' for name, value in losses[number].items())
-            yield f'{", ".join(names) or "the sum of all losses"} is not finite ({listed})'
-            yield self._dump(number)
-        if not bad:
-            yield f'a loss is not finite on rank {bad_rank} of {world}, whose message names it'
-
-    def _describe_gradients(self) -> Iterator[str]:
-        """Dump all batches of this rank."""
-        named = unwrap(self._runner.model).named_parameters()
-        bad = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
-        yield f'losses are finite, gradients are not: {first_few(bad) or "their sum is too large"}'
-        for number in range(len(self._passes)):
-            yield self._dump(number)
-
-    def _stop(self, lines: Iterator[str]) -> NoReturn:
+    def _stop(self, bad_rank: int) -> NoReturn:
         """Raise the error when all ranks have written their dumps: a launcher ends the others at the first exit."""
         rank, world = get_dist_info()
         where = f'iteration {self._runner.iter + 1}' + (f', rank {rank} of {world}' if world > 1 else '')
         try:
-            message = f'stopped before the update of {where}: ' + '\n  '.join(lines)
+            message = self._describe_losses(bad_rank) if bad_rank < world else self._describe_gradients()
         finally:
             if world > 1:
                 torch_dist.barrier()
-        raise FloatingPointError(f'{message}\n  Earlier checkpoints are good.')
+        raise FloatingPointError(f'stopped before the update of {where}: {message}\n  Earlier checkpoints are good.')
 
-    def _dump(self, number: int) -> str:
-        """Write what reproduces a batch of this iteration; return lines of the message."""
-        runner, one = self._runner, self._passes[number]
-        part = f'_batch_{number}' if len(self._passes) > 1 else ''
-        path = Path(runner.work_dir, f'not_finite_iter_{runner.iter + 1}_rank_{get_dist_info()[0]}{part}.pth')
-        images = '\n    '.join(str(sample.get('img_path', 'without a path')) for sample in one.samples)
+    def _describe_losses(self, bad_rank: int) -> str:
+        """Dump this rank's batches whose loss is not finite, and describe them."""
+        bad = [one for one in self._passes if not all(value.isfinite() for value in one.losses.values())]
+        if not bad:
+            return f'a loss is not finite on rank {bad_rank} of {get_dist_info()[1]}, whose message names it'
+        losses = [{name: value.item() for name, value in one.losses.items()} for one in bad]
+        names = dict.fromkeys(name for terms in losses for name, value in terms.items() if not math.isfinite(value))
+        listed = ', '.join(f'{name}={value:.4g}' for terms in losses for name, value in terms.items())
+        return f'{", ".join(names)} is not finite ({listed})\n  {self._dump(bad)}'
+
+    def _describe_gradients(self) -> str:
+        """Dump all batches of this rank, and name the parameters."""
+        named = unwrap(self._runner.model).named_parameters()
+        bad = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
+        reason = first_few(bad) or 'their sum is too large'
+        return f'losses are finite, gradients are not: {reason}\n  {self._dump(self._passes)}'
+
+    def _dump(self, passes: Sequence[TrainingPass]) -> str:
+        """Write what reproduces batches of this iteration; return lines of the message."""
+        runner = self._runner
+        path = Path(runner.work_dir, f'not_finite_iter_{runner.iter + 1}_rank_{get_dist_info()[0]}.pth')
+        samples = [sample for one in passes for sample in one.samples]
+        images = '\n    '.join(str(sample.get('img_path', 'without a path')) for sample in samples)
         try:
-            write_dump(path, runner, one)
+            write_dump(path, runner, passes)
         except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
             return f'Images:\n    {images}\n  The dump could not be written: {error}'
         config = Path(runner.work_dir, Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
@@ -175,18 +163,14 @@ def add_up(loss: Union[Tensor, Sequence[Tensor]]) -> Tensor:
     return torch.stack([part.detach().float().mean() for part in parts]).sum()
 
 
-def write_dump(path: Path, runner: Any, one: TrainingPass) -> None:
+def write_dump(path: Path, runner: Any, passes: Sequence[TrainingPass]) -> None:
     """Write a file with what reproduces a training step, in tensors and plain values; see `read_dump`."""
     model = unwrap(runner.model)
     content = dict(
         format=FORMAT,
         iteration=runner.iter,
         dtype=_product_type(runner.optim_wrapper, model),
-        config=runner.cfg.pretty_text,
-        inputs=one.inputs.cpu(),
-        samples=[_plain_sample(sample) for sample in one.samples],
-        random=one.random,
-        losses={name: value.item() for name, value in one.losses.items()},
+        passes=[_plain_pass(one) for one in passes],
         state_dict={name: x.cpu() for name, x in model.state_dict().items()},
         evaluating=[name for name, module in model.named_modules() if not module.training],
     )
@@ -214,12 +198,18 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _plain_sample(sample: SegDataSample) -> dict:
-    """Return meta information, tensors and maps of a sample; other data take no part in losses."""
-    meta = {key: str(x) if isinstance(x, Path) else make_plain(x) for key, x in sample.metainfo_items()}
-    data = {name: value.cpu() for name, value in sample.items() if isinstance(value, Tensor)}
-    maps = {name: value.data.cpu() for name, value in sample.items() if isinstance(value, PixelData)}
-    return dict(meta=meta, data=data, maps=maps)
+def _plain_pass(one: TrainingPass) -> dict:
+    """Return a pass as tensors and plain values; of samples, the data that can take part in losses."""
+    samples = [
+        dict(
+            meta={key: str(x) if isinstance(x, Path) else make_plain(x) for key, x in sample.metainfo_items()},
+            data={name: x.cpu() for name, x in sample.items() if isinstance(x, Tensor)},
+            maps={name: x.data.cpu() for name, x in sample.items() if isinstance(x, PixelData)},
+        )
+        for sample in one.samples
+    ]
+    losses = {name: value.item() for name, value in one.losses.items()}
+    return dict(inputs=one.inputs.cpu(), samples=samples, random=one.random, losses=losses)
 
 
 def _product_type(wrapper: Any, model: nn.Module) -> str:

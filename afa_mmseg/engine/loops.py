@@ -44,9 +44,9 @@ class UpdateTrainLoop(IterBasedTrainLoop):
     batches: everything in the config would have to be multiplied by N. The log shows the mean over the batches;
     hooks get the list of them.
 
-    A resumed run loads the images that an uninterrupted one would have loaded, without reading those before, and
-    begins with the validation that was due where it stopped, if that was not finished. The position in the sequence
-    of images is saved in checkpoints, so batch size and number of processes may change.
+    A resumed run loads the images that an uninterrupted one would have loaded, and begins with the validation that
+    was due where it stopped, if that was not finished. Checkpoints hold the position in the sequence of images, so
+    batch size and number of processes may change.
     """
 
     dataloader_iterator: Any
@@ -65,15 +65,15 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         self._count = getattr(wrapper, '_accumulative_counts', 1)  # no public name
         self._seen = 0
         if self._count > 1:
-            wrapper.initialize_count_status(self.runner.model, self._iter * self._count, self._max_iters * self._count)
+            wrapper.initialize_count_status(self.runner.model, self.iter * self._count, self.max_iters * self._count)
             self.runner.logger.info(f'each iteration is {self._count} batches and one update')
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        if self._iter > 0:
+        if self.iter > 0:
             self._resume()
         elif is_main_process():
             self._validation_record.unlink(missing_ok=True)  # of an earlier run
-        while self._iter < self._max_iters and not self.stop_training:
+        while self.iter < self.max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(self._next_update())
             self._decide_current_val_interval()  # mmengine's, of `dynamic_intervals`: without a public name
@@ -85,14 +85,14 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     def run_iter(self, data_batch: Any) -> None:
         """Run the batches of one update."""
-        self.runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
+        self.runner.call_hook('before_train_iter', batch_idx=self.iter, data_batch=data_batch)
         self._count_images()
         batches = data_batch if self._count > 1 else [data_batch]
         logs = [self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper) for batch in batches]
         outputs = logs[0]
         if self._count > 1:
             outputs = {name: torch.stack([log[name] for log in logs]).mean() for name in outputs}
-        self.runner.call_hook('after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
+        self.runner.call_hook('after_train_iter', batch_idx=self.iter, data_batch=data_batch, outputs=outputs)
         self._iter += 1  # mmengine's counter, without a public setter
 
     @property
@@ -113,46 +113,39 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     def _resume(self) -> None:
         info = self.runner.message_hub.runtime_info  # the checkpoint's
-        self._seen = info.get('images_seen', self._iter * self.images_per_update)
+        self._seen = info.get('images_seen', self.iter * self.images_per_update)
         sampler = self.dataloader.sampler
         if isinstance(sampler, SequenceSampler):
             sampler.seed = info.get('sampler_seed', sampler.seed)
             sampler.start_at(self._seen)
             self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
-            self.runner.logger.info(f'resumed after {self._seen} images, at iteration {self._iter + 1}')
+            self.runner.logger.info(f'resumed after {self._seen} images, at iteration {self.iter + 1}')
         else:
-            self._skip_batches()
+            self.runner.logger.warning(
+                f'`train_dataloader.sampler` is {type(sampler).__name__}: the resumed run loads the images of an '
+                'uninterrupted one, but other crops and flips; SequenceSampler repeats those too'
+            )
+            for _ in range(self.iter * self._count):
+                next(self.dataloader_iterator)
         self._decide_current_val_interval()
         if self._validation_is_due() and not self._was_validated():
-            self.runner.logger.info(f'the validation of iteration {self._iter} was not finished and is repeated first')
+            self.runner.logger.info(f'the validation of iteration {self.iter} was not finished and is repeated first')
             self._validate()
 
-    def _skip_batches(self) -> None:
-        self.runner.logger.warning(
-            f'`train_dataloader.sampler` is {type(self.dataloader.sampler).__name__}: the resumed run loads the '
-            'images of an uninterrupted one, but other crops and flips; SequenceSampler repeats those too'
-        )
-        count = self._iter * self._count
-        if hasattr(self.dataloader_iterator, 'skip_iter'):
-            self.dataloader_iterator.skip_iter(count)
-            return
-        for _ in range(count):  # mmengine before OneDL's
-            next(self.dataloader_iterator)
-
     def _validation_is_due(self) -> bool:
-        last = self._iter == self._max_iters
-        due = self._iter >= self.val_begin and (self._iter % self.val_interval == 0 or last)
+        last = self.iter == self.max_iters
+        due = self.iter >= self.val_begin and (self.iter % self.val_interval == 0 or last)
         return due and self.runner.val_loop is not None
 
     def _validate(self) -> None:
         self.runner.val_loop.run()
         if is_main_process():
-            write_text(self._validation_record, str(self._iter))
+            write_text(self._validation_record, str(self.iter))
 
     def _was_validated(self) -> bool:
         """Return whether the validation of this iteration was finished, the same on all ranks."""
         record = self._validation_record
-        answer = torch.tensor(int(record.is_file() and record.read_text() == str(self._iter)))
+        answer = torch.tensor(int(record.is_file() and record.read_text() == str(self.iter)))
         broadcast(answer)
         return bool(answer)
 

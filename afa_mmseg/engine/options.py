@@ -78,7 +78,7 @@ def require_file(path: str, field: str) -> None:
 
 
 def set_randomness(cfg: Config, seed: Optional[int] = None, deterministic: bool = False) -> None:
-    """Set the seed and deterministic algorithms in the config, where the command line asks for them.
+    """Set the seed and deterministic algorithms in the config, where the command line has them.
 
     Raises:
         ValueError: The seed is negative or has more than 32 bits.

@@ -20,14 +20,8 @@ from .data_hooks import unwrap
 
 #: What a checkpoint must hold to be resumed from.
 REQUIRED = ('meta', 'state_dict', 'optimizer', 'message_hub')
-#: Sections of a config that decide what an iteration computes, and the keys in them that do not.
+#: Sections of a config that decide what an iteration computes.
 SECTIONS = ('model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'randomness')
-WITHOUT_EFFECT = re.compile(
-    r'data_root|backend_args|init_cfg|pretrained|checkpoint|with_cp|_scope_|num_workers|persistent_workers|pin_memory|'
-    r'prefetch_factor|multiprocessing_context|test_cfg|cudnn_benchmark|deterministic|fused|foreach'
-)
-#: A resumed run keeps these of the checkpoint.
-KEPT = re.compile(r'param_scheduler\.|optim_wrapper\.(optimizer|paramwise_cfg)\.|randomness\.seed$')
 
 
 def set_resume(cfg: Config, explicit: bool = False) -> None:
@@ -38,16 +32,10 @@ def set_resume(cfg: Config, explicit: bool = False) -> None:
         explicit: The user named `load_from` on the command line: resume from that.
 
     Raises:
-        ValueError: There are checkpoints and all are damaged, or the named one is.
+        ValueError: There are checkpoints and all are damaged.
     """
-    if explicit:
-        damage = find_damage(cfg.load_from) if Path(cfg.load_from).is_file() else None
-        if damage:
-            raise ValueError(f'--resume: load_from={cfg.load_from} is damaged: {damage}')
-        cfg.resume = True
-        return
     out_dir = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
-    checkpoint = find_checkpoint(cfg.work_dir, out_dir)
+    checkpoint = cfg.load_from if explicit else find_checkpoint(cfg.work_dir, out_dir)
     cfg.resume = checkpoint is not None
     if checkpoint is not None:
         cfg.load_from = checkpoint
@@ -68,26 +56,20 @@ def find_checkpoint(work_dir: str, out_dir: Optional[str] = None) -> Optional[st
     folder = Path(out_dir, Path(work_dir).name) if out_dir else Path(work_dir)
     record = Path(work_dir, 'last_checkpoint')
     recorded = [folder / Path(record.read_text().strip()).name] if record.is_file() else []
-    damaged = {}
-    for path in dict.fromkeys([*recorded, *_numbered(folder)]):
-        if path.is_file():
-            damage = find_damage(path)
-            if damage is None:
-                return str(path)
-            damaged[path] = damage
+    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
+    newest_first = sorted(numbered, key=lambda path: int(path.stem.split('_')[1]), reverse=True)
+    damaged = ''
+    for path in filter(Path.is_file, dict.fromkeys([*recorded, *newest_first])):
+        damage = find_damage(path)
+        if damage is None:
+            return str(path)
+        damaged += f'\n  {path}: {damage}'
     if damaged:
-        details = ''.join(f'\n  {path}: {damage}' for path, damage in damaged.items())
         raise ValueError(
-            f'--resume: all checkpoints in {folder} are damaged:{details}\n'
+            f'--resume: all checkpoints in {folder} are damaged:{damaged}\n'
             '  Delete them, or leave --resume out, to start from the beginning.'
         )
     return None
-
-
-def _numbered(folder: Path) -> list[Path]:
-    """List the checkpoints of a folder, the newest first."""
-    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
-    return sorted(numbered, key=lambda path: int(path.stem.split('_')[1]), reverse=True)
 
 
 @HOOKS.register_module()
@@ -110,7 +92,10 @@ class ResumeHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         if self._changes:
-            runner.logger.warning(f'the config is not that of the checkpoint:\n{self._changes}')
+            runner.logger.warning(
+                'the config is not that of the checkpoint, whose learning rates, settings of the optimiser and seed '
+                f'are kept:\n{self._changes}'
+            )
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         seed_iteration(runner.seed, get_rank(), runner.iter)
@@ -137,15 +122,15 @@ class ResumeHook(Hook):
                 f'cannot resume from {source}: it holds no {", ".join(missing) or "iteration"}.\n'
                 '  Name a checkpoint of training, or leave --resume out: `load_from` loads weights alone.'
             )
-        before, now = checkpoint.get('settings'), settings_of(runner.cfg)
-        changes = [] if before is None else [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        now = settings_of(runner.cfg)
+        before = checkpoint.get('settings', now)
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         self._changes = ''.join(
-            f'  {key}: {(before or {}).get(key, "not set")} in the checkpoint, {now.get(key, "not set")} now'
-            f'{" (without effect)" if KEPT.match(key) else ""}\n'
-            for key in changes
+            f'  {key}: {before.get(key, "not set")} in the checkpoint, {now.get(key, "not set")} now\n'
+            for key in changed
         )
         misfit = _misfit(runner, checkpoint)
-        if not misfit and 'optim_wrapper.optimizer.type' in changes:
+        if not misfit and 'optim_wrapper.optimizer.type' in changed:
             misfit = 'its optimiser is another'
         if misfit:
             raise ValueError(
@@ -164,14 +149,13 @@ def settings_of(cfg: Config) -> dict[str, str]:
 
 
 def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if WITHOUT_EFFECT.fullmatch(name.rsplit('.', 1)[-1]):
+    if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        yield name, value.__name__ if isinstance(value, type) else repr(value)
         return
-    is_list = isinstance(value, (list, tuple))
-    if isinstance(value, dict) or (is_list and any(isinstance(item, dict) for item in value)):
-        for key, item in enumerate(value) if is_list else value.items():
-            yield from _flatten(item, f'{name}.{key}')
-    elif value is not None:
-        yield name, value.__name__ if isinstance(value, type) else repr(list(value) if is_list else value)
+    for key, item in value.items():
+        yield from _flatten(item, f'{name}.{key}')
 
 
 def make_plain(value: Any) -> Any:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Callable, NoReturn, Optional
 
 import torch
@@ -21,7 +20,6 @@ from ..datasets.images import BrokenImageError
 from ..utils.command import USER_ERRORS
 from .atomic_checkpoints import AtomicCheckpointHook
 from .config_check import BUILD_ERRORS, describe_build_error, shows_traceback
-from .resume import find_checkpoint
 
 #: Ctrl-C, a scheduler that ends a job (Slurm sends SIGTERM, or what `--signal` names), a closed terminal.
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
@@ -109,19 +107,16 @@ class ShutdownHook(Hook):
         return int(number)
 
     def _stop(self, runner: Any, number: int) -> NoReturn:
-        self._save(runner)
-        if self._group is not None:  # torchrun ends all ranks when the first one exits
-            torch_dist.barrier(group=self._group)
-            for other in self._previous:
-                signal.signal(other, signal.SIG_IGN)
-        raise Stopped(number)
-
-    def _save(self, runner: Any) -> None:
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and runner.iter > 0:
                 saved = os.path.basename(hook.last_ckpt or '')
                 if saved != hook.filename_tmpl.format(runner.iter):
                     AtomicCheckpointHook.save_now(hook, runner)  # works on mmengine's hook, too
+        if self._group is not None:  # torchrun ends all ranks when the first one exits
+            torch_dist.barrier(group=self._group)
+            for other in self._previous:
+                signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
 
     def _request(self, number: int, frame: Any) -> None:
         if not self.number:
@@ -147,13 +142,14 @@ def run_test(runner: Any) -> int:
 
 
 def _run(runner: Any, action: Callable[[], Any]) -> int:
+    hint = f'--resume continues from the newest checkpoint in {runner.work_dir}'
     try:
         action()
         return 0
     except KeyboardInterrupt as error:
         number = getattr(error, 'number', signal.SIGINT)
         if is_main_process():
-            _report(f'interrupted{_resume_hint(runner)}')
+            _report(f'interrupted; {hint}')
         return REQUEUE if number not in (signal.SIGINT, getattr(signal, 'SIGHUP', None)) else 128 + number
     except Exception as error:
         hooks = [hook for hook in runner.hooks if isinstance(hook, ShutdownHook)]
@@ -163,7 +159,7 @@ def _run(runner: Any, action: Callable[[], Any]) -> int:
         message = _message(error, started, runner.cfg.filename or 'the config')
         if message is None:
             raise
-        _report(f'error: {message}' + (_resume_hint(runner, '\n  ') if started else ''))
+        _report(f'error: {message}' + (f'\n  {hint}' if started else ''))
         return 1
 
 
@@ -205,13 +201,6 @@ def _end_with_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)  # without clean-up: what the main thread does is not waited for
-
-
-def _resume_hint(runner: Any, start: str = '; ') -> str:
-    path = None
-    with suppress(ValueError, OSError):
-        path = find_checkpoint(runner.work_dir)
-    return f'{start}--resume continues from {Path(path).name if path else "no checkpoint yet"} in {runner.work_dir}'
 
 
 def _report(message: str) -> None:

@@ -1,6 +1,6 @@
 """Pure tensor functions of the method: torch only, batched, on any device.
 
-Nothing here knows of registries, configs or mmseg.
+Nothing here depends on registries, configs or mmseg.
 """
 
 from .affinity import affinity_label, propagate_cam, radius_mask

@@ -42,7 +42,7 @@ def multi_scale_cam(
 
     Args:
         extract: Computes CAM logits and, or None for, affinity of images of any size.
-        image: Whatever `extract` takes, normally normalised RGB.
+        image: Input of `extract`, normally normalised RGB.
         scales: Factors on height and width; 1 must be among them.
         base: `extract(image, B)`, if computed already: saves that pass.
 

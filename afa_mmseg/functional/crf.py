@@ -60,29 +60,31 @@ def dense_crf(
         image (B, 3, H, W); prob (B, C, H, W); output (B, C, H, W) in the dtype of `prob`, summing to 1 over C.
 
     Raises:
-        ValueError: shapes do not fit, a standard deviation is not positive, `num_iters` is negative, or an input
-            holds NaN or infinity.
-
-    Example:
-        >>> import torch
-        >>> prob = torch.rand(1, 3, 8, 9).softmax(dim=1)
-        >>> out = dense_crf(torch.full((1, 3, 8, 9), 128), prob)
-        >>> bool(torch.allclose(out.sum(1), torch.ones(1, 8, 9)))
-        True
+        ValueError: shapes, a standard deviation or `num_iters` are invalid, or an input holds NaN or infinity.
     """
     check_maps(image, prob)
     check_positive(gaussian_sxy=gaussian_sxy, bilateral_sxy=bilateral_sxy, bilateral_srgb=bilateral_srgb)
+    _check_prob(prob, num_iters)
+    kernels = []
+    if gaussian_weight != 0:
+        kernels.append(PairwiseKernel(_distances(image, gaussian_sxy), gaussian_weight))
+    if bilateral_weight != 0:
+        kernels.append(PairwiseKernel(bilateral_features(image, bilateral_srgb, bilateral_sxy), bilateral_weight))
+    return _mean_field(prob, kernels, num_iters)
+
+
+def _check_prob(prob: Tensor, num_iters: int) -> None:
     if num_iters < 0:
         raise ValueError(f'num_iters={num_iters} must not be negative')
     if not prob.isfinite().all():
         raise ValueError('prob holds NaN or infinity')
-    kernels = []
-    if gaussian_weight != 0:
-        features = spatial_features(image, gaussian_sxy).expand(len(image), -1, -1)
-        kernels.append(PairwiseKernel(features, gaussian_weight))
-    if bilateral_weight != 0:
-        kernels.append(PairwiseKernel(bilateral_features(image, bilateral_srgb, bilateral_sxy), bilateral_weight))
 
+
+def _distances(image: Tensor, sigma: float) -> Tensor:
+    return spatial_features(image, sigma).expand(len(image), -1, -1)
+
+
+def _mean_field(prob: Tensor, kernels: list[PairwiseKernel], num_iters: int) -> Tensor:
     unary = prob.float().flatten(2).transpose(1, 2).flatten(0, 1)  # (B N, C)
     unary = (unary / unary.sum(dim=1, keepdim=True).clamp_(min=EPS)).clamp_(min=MIN_PROB).log_()
     belief = unary.softmax(dim=1)
@@ -91,4 +93,4 @@ def dense_crf(
         for kernel in kernels:
             logits += kernel(belief)
         belief = logits.softmax(dim=1)
-    return belief.unflatten(0, (len(image), -1)).transpose(1, 2).reshape(prob.shape).to(prob.dtype)
+    return belief.unflatten(0, (len(prob), -1)).transpose(1, 2).reshape(prob.shape).to(prob.dtype)

@@ -1,5 +1,6 @@
 """Regularised ("dense energy") loss: labels that change where colours do not cost energy."""
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
@@ -31,8 +32,7 @@ def dense_energy_loss(
         logits: Class scores before softmax.
         image: RGB in 0..255, as it was before normalisation.
         label: Class indices.
-        boxes: The part of each crop that shows real image, as top, bottom, left, right (bottom and right
-            excluded). None: all of it.
+        boxes: Real image in each crop, as top, bottom, left, right (half-open). None: all of it.
         sigma_rgb: Standard deviation over colours, in pixel values.
         sigma_xy: Standard deviation over positions, in pixels of `image`.
         scale_factor: All of it is done at this scale.
@@ -44,35 +44,44 @@ def dense_energy_loss(
 
     Raises:
         ValueError: shapes do not fit, a sigma or `scale_factor` is not positive, or an input holds NaN or infinity.
-
-    Note:
-        The gradient is the published one, -2 * gate * K P / B, which takes the gate as a constant and K as symmetric:
-        that of the energy where the gate is the same everywhere, up to the lattice's slight asymmetry.
     """
     check_positive(sigma_rgb=sigma_rgb, sigma_xy=sigma_xy)
+    scale_factor = _usable_scale(scale_factor, image.shape[-2:])
+    prob, image, label, inside = _resize_all(logits, image, label, boxes, scale_factor)
+    lattice = PermutohedralLattice(bilateral_features(image, sigma_rgb, sigma_xy * scale_factor))
+    return weight * _DenseEnergy.apply(prob * inside, _gate(prob, inside, label == ignore_index), lattice)
+
+
+def _usable_scale(scale_factor: float, size: Sequence[int]) -> float:
+    """Check a scale, and raise it where less than a pixel would remain."""
     if not 0 < scale_factor <= 1:
         raise ValueError(f'scale_factor={scale_factor} must be above 0 and at most 1')
+    height, width = size
+    return max(scale_factor, min(1, (1 + 1e-9) / max(min(height, width), 1)))
+
+
+def _resize_all(
+    logits: Tensor, image: Tensor, label: Tensor, boxes: Optional[Tensor], scale_factor: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return probabilities, image, label and the inside of the boxes at a scale."""
     height, width = image.shape[-2:]
     if boxes is None:
         boxes = torch.tensor([[0, height, 0, width]]).expand(len(image), 4)
     _check_shapes(logits, image, label, boxes)
-    scale_factor = max(scale_factor, min(1, (1 + 1e-9) / min(height, width)))  # at least one pixel remains
-
     prob = logits.float().softmax(dim=1)
     if scale_factor != 1:
         prob = F.interpolate(prob, scale_factor=scale_factor, mode='bilinear', align_corners=False)
+    inside = inside_boxes(boxes.to(label.device, non_blocking=True), height, width)
     image, label, inside = (
         F.interpolate(x.float(), scale_factor=scale_factor, mode='nearest')
-        for x in (
-            image,
-            label[:, None],
-            inside_boxes(boxes.to(label.device, non_blocking=True), height, width)[:, None],
-        )
+        for x in (image, label[:, None], inside[:, None])
     )
+    return prob, image, label, inside
+
+
+def _gate(prob: Tensor, inside: Tensor, undecided: Tensor) -> Tensor:
     gate = (inside - prob.detach().amax(dim=1, keepdim=True)).clamp(min=0)
-    gate = torch.where(label == ignore_index, 1, gate)
-    lattice = PermutohedralLattice(bilateral_features(image, sigma_rgb, sigma_xy * scale_factor))
-    return weight * _DenseEnergy.apply(prob * inside, gate, lattice)
+    return torch.where(undecided, 1, gate)
 
 
 def _check_shapes(logits: Tensor, image: Tensor, label: Tensor, boxes: Tensor) -> None:
@@ -84,7 +93,11 @@ def _check_shapes(logits: Tensor, image: Tensor, label: Tensor, boxes: Tensor) -
 
 
 class _DenseEnergy(torch.autograd.Function):
-    """-<P, gate * K P> / B with the gate held constant in its gradient, which is 0 where P was masked."""
+    """-<P, gate * K P> / B with the published gradient, -2 * gate * K P / B, which is 0 where P was masked.
+
+    It takes the gate as a constant and K as symmetric: it is that of the energy where the gate is the same everywhere,
+    up to the lattice's slight asymmetry.
+    """
 
     @staticmethod
     def forward(ctx: Any, prob: Tensor, gate: Tensor, lattice: PermutohedralLattice) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .neighbours import BLOCK_ROWS, neighbour_offsets, neighbour_views
 
-#: A sparse matrix serves this many channels at the price of one.
+#: A product with a sparse matrix costs as much for this many channels as for one.
 LANES = 8
 
 
@@ -48,7 +48,7 @@ def diffuse_by_matrix(cam: Tensor, weights: Tensor, dilations: Sequence[int], nu
     """Diffuse by products with the sparse matrix (HW, HW) of the weights, on a CPU.
 
     The matrix is cut into blocks of rows. Seen from the first row of its block, each block has the same
-    neighbours, so that one table of indices serves all. Rows beyond the image repeat its first and last one.
+    neighbours, so that all share one table of indices. Rows beyond the image repeat its first and last one.
 
     Shape:
         As `diffuse`.

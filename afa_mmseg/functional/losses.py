@@ -8,7 +8,7 @@ from torch import Tensor
 def affinity_loss(affinity: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
     """Push affinities of same-label pairs to 1, of others to 0, both halves of equal weight (Ru et al., CVPR 2022).
 
-    Pairs are counted over the whole batch, one added to each count: no pair at all gives 0.
+    Pairs are counted over the whole batch, one added to each count: without any pair the loss is 0.
 
     Args:
         affinity: In [0, 1].
@@ -41,7 +41,7 @@ def count_pairs(target: Tensor) -> tuple[Tensor, Tensor]:
 def balanced_cross_entropy(logits: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
     """Average the cross-entropy over background and over foreground pixels with equal weight (Ru et al., CVPR 2022).
 
-    A side without pixels counts as 0 (the reference gives NaN there).
+    A side without pixels counts as 0 (the reference returns NaN there).
 
     Args:
         logits: Class scores before softmax, background first.

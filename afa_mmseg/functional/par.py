@@ -28,9 +28,9 @@ def par(
 ) -> Tensor:
     """Smooth CAMs along image edges: pixel-adaptive refinement (Ru et al., CVPR 2022).
 
-    Each score becomes, `num_iters` times, a weighted sum of its 8 neighbours at every dilation. The kernel
-    depends on the image only and is computed once; to refine several stacks of CAMs of the same images
-    (low and high background, say) concatenate them along the channels.
+    Each score becomes, `num_iters` times, a weighted sum of its 8 neighbours at every dilation. The kernel depends on
+    the image only: to refine several stacks of CAMs of the same images, concatenate them along the channels.
+    Kernel weights sum to 1 + pos_weight, so scores grow by that at every step; gradients reach `cam` only.
 
     Args:
         image: RGB in any scale; colour differences are divided by the local standard deviation.
@@ -39,25 +39,13 @@ def par(
         num_iters: Propagation steps.
         bandwidth: Kernel width, in local standard deviations.
         pos_weight: Weight of the distance kernel relative to the colour kernel.
-        implementation: 'eager' runs anywhere; 'triton' fuses each iteration into one kernel, on GPUs, in float32
-            and forward only; 'auto' uses Triton where it is installed and can do the work, and else eager.
+        implementation: 'eager' runs anywhere; 'triton' needs a GPU, float32 and no gradients; 'auto' chooses.
 
     Shape:
         image (B, 3, H, W); cam (B, C, h, w), brought to (H, W) bilinearly; output (B, C, H, W) in cam's dtype.
 
     Raises:
-        ValueError: shapes do not fit, `dilations` is empty or not positive, or `implementation` is unknown or cannot
-            process these tensors.
-
-    Note:
-        Kernel weights sum to 1 + pos_weight, so scores grow by that at every step. They are constants for the
-        gradient, which reaches `cam` only.
-
-    Example:
-        >>> flat = torch.full((1, 2, 16, 16), 0.5)
-        >>> out = par(torch.rand(1, 3, 16, 16), flat, dilations=(1, 2), num_iters=1)
-        >>> bool(torch.isclose(out, torch.tensor(0.505)).all())
-        True
+        ValueError: shapes, `dilations` or `implementation` are invalid, or Triton cannot process these tensors.
     """
     dtype = cam.dtype
     image, cam = resize_to_image(image, cam)

@@ -1,7 +1,7 @@
 """PAR in two Triton kernels: the weights of all neighbours, and one kernel for each iteration.
 
-Triton comes with torch on CUDA and is imported when the kernels are first used. Both kernels give each program a block
-of pixels and hold the neighbours of the block in registers; the weights are read once per iteration for all channels.
+Triton comes with torch on CUDA and is imported when the kernels are first used. Both kernels assign a block of pixels
+to each program and hold its neighbours in registers; the weights are read once per iteration for all channels.
 """
 
 from __future__ import annotations  # `tl` is not there yet when Python reads the kernels

@@ -33,7 +33,7 @@ class PermutohedralLattice:
     A value is splatted to the d + 1 vertices around its point, blurred along the d + 1 directions of the lattice
     and sliced back: a sum over all points under a Gaussian of unit variance in feature space, in time and memory
     linear in their number. The lattices of a batch share one table. Sums run in a fixed order: on a CPU, equal
-    inputs give equal outputs.
+    inputs have equal outputs.
 
     Args:
         features: Positions in units of the filter's standard deviation.

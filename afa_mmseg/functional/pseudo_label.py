@@ -126,7 +126,7 @@ def fused_labels(
 ) -> list[Tensor]:
     """Turn scores of a low and a high background score into pseudo-labels: refinement at half size, fusion.
 
-    Several stacks are refined in one call, so that one kernel serves all, where the boxes are all of their crops
+    Several stacks are refined in one call, so that all share one kernel, where the boxes are all of their crops
     and classes do not compete.
 
     Args:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -28,7 +27,6 @@ COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#0
 DASHES = ('-', '--', ':', '-.')
 SUFFIXES = ('.png', '.svg')
 STYLE: Any = {
-    'axes.axisbelow': True,
     'axes.grid': True,
     'axes.spines.right': False,
     'axes.spines.top': False,
@@ -42,6 +40,8 @@ STYLE: Any = {
 }
 #: Inches: of the figure, a row of panels, a row of the legend.
 WIDTH, PANEL_HEIGHT, ROW_HEIGHT = 12.0, 2.7, 0.21
+#: Panels in a row.
+COLUMNS = 3
 #: Shorter curves have markers; longer losses are smoothed, over this share of their points.
 MARKED_BELOW, SMOOTHED_FROM, WINDOW = 30, 80, 1 / 30
 
@@ -65,20 +65,15 @@ def draw_curves(runs: Sequence[Run]) -> Figure:
         raise ValueError('no run to draw: name at least one')
     all_panels = _panels_of(runs[0]) if len(runs) == 1 else _panels_of_several(runs)
     panels = [panel for panel in all_panels if any(steps for steps, _ in panel.curves.values())]
-    columns = len(panels) if len(panels) <= 3 else min((4, 3), key=lambda count: -len(panels) % count)
+    columns = min(len(panels), COLUMNS)
     rows = math.ceil(len(panels) / columns)
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, rows * PANEL_HEIGHT + len(runs) * ROW_HEIGHT), layout='constrained')
-        grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
-        for place, (axes, panel) in enumerate(zip(grid, panels)):
+        for place, panel in enumerate(panels, start=1):
+            axes = figure.add_subplot(rows, columns, place)
             _draw_panel(axes, panel)
-            is_lowest = place + columns >= len(panels)
-            axes.tick_params(axis='x', labelbottom=is_lowest)
-            axes.set_xlabel('iteration' if is_lowest else '')
             if len(runs) == 1 < len(panel.curves):
                 axes.legend(fontsize=8, frameon=True, framealpha=0.8, edgecolor='none')
-        for axes in islice(grid, len(panels), None):
-            axes.remove()
         _draw_head(figure, runs)
     return figure
 
@@ -147,6 +142,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             drawn = smooth(values, int(len(values) * WINDOW))
         axes.plot(steps, drawn, markersize=4, label=label, **style)
     axes.set_title(panel.title, fontweight='bold')
+    axes.set_xlabel('iteration')
     axes.set_xlim(left=0)
     axes.ticklabel_format(axis='y', scilimits=(-2, 4), useMathText=True)
     if panel.is_percent:

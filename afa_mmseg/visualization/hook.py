@@ -5,9 +5,9 @@ from typing import Any, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
+from ..engine.data_hooks import unwrap
 from .samples import FixedSample, draw_sample, indices_of, own_randomness, take_samples
 
 
@@ -54,11 +54,12 @@ class WeakSegVisualizationHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         """Check the settings, and take the samples of the loops that are about to run."""
+        # `_train_loop`: the public `train_loop` would build the loop.
         loops: dict[str, Any] = {split: getattr(runner, f'_{split}_loop', None) for split in ('train', 'val')}
         datasets = {split: loop.dataloader.dataset for split, loop in loops.items() if hasattr(loop, 'dataloader')}
         if not datasets:
             return
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         if not hasattr(model, 'explain'):
             raise ValueError(
                 f'WeakSegVisualizationHook: model.type {type(model).__name__} has no CAMs to draw (no method '
@@ -92,13 +93,9 @@ class WeakSegVisualizationHook(Hook):
         return indices_of(dataset, self.sample_ids)
 
     def _draw(self, runner: Any, split: str, metainfo: dict, step: int) -> None:
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         for sample in self._samples.get(split, ()):
             with own_randomness(self.seed):
                 panel = draw_sample(model, sample, metainfo, num_points=self.num_points)
             # Slashes of an id would name folders, which visualizers do not create.
             runner.visualizer.add_image(f'{split}_{sample.name}'.replace('/', '_'), panel, step)
-
-
-def _unwrap(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model

@@ -74,7 +74,7 @@ def draw_legend(names: Sequence[str], palette: Sequence, indices: Iterable[int],
         top = y + (line - SWATCH) // 2
         _draw_swatch(legend[top : top + SWATCH, x : x + SWATCH], colour, index)
         position = x + SWATCH + MARGIN, y + (line - sizes[i][1]) // 2
-        legend = draw_text(legend, name, position, colour=INK, max_width=column - SWATCH - MARGIN)
+        legend = draw_text(legend, name, position, INK)
     return legend
 
 
@@ -118,6 +118,5 @@ def _add_captions(row: Sequence[Tile]) -> list[Image]:
 def _bar(lines: Sequence[str], height: int, line: int, width: int) -> Image:
     bar = np.full((height, width, 3), CAPTION_COLOUR, np.uint8)
     for number, text in enumerate(lines):
-        position = 2 * CAPTION_MARGIN, CAPTION_MARGIN + number * line
-        bar = draw_text(bar, text, position, max_width=width - 4 * CAPTION_MARGIN)
+        bar = draw_text(bar, text, (2 * CAPTION_MARGIN, CAPTION_MARGIN + number * line))
     return bar

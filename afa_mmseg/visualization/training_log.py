@@ -15,12 +15,7 @@ BEST_BY = 'mIoU'
 
 
 class Run(NamedTuple):
-    """The curves of a run.
-
-    Args:
-        name: Its label in plots.
-        curves: Each quantity by its name in the log.
-    """
+    """The curves of a run: its label in plots, and each quantity by its name in the log."""
 
     name: str
     curves: dict[str, Curve]
@@ -51,8 +46,7 @@ def read_runs(paths: Sequence[Union[str, Path]]) -> list[Run]:
         ValueError: A log is empty, is not mmengine's, or holds no training.
     """
     unique = list(dict.fromkeys(map(Path, paths)))
-    folders = [_work_dir(path.absolute()) for path in unique]
-    names = [folder.name for folder in folders]
+    names = [_name(path.absolute()) for path in unique]
     labels = [name if names.count(name) == 1 else str(path) for name, path in zip(names, unique)]
     return [Run(label, _read_curves(path)) for label, path in zip(labels, unique)]
 
@@ -77,9 +71,7 @@ def _read_curves(path: Path) -> dict[str, Curve]:
 
 
 def _find_logs(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    candidates = [*sorted(path.glob(f'*/{SCALARS}')), path / SCALARS, path / 'scalars.json']
+    candidates = [path, *sorted(path.glob(f'*/{SCALARS}')), path / SCALARS, path / 'scalars.json']
     found = [file for file in candidates if file.is_file()]
     if not found:
         raise FileNotFoundError(
@@ -92,8 +84,6 @@ def _find_logs(path: Path) -> list[Path]:
 def _read_log(file: Path) -> list[dict[str, float]]:
     """Read one log as records of numbers; a truncated last line is skipped."""
     lines = [line for line in file.read_text(encoding='utf-8', errors='replace').splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f'{file} is empty: nothing is logged yet')
     records: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -101,16 +91,16 @@ def _read_log(file: Path) -> list[dict[str, float]]:
             numbers = {key: float(value) for key, value in fields.items() if isinstance(value, (int, float))}
             records.append({**numbers, 'step': int(fields['step'])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if number == len(lines) > 1:
-                break
-            raise ValueError(
-                f"{file} is not a JSON log of mmengine's: line {number} is {line[:60]!r}\n"
-                f'  Name a work directory, or the file {SCALARS} in one of its folders.'
-            ) from error
+            if number < len(lines) or not records:
+                raise ValueError(f"{file} is not a JSON log of mmengine's: line {number} is {line[:60]!r}") from error
+    if not records:
+        raise ValueError(f'{file} is empty: nothing is logged yet')
     return records
 
 
-def _work_dir(path: Path) -> Path:
+def _name(path: Path) -> str:
+    """Return the name of the work directory that a path is of or in."""
     path = path.parent if path.suffix == '.json' else path
-    path = path.parent if path.name == 'vis_data' else path
-    return path.parent if re.fullmatch(r'\d{8}_\d{6}', path.name) else path
+    while re.fullmatch(r'vis_data|\d{8}_\d{6}', path.name):
+        path = path.parent
+    return path.name

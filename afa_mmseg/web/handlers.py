@@ -16,11 +16,8 @@ from .visit import Stages, Ties, Visit, look_at
 
 START = '<p class="note">Drop an image on the left, or choose one of the examples.</p>'
 PROBLEM = '<p class="problem">{}</p>'
-TIES = """
-<h2>Affinity and attention of a pixel</h2>
-<p>{}</p>
-"""
-CLICK = 'Click a pixel in any of the images.'
+TIES = '<h2>Affinity and attention of a pixel</h2><p>{}</p>'
+CLICK = 'Click a pixel in any of the steps.'
 #: Values of the outputs, or `gr.skip()`.
 Answer = Union[tuple, dict]
 
@@ -42,11 +39,12 @@ class Handlers:
             return empty_page(START)
         start = time.perf_counter()
         try:
-            visit = look_at(self.inferencer, *read_upload(path, self.limits))
+            image, (file_height, file_width) = read_upload(path, self.limits)
+            visit = look_at(self.inferencer, image)
         except ValueError as error:
             return empty_page(PROBLEM.format(html.escape(str(error))))
-        (height, width), (file_height, file_width) = visit.image.shape[:2], visit.file_size
-        made = '' if (height, width) == visit.file_size else f', {width} × {height} for the network'
+        height, width = image.shape[:2]
+        made = '' if height == file_height else f', {width} × {height} for the network'
         seconds = time.perf_counter() - start
         note = f'<p class="note">{file_width} × {file_height} pixels{made}; took {seconds:.1f} s.</p>'
         return (visit, self.tick_boxes(visit), note, *self.redraw(visit, bkg_score), *no_ties())
@@ -74,18 +72,24 @@ class Handlers:
         return forgotten() if visit is None else visit.refined(bkg_score)
 
     def click(self, visit: Optional[Visit], event: gr.SelectData) -> Answer:
-        """Handle a click on a drawn image."""
+        """Handle a click on a drawn image; without affinity or attention, less of the lower part is filled."""
         if visit is None:
             return forgotten()
         column, row = (int(value) // visit.enlargement for value in event.index)
-        return show_ties(visit, row, column)
-
-    def click_upload(self, visit: Optional[Visit], event: gr.SelectData) -> Answer:
-        """Handle a click on the uploaded image, in pixels of its file."""
-        if visit is None:
-            return forgotten()
-        point = np.add(event.index[::-1], 0.5) / visit.file_size * visit.image.shape[:2]
-        return show_ties(visit, *map(int, point))
+        ties = visit.ties(row, column)
+        row, column = ties.point
+        sentence = f'Row {row}, column {column}. Colours run from 0<span class="heat-bar"></span>to the largest value'
+        if ties.affinity is not None:
+            sentence += f', {ties.affinity.max():.2f} for the affinity'
+        maps = () if ties.attention is None else ties.attention
+        captions = [f'block {b + 1} · head {h + 1}' for b, count in enumerate(ties.heads) for h in range(count)]
+        return (
+            TIES.format(f'{sentence}.'),
+            gr.Row(visible=True),
+            None if ties.affinity is None else visit.draw_tie(ties.affinity, ties.point),
+            [(visit.draw_tie(heat, ties.point), text) for heat, text in zip(maps, captions)],
+            save_numbers(ties),
+        )
 
     def tick_boxes(self, visit: Visit) -> gr.CheckboxGroup:
         """List the classes by probability, and tick the chosen ones."""
@@ -109,24 +113,6 @@ class Handlers:
 def empty_page(message: str) -> tuple:
     """Clear the page, with a message in place of the legend."""
     return (None, gr.CheckboxGroup(choices=[], value=[]), '', *[None] * len(Stages._fields), message, *no_ties())
-
-
-def show_ties(visit: Visit, row: int, column: int) -> tuple:
-    """Fill the lower part of the page: sentence, affinity, heads, numbers; without affinity or attention it is less."""
-    ties = visit.ties(row, column)
-    row, column = ties.point
-    sentence = f'Row {row}, column {column}. Colours run from 0<span class="heat-bar"></span>to the largest value'
-    if ties.affinity is not None:
-        sentence += f', {ties.affinity.max():.2f} for the affinity'
-    captions = [f'block {b + 1} · head {h + 1}' for b, count in enumerate(ties.heads) for h in range(count)]
-    maps = () if ties.attention is None else ties.attention
-    return (
-        TIES.format(f'{sentence}.'),
-        gr.Row(visible=True),
-        None if ties.affinity is None else visit.draw_tie(ties.affinity, ties.point),
-        [(visit.draw_tie(heat, ties.point), caption) for heat, caption in zip(maps, captions)],
-        save_numbers(ties),
-    )
 
 
 def no_ties() -> tuple:

@@ -59,7 +59,6 @@ def build_page(inferencer: WeakSegInferencer, examples: Sequence[Path], limits: 
         pointed: dict[str, Any] = dict(queue, show_progress_on=ties[2:4])
         for tile in tiles:
             tile.select(on.click, visit, ties, **pointed)
-        upload.select(on.click_upload, visit, ties, **pointed)
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)  # all requests go through the queue
     page.state_session_capacity = limits.max_visitors
     return page

@@ -1,20 +1,20 @@
-"""Uploaded images: limits, decoding, conversion to RGB."""
+"""Uploaded images: limits and decoding."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import NamedTuple, Union
 
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
+from ..apis.images import shrink
+from ..datasets.images import check_whole, decode_image
 from ..visualization.overlays import Image
 
 #: Accepted formats; Pillow supports more, some of which start other programs.
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
-#: Modes of PIL with more than 8 bits per value.
-DEEP_MODES = ('I', 'F')
-WHITE = (255, 255, 255, 255)
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF')
 
 
 class Limits(NamedTuple):
@@ -38,43 +38,29 @@ class Limits(NamedTuple):
 
 
 def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[int, int]]:
-    """Read an image as browsers show it: rotated by its EXIF orientation, the first frame, on white.
+    """Read an image as inference does; see `decode_image`.
 
     Returns:
-        RGB (H, W, 3), no side above `max_side`, and height and width of the file.
+        RGB (H, W, 3), no side above `max_side`, and height and width before.
 
     Raises:
         ValueError: It is too large, damaged, or not an image.
     """
-    size = Path(path).stat().st_size
-    if size > limits.max_bytes:
-        raise ValueError(f'the file has {size / 1e6:.1f} MB; the limit is {limits.max_mb:g} MB')
+    data = Path(path).read_bytes()
+    if len(data) > limits.max_bytes:
+        raise ValueError(f'the file has {len(data) / 1e6:.1f} MB; the limit is {limits.max_mb:g} MB')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large images: they are refused below
-            with PILImage.open(path, formats=FORMATS) as file:
-                if file.width * file.height > limits.max_pixels:
+            with PILImage.open(io.BytesIO(data), formats=FORMATS) as header:
+                if header.width * header.height > limits.max_pixels:
                     raise PILImage.DecompressionBombError
-                image = to_rgb(ImageOps.exif_transpose(file))
+        check_whole(path)
     except PILImage.DecompressionBombError as error:
         raise ValueError(f'the image has too many pixels; the limit is {limits.max_pixels:,}') from error
     except UnidentifiedImageError as error:
         raise ValueError(f'not an image of the accepted formats: {", ".join(FORMATS)}') from error
-    except (OSError, SyntaxError, ValueError, IndexError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'the image cannot be read: {error}') from error
-    whole = image.size[::-1]
-    if max(whole) > limits.max_side:
-        image.thumbnail((limits.max_side, limits.max_side), PILImage.Resampling.LANCZOS)
-    return np.array(image), whole
-
-
-def to_rgb(image: PILImage.Image) -> PILImage.Image:
-    """Convert an image of any mode to 8-bit RGB on white."""
-    if image.mode.startswith(DEEP_MODES):
-        values = np.asarray(image).clip(0)
-        top = 65535 if image.mode.startswith('I;') else max(float(values.max()), 1e-12)  # others have no fixed range
-        return PILImage.fromarray(np.rint(values / top * 255).astype(np.uint8)).convert('RGB')
-    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
-        image = image.convert('RGBA')
-        return PILImage.alpha_composite(PILImage.new('RGBA', image.size, WHITE), image).convert('RGB')
-    return image.convert('RGB')
+    image = decode_image(data, 'the file')
+    return np.ascontiguousarray(shrink(image, limits.max_side)[..., ::-1]), image.shape[:2]

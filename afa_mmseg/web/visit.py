@@ -44,7 +44,6 @@ class Visit:
     """An image with the steps of the network on it."""
 
     image: Image  # (H, W, 3), as it entered the network
-    file_size: tuple[int, int]  # height and width
     explanation: 'Explanation'  # for the classes that the visitor chose
     own_classes: Sequence[int]  # found by the classifier
     prediction: np.ndarray  # (H, W), of the segmentation head
@@ -109,8 +108,8 @@ class Visit:
         return overlay_label(self.canvas, label.repeat(k, axis=0).repeat(k, axis=1), self.palette)
 
 
-def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, int]) -> Visit:
-    """Run the network on an image, RGB (H, W, 3), of a file of some height and width.
+def look_at(inferencer: WeakSegInferencer, image: Image) -> Visit:
+    """Run the network on an image, RGB (H, W, 3).
 
     Raises:
         ValueError: It is too small for the network.
@@ -118,4 +117,4 @@ def look_at(inferencer: WeakSegInferencer, image: Image, file_size: tuple[int, i
     bgr = np.ascontiguousarray(image[..., ::-1])
     explanation = inferencer.explain(bgr)
     prediction = inferencer(bgr, with_cam=False)['predictions']
-    return Visit(image, file_size, explanation, explanation.classes, prediction, inferencer.palette)
+    return Visit(image, explanation, explanation.classes, prediction, inferencer.palette)

@@ -16,7 +16,7 @@ val_evaluator = [
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
-# Pictures and curves as files and in TensorBoard: tensorboard --logdir work_dirs
+# Images and curves as files and in TensorBoard: tensorboard --logdir work_dirs
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(vis_backends=vis_backends)
 custom_hooks = [dict(type='WeakSegVisualizationHook', interval=300)]

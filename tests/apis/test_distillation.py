@@ -18,6 +18,7 @@ from afa_mmseg.apis.distillation import (
     knn_accuracy,
     list_images,
     pooled_features,
+    training,
     write_maps,
 )
 from afa_mmseg.apis.distillation.crops import sample_map
@@ -33,6 +34,11 @@ def make_teacher():
     torch.manual_seed(1)
     layers = [nn.Conv2d(3, 12, 16, stride=16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5)]
     return Teacher(nn.Sequential(*layers), (0.5,) * 3, (0.5,) * 3, 'made-up')
+
+
+@pytest.fixture(autouse=True)
+def frequent_log(monkeypatch):
+    monkeypatch.setattr(training, 'LOG_INTERVAL', 5)
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def run(images, maps, out, **options):
     lines = []
     recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3)
     out.mkdir(exist_ok=True)
-    result = distill(ARCH, images, maps, out, recipe, num_workers=0, log_interval=5, log=lines.append, **options)
+    result = distill(ARCH, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
 
 

@@ -13,7 +13,7 @@ from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.inferencer import CAM_FIELDS
 from afa_mmseg.apis.views import Painter, Prediction
 from afa_mmseg.visualization import overlay_propagated
-from tests.tiny_files import CLASSES, PALETTE, SEEN, UNSEEN, make_picture, write_tiny_files
+from tests.tiny_files import CLASSES, PALETTE, SEEN, UNSEEN, make_image, write_tiny_files
 from tests.tools.toolbox import REPO
 
 QUIET = dict(device='cpu', show_progress=False)
@@ -33,8 +33,8 @@ def inferencer(files):
 def folder(tmp_path):
     """Two images, one in a subfolder, beside other files."""
     (tmp_path / 'images/sub').mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / 'images/a.png'), make_picture(seed=1))
-    cv2.imwrite(str(tmp_path / 'images/sub/a.png'), make_picture(seed=2))
+    cv2.imwrite(str(tmp_path / 'images/a.png'), make_image(seed=1))
+    cv2.imwrite(str(tmp_path / 'images/sub/a.png'), make_image(seed=2))
     (tmp_path / 'images/notes.txt').write_text('no image')
     return tmp_path / 'images'
 
@@ -63,7 +63,7 @@ def test_predictions_and_files_are_mmsegs(files, inferencer, folder, tmp_path):
 
 
 def test_cams_are_those_of_the_segmentor_for_the_classes_that_are_named(inferencer):
-    image = make_picture()
+    image = make_image()
     result = inferencer(image, classes=[UNSEEN])
     (steps,) = inferencer.model.explain(model_inputs(inferencer.model, image), [make_sample(UNSEEN)])
     assert_close(torch.from_numpy(result['pred_cam']), steps.cam())
@@ -76,7 +76,7 @@ def test_cams_are_those_of_the_segmentor_for_the_classes_that_are_named(inferenc
 
 
 def test_without_names_the_classifier_decides(inferencer):
-    result = inferencer(make_picture())
+    result = inferencer(make_image())
     seen = result['pred_score'] > 0.5
     assert 3 < seen.sum() < 17
     assert np.array_equal(result['pred_cam'].max(axis=(1, 2)) > 0, seen)
@@ -84,7 +84,7 @@ def test_without_names_the_classifier_decides(inferencer):
 
 def test_paths_arrays_lists_and_folders_are_the_same_images(inferencer, folder):
     by_folder = inferencer(str(folder))
-    by_list = inferencer([folder / 'a.png', make_picture(seed=2)], batch_size=2)
+    by_list = inferencer([folder / 'a.png', make_image(seed=2)], batch_size=2)
     by_path = inferencer(folder / 'sub/a.png')
     samples = inferencer([str(folder / 'a.png'), str(folder / 'sub/a.png')], return_datasamples=True)
     assert len(samples) == 2
@@ -101,15 +101,15 @@ def test_work_for_cams_is_done_only_where_they_are_wanted(inferencer, monkeypatc
     make_cams, refine = head.cam_logits, refiner.forward
     monkeypatch.setattr(head, 'cam_logits', lambda x: (passes.append(1), make_cams(x))[1])
     monkeypatch.setattr(refiner, 'forward', lambda *x: (refinements.append(1), refine(*x))[1])
-    plain = inferencer(make_picture(), with_cam=False)
+    plain = inferencer(make_image(), with_cam=False)
     assert (set(plain), len(passes)) == ({'predictions', 'visualization'}, 0)
-    cams = inferencer(make_picture(), with_pseudo_label=False)
+    cams = inferencer(make_image(), with_pseudo_label=False)
     assert set(cams) - set(plain) == {'pred_score', 'pred_cam', 'pred_propagated_cam'}
     assert (len(passes) > 0, len(refinements)) == (True, 0)
 
 
 def test_propagated_cams_are_drawn_as_everywhere(inferencer):
-    image = make_picture(seed=1)
+    image = make_image(seed=1)
     prediction = Prediction.of(inferencer(image, classes=[UNSEEN], return_datasamples=True))
     painter = Painter(CLASSES, PALETTE)
     expected = overlay_propagated(image, prediction.propagated, PALETTE)
@@ -125,7 +125,7 @@ def test_propagated_cams_are_drawn_as_everywhere(inferencer):
 
 
 def test_explain_shows_the_steps_to_the_same_result(inferencer):
-    image = make_picture()
+    image = make_image()
     steps = inferencer.explain(image, [SEEN, UNSEEN])
     result = inferencer(image, classes=[SEEN, UNSEEN])
     assert [inferencer.class_names[i] for i in steps.classes] == [SEEN, UNSEEN]
@@ -135,7 +135,7 @@ def test_explain_shows_the_steps_to_the_same_result(inferencer):
 
 
 def test_scales_and_crf_are_those_of_testing(files, inferencer):
-    image = make_picture()
+    image = make_image()
     data = next(inferencer.preprocess([image]))
     tta = WeakSegInferencer(*files, tta=True, **QUIET)
     (expected,) = tta.tta_model.test_step(data)

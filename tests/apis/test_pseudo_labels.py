@@ -78,7 +78,7 @@ def test_each_label_is_the_one_that_the_segmentor_predicts(run, exported):
         assert image.getpalette()[3:6] == [214, 69, 65]
 
 
-def test_another_refiner_gives_its_own_labels(run, exported, tmp_path):
+def test_another_refiner_makes_its_own_labels(run, exported, tmp_path):
     config, checkpoint, folder = run
     changes = {
         'model.refiner': dict(type='DenseCRF', num_iters=2, _delete_=True),

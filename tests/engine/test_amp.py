@@ -14,9 +14,7 @@ from torch.testing import assert_close
 
 from afa_mmseg.engine import options
 from afa_mmseg.functional import multi_scale_cam
-from afa_mmseg.functional.pseudo_label import ClassPacking
 from afa_mmseg.models.segmentors import base
-from tests.reference_network import tiny_config
 
 ADAM = dict(type='AdamW', lr=1e-3)
 LABELS = ([1], [2, 3])
@@ -40,7 +38,7 @@ def batch():
 
 
 def cpu_amp(segmentor):
-    """What `--amp` makes of a config on the CPU, built."""
+    """Build what `--amp` makes of a config on the CPU."""
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=ADAM)))
     options.enable_amp(cfg)
     return build_optim_wrapper(segmentor, cfg.optim_wrapper)
@@ -53,7 +51,7 @@ def losses_at(segmentor, batch, iteration, context):
 
 
 def tensors_in(*values):
-    """All tensors in values and in the tuples among them."""
+    """Yield the tensors in values and in the tuples among them."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
@@ -62,7 +60,7 @@ def tensors_in(*values):
 
 
 def noted(seen, name, function):
-    """A function that also notes the types of all floating point tensors that go in and out."""
+    """Wrap a function so that the types of its floating point tensors, arguments and results, are recorded."""
 
     def call(*args, **kwargs):
         result = function(*args, **kwargs)
@@ -103,22 +101,6 @@ def test_pseudo_labels_are_made_in_float32(segmentor, batch, monkeypatch, iterat
     assert torch.bfloat16 in network['affinity_factors']  # so there was something to keep out
 
 
-@pytest.mark.parametrize('iteration', PHASES)
-def test_labels_from_the_same_cams_are_the_same_labels(segmentor, batch, monkeypatch, iteration):
-    output = segmentor.extract_cam(batch['inputs'])
-    classes = ClassPacking(torch.stack([sample.gt_label for sample in batch['data_samples']]))
-    output = output._replace(cam=classes.pack(output.cam))
-    monkeypatch.setattr(segmentor, 'extract_cam', lambda *args: output)
-    boxes = torch.tensor([[0, 64, 0, 60]] * 2)
-    labels = []
-    for context in (nullcontext(), cpu_amp(segmentor).optim_context(segmentor)):
-        with context:
-            labels.append(segmentor.pseudo_labels(batch['inputs'], classes, boxes, iteration))
-    for one, other in zip(*labels):
-        assert torch.equal(one, other)
-    assert len(labels[0][0].unique()) > 2
-
-
 def test_cams_from_the_same_logits_are_the_same_cams(segmentor):
     def extract(x, num_affinities):
         return F.avg_pool2d(x, 16), torch.ones(num_affinities, 1, 1)
@@ -150,24 +132,13 @@ def test_losses_are_float32_and_near_those_of_float32(segmentor, batch, iteratio
         ('BalancedCrossEntropyLoss', (2, 21, 8, 8), torch.arange(128).view(2, 8, 8) % 21),
     ],
 )
-def test_losses_are_computed_in_float32_from_what_the_network_gives(loss, shape, target):
+def test_losses_are_computed_in_float32(loss, shape, target):
     torch.manual_seed(0)
     output = torch.rand(shape).bfloat16()
     module = MODELS.build(dict(type=loss))
     value = module(output, target)
     assert value.dtype == torch.float32
     assert_close(value, module(output.float(), target), rtol=0, atol=0)
-
-
-def test_the_energy_loss_too_is_float32_and_near(batch):
-    torch.manual_seed(0)
-    config = tiny_config()
-    config['decode_head']['loss_energy'] = dict(type='DenseEnergyLoss', loss_weight=1.0)
-    segmentor = MODELS.build(config).train()
-    plain = losses_at(segmentor, batch, 7, nullcontext())['loss_energy']
-    mixed = losses_at(segmentor, batch, 7, cpu_amp(segmentor).optim_context(segmentor))['loss_energy']
-    assert mixed.dtype == torch.float32
-    assert_close(mixed, plain, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize('iteration', [0, *PHASES])
@@ -205,13 +176,10 @@ def apply_amp(monkeypatch, device, **wrapper):
         (dict(type='AmpOptimWrapper', dtype='bfloat16'), dict(dtype='bfloat16')),
     ],
 )
-def test_gpus_compute_in_what_the_config_says(monkeypatch, given, expected):
+def test_gpus_compute_in_the_type_of_the_config(monkeypatch, given, expected):
     assert apply_amp(monkeypatch, 'cuda', **given) == dict(expected, type='AmpOptimWrapper')
-
-
-@pytest.mark.parametrize('given', [{}, dict(type='mmengine.OptimWrapper'), dict(dtype='float16', loss_scale='dynamic')])
-def test_cpus_compute_in_bfloat16_whatever_the_config_says(monkeypatch, given):
-    assert apply_amp(monkeypatch, 'cpu', **given) == dict(type='CPUAmpOptimWrapper')
+    kept = {key: value for key, value in given.items() if key == 'accumulative_counts'}
+    assert apply_amp(monkeypatch, 'cpu', **given) == dict(kept, type='CPUAmpOptimWrapper')  # computes in bfloat16
 
 
 @pytest.mark.parametrize('given', [dict(dtype='bf16'), dict(type='ApexOptimWrapper')])

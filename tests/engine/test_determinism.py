@@ -1,4 +1,4 @@
-"""The same seed gives the same weights, bit for bit: again, and with any number of worker processes."""
+"""The same seed leads to the same weights, bit for bit: again, and with any number of worker processes."""
 
 import runpy
 
@@ -28,7 +28,7 @@ RANDOM = {
 
 @pytest.fixture
 def config(tmp_path):
-    """The quickstart's config, shortened, on a few pictures."""
+    """The quickstart's config, shortened, on a few images."""
     make_shapes_voc(tmp_path / 'data', num_train=10, num_val=1)
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict({**RANDOM, 'train_dataloader.dataset.data_root': str(tmp_path / 'data')})
@@ -49,7 +49,7 @@ def as_before():
 
 
 def weights_after(config, monkeypatch, name, seed=3, workers=0):
-    """Train by the command line, in this process; gives what the checkpoint holds."""
+    """Train by the command line, in this process; return the weights of the checkpoint."""
     settings = [f'experiment_name={name}', f'train_dataloader.num_workers={workers}']
     settings += ['train_dataloader.persistent_workers=True'] if workers else []
     work_dir = config.parent / name
@@ -64,7 +64,7 @@ def same(one, other):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights_again_and_with_workers(config, monkeypatch, as_before):
+def test_the_same_seed_leads_to_the_same_weights_again_and_with_workers(config, monkeypatch, as_before):
     first = weights_after(config, monkeypatch, 'first')
     assert torch.are_deterministic_algorithms_enabled()
     torch.rand(7)  # what happened before in the process does not matter

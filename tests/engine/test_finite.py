@@ -6,7 +6,6 @@ import runpy
 import socket
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.engine import FiniteLossHook, finite, read_dump, shut_down
+from afa_mmseg.engine import finite, read_dump, shut_down
 from tests.engine.training import train
 from tests.tools.toolbox import REPO
 from tests.utils.processes import SERVER, start
@@ -110,16 +109,17 @@ def test_a_loss_stops_before_the_update_with_iteration_images_and_term(images, t
     message = spoiled(images, tmp_path, 'classifier', 6, random)
     assert 'before the update of iteration 7: loss_cls is not finite (loss_cls=' in message
     dump = read_dump(dump_of(message)[1])
-    images = [sample['meta']['img_path'] for sample in dump['samples']]
+    (one,) = dump['passes']
+    images = [sample['meta']['img_path'] for sample in one['samples']]
     assert len(images) == 4
     assert all(Path(image).is_file() and image in message for image in images)
     assert (dump['state_dict']['decode_head.classifier.weight'] == torch.tensor(1e38)).all()  # no update after it
     assert saved(tmp_path) == {'iter_6.pth', 'not_finite_iter_7_rank_0.pth'}
 
     lines = replayed(message, monkeypatch, capsys)
-    assert re.match(r'infinity from finite numbers: \w+ in decode_head.classifier at afa_mmseg/.*py:\d+', lines[1])
+    assert lines[1].startswith('infinity from finite inputs: decode_head.classifier ')
     assert not [line for line in lines if 'in training' in line]  # all losses as they were
-    assert f'loss_seg = {dump["losses"]["loss_seg"]:.6g}' in lines
+    assert f'loss_seg = {one["losses"]["loss_seg"]:.6g}' in lines
 
 
 def test_a_gradient_stops_before_the_update(images, tmp_path, monkeypatch, capsys):
@@ -139,9 +139,8 @@ def test_weights_are_not_saved(images, tmp_path):
 def test_of_several_batches_of_an_update_the_bad_one_is_named(images, tmp_path, monkeypatch, capsys):
     options = {'optim_wrapper.accumulative_counts': 2, 'train_dataloader.batch_size': 2}
     message = spoiled(images, tmp_path, 'image', 5, options, batch=1)
-    assert 'not_finite_iter_6_rank_0_batch_1.pth' in message
-    lines = '\n'.join(replayed(message, monkeypatch, capsys))
-    (spoiled_image,) = re.findall(r'in the image (\S+), before', lines)
+    assert len(read_dump(dump_of(message)[1])['passes']) == 1
+    (spoiled_image,) = re.findall(r'in the image (\S+), before', '\n'.join(replayed(message, monkeypatch, capsys)))
     assert spoiled_image in message
     assert len(re.findall(r'\.jpg', message)) == 2
 
@@ -175,7 +174,7 @@ def train_as_rank(rank, port, images, work_dir):
 
 
 @pytest.mark.slow
-def test_all_ranks_stop_and_the_one_to_blame_says_so(images, tmp_path):
+def test_all_ranks_stop_and_the_bad_one_is_named(images, tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
@@ -191,17 +190,6 @@ def test_all_ranks_stop_and_the_one_to_blame_says_so(images, tmp_path):
     assert saved(tmp_path) == {'iter_2.pth', 'not_finite_iter_3_rank_1.pth'}
     assert [(tmp_path / f'dumps_{rank}').read_text() for rank in range(2)] == ['not_finite_iter_3_rank_1.pth'] * 2
     assert dump_of(bad)[1].endswith('rank_1.pth')
-
-
-def test_hooks_leave_no_trace():
-    model = torch.nn.Linear(2, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    runner = SimpleNamespace(model=model, optim_wrapper=OptimWrapper(optimizer))
-    hook = FiniteLossHook()
-    hook.before_train(runner)
-    assert len(model._forward_hooks) == len(model._forward_pre_hooks) == len(optimizer._optimizer_step_pre_hooks) == 1
-    hook.after_train(runner)
-    assert len(model._forward_hooks) == len(model._forward_pre_hooks) == len(optimizer._optimizer_step_pre_hooks) == 0
 
 
 def test_another_file_is_no_dump(tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import time
 from pathlib import Path
@@ -17,8 +16,7 @@ from afa_mmseg.engine import find_checkpoint
 from afa_mmseg.engine.atomic_checkpoints import AtomicBackend
 from afa_mmseg.engine.resume import restore_logs, set_resume
 from afa_mmseg.utils.checkpoints import find_damage
-from tests.engine.stopped import finish, read_journal, start_training
-from tests.engine.training import ITERATIONS, train
+from tests.engine.training import ITERATIONS, finish, read_journal, start_training, train, weights_of
 from tests.utils.processes import SERVER, start, wait_for
 
 INTERVAL = 3
@@ -52,10 +50,6 @@ ACCUMULATED = {'optim_wrapper.accumulative_counts': 2}
 
 def workers(count):
     return {'train_dataloader.num_workers': count, 'train_dataloader.persistent_workers': count > 0}
-
-
-def weights_of(folder, rank=0):
-    return torch.load(Path(folder, f'weights_{rank}.pth'), weights_only=True)
 
 
 def assert_equal_weights(one, other):
@@ -144,7 +138,8 @@ def test_killed_while_a_checkpoint_is_written(data, uninterrupted, tmp_path):
     assert Path(find_checkpoint(tmp_path)).name == 'iter_3.pth'
     finish(start_training(data, tmp_path, options, resume=True), tmp_path)
     assert list(tmp_path.glob('.tmp-*')) == []
-    assert [line['iteration'] for line in read_journal(tmp_path)] == list(range(4, ITERATIONS + 1))
+    iterations = [*range(1, 2 * INTERVAL), *range(INTERVAL + 1, ITERATIONS + 1)]
+    assert [line['iteration'] for line in read_journal(tmp_path)] == iterations
     assert_equal_weights(weights_of(tmp_path), weights_of(uninterrupted(1)))
 
 
@@ -263,9 +258,6 @@ def test_resume_does_not_take_pretrained_weights_for_a_checkpoint(tmp_path):
     cfg.load_from = pretrained
     set_resume(cfg, explicit=True)
     assert (cfg.resume, cfg.load_from) == (True, pretrained)
-    Path(pretrained).write_bytes(b'PK')
-    with pytest.raises(ValueError, match='load_from=.*mit_b1.pth is damaged'):
-        set_resume(cfg, explicit=True)
 
 
 def test_checkpoints_hold_nothing_to_unpickle(short):
@@ -288,7 +280,7 @@ def resume_from(data, short, folder, options, name='iter_4.pth', **kwargs):
 @pytest.mark.parametrize(
     ('options', 'named'),
     [
-        ({'model.backbone.num_layers': (1, 1, 2, 2)}, r'model.backbone.num_layers: \[1, 1, 1, 2\].*\[1, 1, 2, 2\] now'),
+        ({'model.backbone.num_layers': (1, 1, 2, 2)}, r'num_layers: \(1, 1, 1, 2\) in .*, \(1, 1, 2, 2\) now'),
         ({'optim_wrapper.optimizer': dict(type='SGD', lr=0.01, _delete_=True)}, r"optimizer.type: 'AdamW'.*'SGD' now"),
         (
             {'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(decode_head=dict(lr_mult=10.0)))},
@@ -324,29 +316,23 @@ def test_other_changes_are_logged_and_the_images_continue(data, short, tmp_path,
     for line in (
         'train_dataloader.batch_size: 1 in the checkpoint, 2 now\n',
         'model.pseudo_labeler.radius: 2 in the checkpoint, 3 now\n',
-        'optim_wrapper.optimizer.lr: 0.0005 in the checkpoint, 1.0 now (without effect)\n',
+        'optim_wrapper.optimizer.lr: 0.0005 in the checkpoint, 1.0 now\n',
     ):
         assert line in logged
-    assert not re.search('num_workers|max_iters', logged)
+    assert 'max_iters' not in logged
     assert runner.message_hub.get_info('images_seen') == 4 + 2
     assert runner.optim_wrapper.get_lr()['lr'][0] < 5e-4
 
 
 @pytest.mark.slow
-def test_the_seed_is_the_checkpoint_s(data, short, tmp_path):
-    assert short[1].seed == 0
-    resume_from(data, short, tmp_path, {'randomness': dict(seed=None)})
-    assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
-
-
-@pytest.mark.slow
-def test_a_config_in_a_checkpoint_is_not_run(data, short, tmp_path):
+def test_the_seed_of_a_checkpoint_is_kept_and_its_config_is_not_run(data, short, tmp_path):
     checkpoint = torch.load(short[0] / 'iter_4.pth', weights_only=True)
     proof = tmp_path / 'was-run'
     checkpoint['meta']['config'] = f'open({str(proof)!r}, "w").close()'
     torch.save(checkpoint, tmp_path / 'bad.pth')
-    resume_from(data, short, tmp_path, {'load_from': str(tmp_path / 'bad.pth')})
+    resume_from(data, short, tmp_path, {'load_from': str(tmp_path / 'bad.pth'), 'randomness': dict(seed=None)})
     assert not proof.exists()
+    assert_equal_weights(weights_of(tmp_path), weights_of(short[0]))
 
 
 @pytest.mark.slow

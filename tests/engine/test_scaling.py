@@ -1,7 +1,5 @@
 """The same images in one process or two, at once or one after the other: the same losses and weights."""
 
-import json
-
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -9,7 +7,8 @@ from torch.testing import assert_close
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.models.losses.losses import mean_over_groups
-from tests.engine.training import ITERATIONS, train, train_in_processes
+from tests.engine import training
+from tests.engine.training import ITERATIONS, finish, read_journal, start_training, train
 
 BATCH = 'train_dataloader.batch_size'
 ACCUMULATE = 'optim_wrapper.accumulative_counts'
@@ -23,13 +22,14 @@ def groups_of(size):
 
 
 def in_order(ann_file):
-    """Pictures as a list has them, without shuffling."""
+    """Load images in the order of a list."""
     return {'train_dataloader.sampler.shuffle': False, 'train_dataloader.dataset.ann_file': ann_file}
 
 
 def log_of(folder):
-    """The losses of each iteration: the mean over the processes."""
-    logs = [json.loads(file.read_text()) for file in sorted(folder.glob('log_*.json'))]
+    """Return losses and learning rate of each iteration: the mean over the processes."""
+    ranks = range(len(list(folder.glob('journal_*'))))
+    logs = [[{**line['losses'], 'lr': line['rate']} for line in read_journal(folder, rank)] for rank in ranks]
     return [{name: sum(line[name] for line in lines) / len(lines) for name in lines[0]} for lines in zip(*logs)]
 
 
@@ -38,8 +38,8 @@ def curve(folder, name):
 
 
 def weights_of(folder, rank=0):
-    """The weights but for the keys' biases: their true gradient is zero, and Adam makes steps of its rounding."""
-    weights = torch.load(folder / f'weights_{rank}.pth', weights_only=True)
+    """Return the weights but for the keys' biases: their true gradient is zero, and Adam steps along its rounding."""
+    weights = training.weights_of(folder, rank)
     for name, weight in weights.items():
         if name.endswith('in_proj_bias'):
             weight.chunk(3)[1].zero_()
@@ -66,7 +66,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def two_processes(data):
-    """Trainings in two processes: the folder of their results."""
+    """Train in two processes; return the folder of the results."""
     jobs = {
         'pairs': {BATCH: 2},
         'accumulated': {BATCH: 1, ACCUMULATE: 2},
@@ -75,14 +75,14 @@ def two_processes(data):
         'checkpointed': {BATCH: 1, **DROP_PATH, **SHORT, 'model.backbone.with_cp': True},
     }
     root = data.parent / 'two'
-    root.mkdir()
-    train_in_processes(data, root, jobs)
+    for name, options in jobs.items():
+        finish(start_training(data, root / name, options, num_procs=2), root / name)
     return root
 
 
 @pytest.fixture
 def one_process(data, tmp_path):
-    """Train in this process; gives the folder of the result."""
+    """Train in this process; return the folder of the result."""
 
     def run(name, options):
         train(data, tmp_path / name, options)
@@ -95,7 +95,7 @@ def one_process(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_and_two_give_the_same_losses_on_the_same_batch(two_processes, one_process):
+def test_one_process_and_two_have_the_same_losses_on_the_same_batch(two_processes, one_process):
     one = one_process('four', {BATCH: 4, **groups_of(2)})
     assert_same_training(one, two_processes / 'pairs')
     log = log_of(one)

@@ -1,4 +1,4 @@
-"""Signals, exit codes and worker processes; what signals do to real runs is in tests/tools/test_faults.py."""
+"""Signals, exit codes and worker processes; signals to real runs are in tests/tools/test_faults.py."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ RUNNER = SimpleNamespace(train_loop=None, val_loop=None, hooks=[], iter=0)
 
 @pytest.fixture
 def hook():
-    """A hook whose handlers are installed, whatever these tests were told to ignore (`nohup`)."""
+    """A hook whose handlers are installed, whatever signals these tests ignore (`nohup`)."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in shutdown.SIGNALS}
     hook = ShutdownHook()
     hook.before_train(RUNNER)

@@ -1,8 +1,8 @@
-"""Short trainings by mmengine's Runner, in this process or in several, and what each process saw."""
+"""Short runs by mmengine's Runner, in this process or in several, and a journal of each iteration."""
 
 import json
-import subprocess
-import sys
+import os
+import socket
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from mmengine.hooks import Hook
 
 from afa_mmseg.engine import build_runner, prepare_runtime, shut_down
 from afa_mmseg.engine.resume import set_resume
-from tests.tools.toolbox import REPO, tool_environment
+from tests.tools.toolbox import REPO
+from tests.utils.processes import SERVER, start
 
 ITERATIONS = 20
 CONFIG = REPO / 'configs/afa/afa_mit-tiny_shapes.py'
@@ -45,23 +46,49 @@ OPTIONS = {
 }
 
 
-class Recorder(Hook):
-    """Keeps what an iteration gave: each loss, the learning rate."""
+class Journal(Hook):
+    """Write a line for each iteration, at once: number, images, their crops, losses and learning rate."""
 
     priority = 'VERY_LOW'
 
-    def __init__(self):
-        self.log = []
+    def __init__(self, folder):
+        self.folder = Path(folder)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.rate = runner.optim_wrapper.get_lr()['lr'][0]
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.log.append({**{name: value.item() for name, value in outputs.items()}, 'lr': self.rate})
+        batches = data_batch if isinstance(data_batch, list) else [data_batch]
+        samples = [sample for batch in batches for sample in batch['data_samples']]
+        line = {
+            'iteration': runner.iter + 1,
+            'images': [(sample.img_id, list(sample.img_box), sample.flip) for sample in samples],
+            'pixels': [float(image.double().sum()) for batch in batches for image in batch['inputs']],
+            'losses': {name: value.item() for name, value in outputs.items()},
+            'rate': self.rate,
+        }
+        with journal_file(self.folder, get_rank()).open('a') as file:
+            file.write(json.dumps(line) + '\n')
+
+
+def journal_file(folder, rank=0):
+    return Path(folder) / f'journal_{rank}.jsonl'
+
+
+def read_journal(folder, rank=0):
+    """Return the lines that were written to their end."""
+    file = journal_file(folder, rank)
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith('\n')]
+
+
+def weights_of(folder, rank=0):
+    """Return the weights at the end of a run."""
+    return torch.load(Path(folder, f'weights_{rank}.pth'), weights_only=True)
 
 
 def train(data, work_dir, options, launcher='none', hooks=(), resume=False, validate=False):
-    """Train, and leave `log_RANK.json` and `weights_RANK.pth` in the work directory."""
+    """Train, and leave journal and weights of this rank in the work directory."""
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict({**OPTIONS, 'train_dataloader.dataset.data_root': str(data), **options})
     if validate:
@@ -76,39 +103,36 @@ def train(data, work_dir, options, launcher='none', hooks=(), resume=False, vali
         set_resume(cfg)
     prepare_runtime(cfg, launcher)
     runner = build_runner(cfg)
-    recorder = Recorder()
-    for hook in (recorder, *hooks):
+    for hook in (Journal(work_dir), *hooks):
         runner.register_hook(hook)
     runner.train()
     model = getattr(runner.model, 'module', runner.model)
-    Path(work_dir, f'log_{get_rank()}.json').write_text(json.dumps(recorder.log))
     torch.save(model.state_dict(), Path(work_dir, f'weights_{get_rank()}.pth'))
     return runner
 
 
-def train_in_processes(data, root, jobs, num_procs=2):
-    """Do several trainings, one after the other, in as many processes; {name: options}, to `root/name`."""
-    (root / 'jobs.json').write_text(json.dumps(jobs))
-    command = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={num_procs}', '-m', __name__]
-    process = subprocess.run(
-        [sys.executable, *command, str(data), str(root)],
-        cwd=REPO,
-        env=tool_environment(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stdout[-4000:]
+def start_training(data, folder, options, num_procs=1, **kwargs):
+    """Start the processes of a run; their output goes to files `output_RANK`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    arguments = data, folder, options, num_procs, port, kwargs
+    return [
+        start(_train, rank, *arguments, output=folder / f'output_{rank}', context=SERVER) for rank in range(num_procs)
+    ]
 
 
-def main():
-    """Do the jobs of `train_in_processes`, as one of its processes."""
-    data, root = sys.argv[1], Path(sys.argv[2])
-    for name, options in json.loads((root / 'jobs.json').read_text()).items():
-        train(data, root / name, options, launcher='pytorch')
+def finish(processes, folder, seconds=240):
+    """Wait for processes that end by themselves."""
+    for rank, process in enumerate(processes):
+        process.join(seconds)
+        assert process.exitcode == 0, (folder / f'output_{rank}').read_text()[-4000:]
+
+
+def _train(rank, data, folder, options, num_procs, port, kwargs):
+    if num_procs > 1:
+        names = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=num_procs, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        os.environ.update({name: str(value) for name, value in names.items()})
+    train(data, folder, options, 'pytorch' if num_procs > 1 else 'none', **kwargs)
     shut_down()
-
-
-if __name__ == '__main__':
-    main()

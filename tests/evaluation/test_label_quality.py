@@ -44,7 +44,7 @@ def test_by_hand(tmp_path):
     assert table.endswith('1 images, 1 with a mask; 25.0 % of the pixels are unsure')
 
 
-def test_figures_are_those_of_mmseg_pooled_over_pictures(tmp_path):
+def test_figures_are_those_of_mmseg_pooled_over_images(tmp_path):
     rng = np.random.default_rng(0)
     labels, masks = (rng.choice([0, 1, 2, 255], (10, 9, 13), p=[0.4, 0.3, 0.2, 0.1]) for _ in range(2))
     files = [write(tmp_path, f'label{i}', label) for i, label in enumerate(labels)]

@@ -6,7 +6,7 @@ from afa_mmseg.functional import multi_scale_cam, normalize_cam
 
 
 class Extract:
-    """Counts its calls; its CAM is the red channel at stride 4, its affinity tells the size of the grid."""
+    """Counts its calls; its CAM is the red channel at stride 4, its affinity holds the size of the grid."""
 
     def __init__(self):
         self.batches, self.affinities = [], []

@@ -15,7 +15,7 @@ def seed():
 
 
 def random_inputs(batch=2, classes=4, height=12, width=16):
-    """A picture whose neighbours are alike, and class probabilities that are far from certain."""
+    """An image whose neighbours are alike, and class probabilities that are far from certain."""
     image = 255 * F.interpolate(torch.rand(batch, 3, 4, 4), (height, width), mode='bilinear')
     return image, torch.randn(batch, classes, height, width).softmax(1)
 
@@ -169,7 +169,7 @@ def test_a_batch_equals_its_images():
     assert_close(dense_crf(image, prob), alone, rtol=1e-4, atol=1e-6)
 
 
-def test_equal_inputs_give_equal_outputs_and_stay_as_they_are():
+def test_equal_inputs_have_equal_outputs_and_stay_as_they_are():
     image, prob = random_inputs()
     kept = image.clone(), prob.clone()
     assert torch.equal(dense_crf(image, prob), dense_crf(image, prob))

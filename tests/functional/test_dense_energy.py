@@ -28,7 +28,7 @@ def reference(golden):
 
 
 def random_inputs(batch=2, classes=4, height=12, width=16):
-    """Logits that want a gradient, a picture whose neighbours are alike, and labels of which a third is undecided."""
+    """Logits that require a gradient, an image whose neighbours are alike, and labels of which a third is undecided."""
     logits = (2 * torch.randn(batch, classes, height, width)).requires_grad_()
     image = 255 * F.interpolate(torch.rand(batch, 3, 4, 4), (height, width), mode='bilinear')
     label = torch.randint(classes, (batch, height, width))
@@ -216,7 +216,7 @@ def test_permuting_classes_permutes_the_gradient():
     assert_close(permuted_grad, grad[:, order], rtol=1e-4, atol=1e-6)
 
 
-def test_equal_inputs_give_equal_outputs():
+def test_equal_inputs_have_equal_outputs():
     inputs = random_inputs()
     (loss, grad), (again, grad_again) = loss_and_grad(*inputs), loss_and_grad(*inputs)
     assert torch.equal(loss, again)
@@ -231,7 +231,7 @@ def test_one_class_is_always_certain():
 
 
 @pytest.mark.parametrize(('height', 'width'), [(1, 1), (1, 5), (3, 1), (2, 2)])
-def test_tiny_pictures_keep_a_pixel(height, width):
+def test_tiny_images_keep_a_pixel(height, width):
     logits, image, label = random_inputs(height=height, width=width)
     loss, grad = loss_and_grad(logits, image, torch.full_like(label, 255))
     assert loss < 0

@@ -1,4 +1,4 @@
-"""The two ways to diffuse give the same numbers, whatever the sizes; gradients and compilers take the one they can."""
+"""The two ways to diffuse compute the same numbers, whatever the sizes; gradients and compilers have their way."""
 
 import pytest
 import torch

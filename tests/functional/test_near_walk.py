@@ -1,4 +1,4 @@
-"""Walking by bands gives the numbers of the walk over all pairs."""
+"""Walking by bands computes the numbers of the walk over all pairs."""
 
 import pytest
 import torch

@@ -68,7 +68,7 @@ def test_weighted_means_are_close_to_the_gaussian(sigma_rgb, sigma_xy):
 
 
 @pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), SIGMAS)
-def test_weighted_means_are_close_to_the_gaussian_on_the_golden_picture(golden, sigma_rgb, sigma_xy):
+def test_weighted_means_are_close_to_the_gaussian_on_the_golden_image(golden, sigma_rgb, sigma_xy):
     data = golden('bilateral_40x56')
     features = bilateral_features(data['images'], sigma_rgb, sigma_xy)
     values = data['ins'].flatten(2).transpose(1, 2)
@@ -129,7 +129,7 @@ def test_the_filter_is_symmetric_on_a_photograph(golden, sigma_rgb, sigma_xy):
 
 
 @pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), [*SIGMAS, (5, 64)])
-def test_the_filter_is_nearly_symmetric_on_small_pictures(sigma_rgb, sigma_xy):
+def test_the_filter_is_nearly_symmetric_on_small_images(sigma_rgb, sigma_xy):
     """Blurs along two directions do not commute where vertices are missing: the published lattice's own error."""
     lattice = PermutohedralLattice(bilateral_features(255 * smooth_maps(1, 3, 24, 32), sigma_rgb, sigma_xy))
     a, b = torch.rand(2, 1, 24 * 32, 3)
@@ -195,7 +195,7 @@ def test_one_lattice_filters_many_values():
         assert torch.equal(lattice(values), permutohedral_filter(features, values))
 
 
-def test_equal_inputs_give_equal_outputs(golden):
+def test_equal_inputs_have_equal_outputs(golden):
     data = golden('bilateral_48x48')
     first, second = (bilateral_filter(data['images'], data['ins'], 15, 50) for _ in range(2))
     assert torch.equal(first, second)
@@ -249,7 +249,7 @@ def test_a_photograph_needs_few_vertices(golden):
 
 @pytest.mark.parametrize('brightness', [0, 255])
 @pytest.mark.parametrize('height_width', [(1, 1), (1, 9), (7, 1), (4, 4)])
-def test_tiny_pictures_equal_the_plain_formulation(height_width, brightness):
+def test_tiny_images_equal_the_plain_formulation(height_width, brightness):
     image, values = brightness * torch.rand(1, 3, *height_width), torch.rand(1, 2, *height_width)
     expected = plain_filter(bilateral_features(image, 15, 50)[0], values[0].flatten(1).T)
     out = bilateral_filter(image, values, 15, 50)
@@ -347,6 +347,6 @@ def test_bad_points_are_named(features, values, message):
         ((1, 3, 8, 8), (1, 2, 8, 8), (math.nan, 50), 'sigma_rgb=nan|features'),
     ],
 )
-def test_bad_pictures_are_named(image, values, sigmas, message):
+def test_bad_images_are_named(image, values, sigmas, message):
     with pytest.raises(ValueError, match=message):
         bilateral_filter(torch.rand(image), torch.rand(values), *sigmas)

@@ -73,7 +73,7 @@ def test_warm_up_makes_neither_cams_nor_labels(segmentor, inputs, monkeypatch):
     assert refinements.count == 1
 
 
-def test_warm_up_gives_heads_a_zero_gradient_not_none(segmentor, inputs):
+def test_in_the_warm_up_heads_have_a_zero_gradient_not_none(segmentor, inputs):
     total, _ = segmentor.parse_losses(segmentor.loss(inputs, make_samples([[1], [2, 3]])))
     total.backward()
     for name, parameter in segmentor.named_parameters():
@@ -162,7 +162,7 @@ def test_counts_of_pairs_are_those_of_the_labels(segmentor, inputs):
     assert losses['ignored_share'] == 0
 
 
-def test_empty_and_full_labels_and_boxes_give_finite_gradients(segmentor, inputs):
+def test_empty_and_full_labels_and_boxes_have_finite_gradients(segmentor, inputs):
     at_iteration(7)
     samples = make_samples([[], range(20)], boxes=[(0, 0, 0, 0), (5, 6, 7, 8)])
     total, _ = segmentor.parse_losses(segmentor.loss(inputs, samples))
@@ -297,7 +297,7 @@ def test_affinity_loss_reaches_the_queries_of_the_last_blocks(segmentor, inputs)
     assert segmentor.decode_head.conv_seg.weight.grad is None
 
 
-def test_mirrored_images_give_mirrored_cams(tiny_segmentor, inputs):
+def test_mirrored_images_have_mirrored_cams(tiny_segmentor, inputs):
     cam, mirrored = (tiny_segmentor.extract_cam(x).cam for x in (inputs, inputs.flip(-1)))
     assert_close(mirrored, cam.flip(-1), rtol=0, atol=1e-4)
 

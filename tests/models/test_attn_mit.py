@@ -20,7 +20,7 @@ def test_features_and_attention_equal_the_reference(golden, tiny_segmentor, name
         assert_close(attention.logits, data[key], rtol=0, atol=1e-4)
 
 
-def test_a_checkpoint_of_mmsegs_own_backbone_loads_and_gives_its_features():
+def test_a_checkpoint_of_mmsegs_own_backbone_leads_to_its_features():
     settings = dict(**TINY, num_heads=(1, 2, 5, 8), strides=(4, 2, 2, 1))
     theirs, ours = MixVisionTransformer(**settings).eval(), AttnMixVisionTransformer(TINY, drop_path_rate=0.0).eval()
     theirs.init_weights()

@@ -33,7 +33,7 @@ def batch():
 
 
 def step(segmentor, batch, iteration, seed=3):
-    """One forward and backward pass: losses, gradients by name, and what chance gives next."""
+    """One forward and backward pass: losses, gradients by name, and the next random number."""
     MessageHub.get_current_instance().update_info('iter', iteration)
     torch.manual_seed(seed)
     segmentor.zero_grad()

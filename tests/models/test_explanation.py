@@ -58,7 +58,7 @@ def test_the_pseudo_label_fuses_the_labels_of_two_background_scores(tiny_segment
         assert torch.equal(fuse_labels(low[None], high[None])[0], steps.pseudo_label())
 
 
-def test_a_higher_background_score_gives_more_background(tiny_segmentor, inputs, samples):
+def test_a_higher_background_score_leads_to_more_background(tiny_segmentor, inputs, samples):
     steps = tiny_segmentor.explain(inputs, samples)[0]
     shares = [(steps.refined_label(score) == 0).float().mean() for score in (0.05, 0.5, 0.95)]
     assert shares[0] < shares[1] < shares[2]
@@ -80,7 +80,7 @@ def test_a_pixel_is_tied_to_the_row_of_its_cell(tiny_segmentor, inputs, samples)
     features, attentions = tiny_segmentor.backbone.forward_with_attention(inputs)
     affinity = tiny_segmentor.decode_head.affinity(attentions)
     height, width = features[-1].shape[-2:]
-    steps = tiny_segmentor.explain(inputs, samples)[1]  # a picture of 32 x 40 in an input of 64 x 80
+    steps = tiny_segmentor.explain(inputs, samples)[1]  # an image of 32 x 40 in an input of 64 x 80
     row, column = 1, 2
     pixel = (32 * (row + 0.5) / height, 40 * (column + 0.5) / width)
     assert steps.cell_of(*pixel) == row * width + column
@@ -111,7 +111,7 @@ def test_pixels_of_the_file_find_their_cell(tiny_segmentor, inputs, meta, pixel,
     assert steps.cell_of(*pixel) == 5 * cell[0] + cell[1]
 
 
-def test_a_pixel_outside_the_picture_is_named(tiny_segmentor, inputs, samples):
+def test_a_pixel_outside_the_image_is_named(tiny_segmentor, inputs, samples):
     steps = tiny_segmentor.explain(inputs, samples)[1]
     with pytest.raises(ValueError, match=r'\(32, 0\) is outside the image of 32 x 40'):
         steps.cell_of(32, 0)

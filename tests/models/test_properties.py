@@ -31,8 +31,8 @@ boxes = st.one_of(
     st.sampled_from([(0, SIZE, 0, SIZE), (0, 0, 0, 0), (SIZE, SIZE, 0, 5), (3, 4, 7, 8), (-9, 99, -9, 99)]),
     st.tuples(*[st.integers(-5, SIZE + 5)] * 4),
 )
-#: Normalised pictures: as many distinct colours as there are, one, two in stripes one pixel wide, far out of range.
-pictures = st.one_of(
+#: Normalised images: as many distinct colours as there are, one, two in stripes one pixel wide, far out of range.
+images = st.one_of(
     st.integers(0, 9).map(lambda seed: torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))),
     st.sampled_from([-2.2, 0.0, 2.7, 1e4]).map(lambda value: torch.full((3, SIZE, SIZE), value)),
     st.just(torch.tensor([-2.2, 2.7]).repeat(SIZE // 2).expand(3, SIZE, SIZE)),
@@ -57,14 +57,14 @@ def batches(draw):
         sample.gt_label = torch.zeros(NUM_CLASSES)
         sample.gt_label[list(draw(labels))] = 1
         samples.append(sample)
-    inputs = torch.stack([draw(pictures) for _ in samples])
+    inputs = torch.stack([draw(images) for _ in samples])
     maps = torch.stack([draw(forced) for _ in samples]) if draw(st.booleans()) else None
     return inputs, samples, maps
 
 
 @contextmanager
 def multiplied(segmentor, features, weights):
-    """Make what the last stage gives larger by a factor, and the weights of its attention and of the classifier."""
+    """Scale the output of the last stage by a factor, and the weights of its attention and of the classifier."""
     before = {name: weight.clone() for name, weight in segmentor.state_dict().items()}
     _, blocks, norm = segmentor.backbone.layers[3]
     with torch.no_grad():

@@ -10,7 +10,7 @@ from afa_mmseg.models import NoRefinement
 
 @pytest.fixture
 def scene():
-    """A picture of two colours, and scores that change beside the edge between them."""
+    """An image of two colours, and scores that change beside the edge between them."""
     torch.manual_seed(0)
     image = torch.full((1, 3, 48, 48), 0.2)
     image[..., 24:] = 0.8

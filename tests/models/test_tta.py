@@ -13,7 +13,7 @@ from tests.toco_network import build_parts, normalize
 
 
 def as_data(image):
-    """Make what a data loader gives for an image (3, H, W) that the preprocessor leaves as it is."""
+    """Make the output of a data loader for an image (3, H, W) that the preprocessor leaves as it is."""
     size = tuple(image.shape[-2:])
     return dict(inputs=[image], data_samples=[SegDataSample(metainfo=dict(ori_shape=size, img_shape=size))])
 
@@ -91,7 +91,7 @@ def test_the_order_of_scales_does_not_matter(segmentor):
     assert torch.equal(*results)
 
 
-def test_mirrored_images_give_mirrored_predictions(segmentor):
+def test_mirrored_images_have_mirrored_predictions(segmentor):
     torch.manual_seed(0)
     image = torch.randn(1, 3, 64, 96)
     tta = MaxScaleTTAModel(segmentor, long_side=96)

@@ -14,7 +14,7 @@ SCRIPT = 'model_converters/convert_mit.py'
 
 @pytest.fixture
 def run_here(tmp_path, monkeypatch, capsys):
-    """Run the script in this process, which spares the imports; gives its output."""
+    """Run the script in this process, which saves the imports; return its output."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

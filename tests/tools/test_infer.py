@@ -10,7 +10,7 @@ from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.utils import read_mask
-from tests.tiny_files import CLASSES, PALETTE, SEEN, make_picture, write_tiny_files
+from tests.tiny_files import CLASSES, PALETTE, SEEN, make_image, write_tiny_files
 from tests.tools.toolbox import REPO
 
 QUIET = dict(device='cpu', show_progress=False)
@@ -27,11 +27,11 @@ def images(tmp_path):
     """Images of several sizes and kinds, two of one name, among files that are none."""
     root = tmp_path / 'images'
     (root / 'day' / '.cache').mkdir(parents=True)
-    cv2.imwrite(str(root / 'a.jpg'), make_picture(seed=1))
-    cv2.imwrite(str(root / 'a.png'), make_picture(seed=2))
-    cv2.imwrite(str(root / 'day/a.PNG'), make_picture(240, 300, seed=3))
-    cv2.imwrite(str(root / 'day/.cache/hidden.png'), make_picture())
-    cv2.imwrite(str(root / 'day/narrow.png'), make_picture(200, 20))  # too narrow for CAMs
+    cv2.imwrite(str(root / 'a.jpg'), make_image(seed=1))
+    cv2.imwrite(str(root / 'a.png'), make_image(seed=2))
+    cv2.imwrite(str(root / 'day/a.PNG'), make_image(240, 300, seed=3))
+    cv2.imwrite(str(root / 'day/.cache/hidden.png'), make_image())
+    cv2.imwrite(str(root / 'day/narrow.png'), make_image(200, 20))  # too narrow for CAMs
     (root / 'broken.jpg').write_bytes(b'\xff\xd8 no more')
     (root / 'notes.txt').write_text('no image')
     return root

@@ -12,7 +12,7 @@ from PIL import Image
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.video import draw_frames, infer_video
 from afa_mmseg.apis.video_files import Mp4Writer, open_frames
-from tests.tiny_files import SEEN, make_picture, write_tiny_files
+from tests.tiny_files import SEEN, make_image, write_tiny_files
 from tests.tools.toolbox import REPO
 
 
@@ -37,7 +37,7 @@ def frames(tmp_path):
 
 
 def moved(step):
-    return np.roll(make_picture(), -8 * step, axis=1)
+    return np.roll(make_image(), -8 * step, axis=1)
 
 
 def write_clip(path, num_frames, fps=25):
@@ -80,9 +80,9 @@ def test_a_folder_becomes_a_video_and_a_gif(inferencer, frames, tmp_path):
 
 
 def test_frames_show_cam_and_segmentation_of_the_frame(inferencer):
-    (drawn,) = draw_frames(inferencer, [make_picture()], [SEEN], 512)
-    (other,) = draw_frames(inferencer, [make_picture()], ['kind4'], 512)
-    (shrunk,) = draw_frames(inferencer, [make_picture(640, 800)], [SEEN], 400)
+    (drawn,) = draw_frames(inferencer, [make_image()], [SEEN], 512)
+    (other,) = draw_frames(inferencer, [make_image()], ['kind4'], 512)
+    (shrunk,) = draw_frames(inferencer, [make_image(640, 800)], [SEEN], 400)
     width = drawn.shape[1] // 2
     assert difference(drawn[30:200, :width], other[30:200, :width]) > 20  # the CAM
     assert np.array_equal(drawn[30:200, width:], other[30:200, width:])  # the segmentation
@@ -111,7 +111,7 @@ def test_frames_are_in_the_order_of_their_numbers_and_of_one_size(inferencer, tm
 
 
 def test_a_legend_of_changing_classes_keeps_the_size_of_the_video(inferencer):
-    images = [make_picture(seed=seed) for seed in range(3)]
+    images = [make_image(seed=seed) for seed in range(3)]
     drawn = list(draw_frames(inferencer, images, None, 512))
     (few,) = draw_frames(inferencer, images[:1], [], 512)
     assert {frame.shape for frame in drawn} == {few.shape}
@@ -133,7 +133,7 @@ class FakeCamera:
         self.settings[name] = value
 
     def read(self):
-        return True, make_picture()
+        return True, make_image()
 
     def release(self):
         FakeCamera.released += 1

@@ -6,7 +6,7 @@ from PIL import Image
 from tests.tools.toolbox import run_tool
 
 
-def test_colours_are_told_apart_by_random_weights(tmp_path):
+def test_colours_are_separated_by_random_weights(tmp_path):
     rng = np.random.default_rng(0)
     for name in ('images', 'masks'):
         (tmp_path / name).mkdir()

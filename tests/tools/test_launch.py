@@ -108,7 +108,7 @@ def test_variables_of_each_launcher(clean_environment, launcher, variables, expe
         ('slurm', {**SLURM, 'PATH': ''}, 'set MASTER_ADDR'),
     ],
 )
-def test_launchers_that_cannot_work_say_why(clean_environment, launcher, variables, message):
+def test_launchers_that_cannot_work_are_errors(clean_environment, launcher, variables, message):
     set_variables(clean_environment, variables)
     with pytest.raises(ValueError, match=message):
         prepare_runtime(Config(dict(model={})), launcher)

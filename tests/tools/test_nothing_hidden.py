@@ -1,4 +1,4 @@
-"""Importing the package replaces nothing, tools add no hooks, and mmseg's own tools/train.py gives the same run."""
+"""Importing the package replaces nothing, tools add no hooks, and mmseg's own tools/train.py runs the same."""
 
 import json
 import subprocess
@@ -82,7 +82,7 @@ def test_the_hooks_that_run_are_those_of_the_config_and_of_mmengine(config, tmp_
 
 
 @pytest.mark.slow
-def test_mmsegs_own_train_script_gives_the_same_losses(config, tmp_path):
+def test_mmsegs_own_train_script_has_the_same_losses(config, tmp_path):
     run_tool('train.py', config, '--work-dir', tmp_path / 'ours', cwd=tmp_path, OMP_NUM_THREADS='1')
     process = subprocess.run(
         [sys.executable, MMSEG_TRAIN, config, '--work-dir', tmp_path / 'theirs'],

@@ -76,7 +76,7 @@ def test_processes_run_on_gloo_with_one_set_of_norm_statistics(resumed):
 
 
 @pytest.mark.slow
-def test_testing_gives_the_figure_of_the_validation(resumed, toy_config, tmp_path):
+def test_testing_reports_the_figure_of_the_validation(resumed, toy_config, tmp_path):
     work_dir, training = resumed
     output = run_tool(
         *('dist_test.sh', toy_config, work_dir / 'iter_5.pth', 2, '--work-dir', tmp_path, '--out', tmp_path / 'out'),
@@ -138,7 +138,7 @@ def test_one_process_augments_and_paints(resumed, toy_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_trains_in_mixed_precision_and_says_that_it_starts_anew(toy_config, tmp_path):
+def test_one_process_trains_in_mixed_precision_and_logs_that_it_starts_anew(toy_config, tmp_path):
     (tmp_path / 'toy_probe.py').write_text('')
     output = run_tool(
         *('train.py', toy_config, '--work-dir', tmp_path / 'run', '--amp', '--resume'),
@@ -176,7 +176,7 @@ def test_usage_is_printed_when_arguments_are_missing(script, tmp_path):
         (['test.py', 'here.py', 'no.pth'], 'test.py: error: checkpoint not found: no.pth'),
     ],
 )
-def test_mistakes_give_one_clear_line(command, message, tmp_path):
+def test_mistakes_print_one_clear_line(command, message, tmp_path):
     (tmp_path / 'here.py').write_text('model = dict()\n')
     process = run_tool(*command, cwd=tmp_path, check=False)
     assert process.returncode != 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tiny_files import make_picture, write_tiny_files
+from tests.tiny_files import make_image, write_tiny_files
 from tests.tools.toolbox import REPO, tool_environment
 
 SCRIPT = REPO / 'tools/web_demo.py'
@@ -45,7 +45,7 @@ def fails(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_it_serves_until_ctrl_c_and_leaves_nothing(tiny_files, tmp_path):
-    Image.fromarray(make_picture(80, 96)).save(tmp_path / 'example.png')
+    Image.fromarray(make_image(80, 96)).save(tmp_path / 'example.png')
     command = [sys.executable, str(SCRIPT), *tiny_files, '--port', '0', '--examples', str(tmp_path)]
     environment = tool_environment(TMPDIR=str(tmp_path))
     with subprocess.Popen(

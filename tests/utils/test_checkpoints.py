@@ -62,7 +62,7 @@ def test_mmengines_own_checkpoints_are_read(path):
     assert_same(read_state(path), STATE)
 
 
-def test_mmengine_and_torch_refuse_as_strictly_once_told_so(path):
+def test_mmengine_and_torch_refuse_as_strictly_on_request(path):
     torch.save(dict(state_dict=STATE, meta=Attack(f'touch {path.parent}/run')), path)
     code = f"""
 import pickle, torch

@@ -25,9 +25,9 @@ def test_values_come_back_whatever_the_memory_layout(tmp_path, mask):
 
 def test_colours_are_those_of_voc(tmp_path):
     save_mask(np.array([[0, 1, 15, 255]], np.uint8), PALETTE, tmp_path / 'a.png')
-    with Image.open(tmp_path / 'a.png') as picture:
-        assert picture.mode == 'P'
-        colours = np.array(picture.convert('RGB'))[0].tolist()
+    with Image.open(tmp_path / 'a.png') as image:
+        assert image.mode == 'P'
+        colours = np.array(image.convert('RGB'))[0].tolist()
     assert colours == [[0, 0, 0], [128, 0, 0], [192, 128, 128], [224, 224, 192]]
 
 
@@ -44,7 +44,7 @@ def test_grey_scale_masks_and_open_files_are_read(tmp_path):
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', '1', 'I;16'])
-def test_pictures_that_hold_no_indices_are_named(tmp_path, mode):
+def test_images_that_hold_no_indices_are_named(tmp_path, mode):
     Image.new(mode, (4, 3)).save(tmp_path / 'a.png')
     with pytest.raises(ValueError, match=f'mask {tmp_path}/a.png: has mode {mode}; a mask holds class indices'):
         read_mask(tmp_path / 'a.png')

@@ -28,7 +28,7 @@ BAR, TILE, GAP = text_size('input')[1] + 6, 224, 4
 
 @pytest.fixture
 def explain(tiny_segmentor):
-    """Explain a image of noise."""
+    """Explain an image of noise."""
 
     def explain(classes=(2, 7), size=(64, 64), **meta):
         torch.manual_seed(0)

@@ -10,6 +10,7 @@ from PIL import Image
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import build_runner, prepare_runtime
 from afa_mmseg.visualization import WeakSegVisualizationHook, samples, take_samples
+from afa_mmseg.visualization.training_log import read_runs
 from tests.engine.training import SMALL
 from tests.tools.toolbox import REPO
 
@@ -27,6 +28,7 @@ OPTIONS = {
     'val_dataloader.num_workers': 0,
     'val_dataloader.persistent_workers': False,
     'default_hooks.checkpoint': None,
+    'default_hooks.logger.interval': 1,
     'log_level': 'ERROR',
 }
 
@@ -106,6 +108,17 @@ def test_each_interval_and_each_validation_is_drawn_in_every_phase(run):
     for image in images.values():
         assert image.shape[1] <= 5 * 228
         assert image.std() > 20
+
+
+@pytest.mark.slow
+def test_its_log_is_read(run):
+    _, work_dir, losses = run
+    (log,) = read_runs([work_dir])
+    assert log.losses == ['loss', 'loss_affinity', 'loss_cls', 'loss_seg']
+    assert log.curves['loss'][0] == log.curves['lr'][0] == [1, 2, 3, 4]
+    assert log.curves['loss'][1] == pytest.approx([line['loss'] for line in losses])
+    assert log.best == (4, log.curves['mIoU'][1][0])
+    assert {'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'} <= log.curves.keys()
 
 
 def test_images_are_chosen_by_id_in_both_data_sets(build):

@@ -1,4 +1,4 @@
-"""Text on images: fonts for any script, width limits, line breaks."""
+"""Text on images: fonts for any script, line breaks."""
 
 import numpy as np
 import pytest
@@ -10,16 +10,11 @@ from afa_mmseg.visualization.text import break_text, font_file
 DEJAVU = str(font_manager.findfont('DejaVu Sans'))
 
 
-def write(line, width=300, **options):
-    """Write white text on black; return which pixels were written."""
-    return draw_text(np.zeros((40, width, 3), np.uint8), line, (5, 5), **options).max(axis=-1) > 128
-
-
-@pytest.mark.parametrize('name', ['dining table', 'кошка', 'γάτα', 'قطة', 'crème brûlée'])
+@pytest.mark.parametrize('name', ['dining table', 'кошка', 'قطة'])
 def test_scripts_of_the_bundled_font_fill_the_measured_size(name):
     assert font_file(name) == DEJAVU
     width, height = text_size(name)
-    rows, columns = np.nonzero(write(name))
+    rows, columns = np.nonzero(draw_text(np.zeros((40, 300, 3), np.uint8), name, (5, 5)).max(axis=-1) > 128)
     assert 5 + width - 6 < columns.max() < 5 + width + 2
     assert 5 <= rows.min() < rows.max() < 5 + height
 
@@ -31,23 +26,11 @@ def test_another_font_is_used_where_it_has_all_letters(monkeypatch):
     assert [font_file.__wrapped__(name) for name in ('cat', 'cat 猫', '犬')] == [DEJAVU, mono, DEJAVU]
 
 
-def test_letters_without_a_font_are_boxes():
-    assert write('\U00013000').sum() > 20  # an Egyptian hieroglyph
-
-
-@pytest.mark.parametrize('width', [0, 10, 60, 120])
-def test_text_is_cut_at_its_maximal_width(width):
-    written = write('a class with a very long name', max_width=width)
-    assert not written[:, 5 + width + 1 :].any()
-    assert written.any() == (width >= 20)
-
-
 @pytest.mark.parametrize(
     ('line', 'expected'),
     [
         ('CAM 97% cat', ['CAM 97% cat']),
         ('CAM 97% baseball glove', ['CAM 97%', 'baseball glove']),
-        ('propagated CAM: no class seen', ['propagated CAM:', 'no class seen']),
         ('one-word-that-is-too-long-for-it', ['one-word-that-is-too-long-for-it']),
         ('', ['']),
     ],

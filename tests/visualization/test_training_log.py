@@ -1,61 +1,16 @@
-"""Logs of runs, read back: real ones, resumed ones, broken ones."""
+"""Logs of runs, read back: resumed ones, broken ones; a real one is in test_hook.py."""
 
 import json
 
 import pytest
-from mmengine.config import Config
 
-from afa_mmseg.datasets.shapes_generator import make_shapes_voc
-from afa_mmseg.engine import build_runner, prepare_runtime
-from afa_mmseg.engine.options import set_resume
 from afa_mmseg.visualization.training_log import read_runs
-from tests.engine.training import CONFIG, OPTIONS
 from tests.visualization.training_logs import STAMP, training, validation, write_log, write_run
 
 
 def read_run(path):
     (run,) = read_runs([path])
     return run
-
-
-def train(root, max_iters):
-    """Train a small network up to an iteration, from the newest checkpoint on; validate every second one."""
-    cfg = Config.fromfile(CONFIG)
-    cfg.merge_from_dict(OPTIONS)
-    loader = dict(num_workers=0, persistent_workers=False)
-    for name in ('train', 'val', 'test'):
-        cfg[f'{name}_dataloader'].update(loader)
-        cfg[f'{name}_dataloader'].dataset.data_root = str(root / 'data')
-    cfg.merge_from_dict(
-        {
-            'train_cfg.max_iters': max_iters,
-            'train_cfg.val_interval': 2,
-            'default_hooks.checkpoint': dict(type='CheckpointHook', by_epoch=False, interval=2, _delete_=True),
-            'default_hooks.logger.interval': 1,
-            'visualizer.vis_backends': [dict(type='LocalVisBackend')],
-            'visualizer.name': f'{root} {max_iters}',  # mmengine keeps visualizers by name
-            'custom_hooks': [],
-        }
-    )
-    cfg.work_dir = str(root / 'wd')
-    set_resume(cfg)
-    prepare_runtime(cfg, 'none')
-    build_runner(cfg).train()
-
-
-@pytest.mark.slow
-def test_a_run_and_its_resumption_are_joined(tmp_path):
-    make_shapes_voc(tmp_path / 'data', num_train=4, num_val=2, size=64)
-    for max_iters in (2, 4):
-        train(tmp_path, max_iters)
-    assert len(list(tmp_path.glob('wd/*/vis_data/scalars.json'))) == 2
-    run = read_run(tmp_path / 'wd')
-    assert run.curves['loss'][0] == run.curves['lr'][0] == [1, 2, 3, 4]
-    assert run.losses == ['loss', 'loss_affinity', 'loss_cls', 'loss_seg']
-    for key in ('mIoU', 'cam/mIoU', 'propagated_cam/mIoU', 'refined_cam/mIoU', 'cls/f1'):
-        assert run.curves[key][0] == [2, 4]
-    steps, values = run.curves['mIoU']
-    assert run.best == (steps[values.index(max(values))], max(values))
 
 
 def test_iterations_repeated_after_a_resume_replace_the_first_ones(tmp_path):

@@ -13,7 +13,7 @@ from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.web.page import build_page
 from afa_mmseg.web.server import build_app, listen, make_server, private_files
 from afa_mmseg.web.uploads import Limits
-from tests.tiny_files import PALETTE, make_picture, write_tiny_files
+from tests.tiny_files import PALETTE, make_image, write_tiny_files
 
 #: Names in several scripts, and one that looks like HTML.
 CLASSES = ('background', '<i>cat</i>', 'собака', '猫', *(f'class {i}' for i in range(4, 21)))
@@ -32,7 +32,7 @@ def examples(tmp_path_factory):
     """Two example images."""
     folder = tmp_path_factory.mktemp('examples')
     for i in range(2):
-        Image.fromarray(make_picture(80, 96, seed=10 + i)).save(folder / f'example_{i}.png')
+        Image.fromarray(make_image(80, 96, seed=10 + i)).save(folder / f'example_{i}.png')
     return sorted(folder.iterdir())
 
 

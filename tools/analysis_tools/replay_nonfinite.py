@@ -1,4 +1,4 @@
-"""Replay the step at which a run stopped because something was not finite, and name the first such operation.
+"""Replay the step at which a run stopped because something was not finite, and name the first such module.
 
 The message of the run names both files:
 

@@ -57,7 +57,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 class Crops(Dataset):
-    """Batches of crops, indexed by training step, so that a resumed run sees what an uninterrupted one sees.
+    """Batches of crops, indexed by training step, so that a resumed run loads the crops of an uninterrupted one.
 
     Args:
         images: Image files.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from .teacher import Teacher
 
 #: Images that principal components are computed from, and images a batch.
 SAMPLE, BATCH = 1000, 16
+#: File that lists what maps were made from, and how many are done.
+RECORD = 'maps.json'
 
 
 class TeacherMaps(NamedTuple):
@@ -59,29 +61,33 @@ def write_maps(
     """
     out.mkdir(parents=True, exist_ok=True)
     made_from = dict(teacher=teacher.name, size=size, components=components, images=[str(path) for path in images])
-    record = out / 'maps.json'
-    done = 0
-    if record.is_file():
-        found = json.loads(record.read_text(encoding='utf-8'))
-        done = found.pop('done')
-        if found != made_from:
-            raise ValueError(f'{out} holds maps of other images or settings: name another folder, or delete it')
-        basis = torch.load(out / 'basis.pt', weights_only=True)
-    else:
-        basis = principal_components(teacher, images[:: -(-len(images) // SAMPLE)], size, components)
-        torch.save(basis, out / 'basis.pt')
+    done = _maps_done(out, made_from)
+    if done is None:
+        sample = images[:: -(-len(images) // SAMPLE)]
+        torch.save(principal_components(teacher, sample, size, components), out / 'basis.pt')
+    basis = torch.load(out / 'basis.pt', weights_only=True)
     maps = _open_maps(out, (len(images), components, basis['grid'], basis['grid']))
-    device = teacher.mean.device
-    for start in range(done, len(images), BATCH):
-        features = _run(teacher, images[start : start + BATCH], size)
-        white = torch.einsum('kc,bchw->bkhw', basis['whiten'].to(device), features - basis['mean'].to(device))
+    whiten, mean = (basis[key].to(teacher.mean.device) for key in ('whiten', 'mean'))
+    for start in range(done or 0, len(images), BATCH):
+        white = torch.einsum('kc,bchw->bkhw', whiten, _run(teacher, images[start : start + BATCH], size) - mean)
         maps[start : start + BATCH] = white.cpu().numpy().astype(np.float16)
         done = min(start + BATCH, len(images))
         if done == len(images) or start % (32 * BATCH) == 0:
             maps.flush()
-            record.write_text(json.dumps(dict(made_from, done=done)), encoding='utf-8')
+            (out / RECORD).write_text(json.dumps(dict(made_from, done=done)), encoding='utf-8')
             progress(done, len(images))
     return TeacherMaps(maps, basis['spread'], *_head(teacher, basis))
+
+
+def _maps_done(out: Path, made_from: dict) -> Optional[int]:
+    """Return how many maps the folder holds, or None for a new folder; refuse maps of other images or settings."""
+    if not (out / RECORD).is_file():
+        return None
+    found = json.loads((out / RECORD).read_text(encoding='utf-8'))
+    done = int(found.pop('done'))
+    if found != made_from:
+        raise ValueError(f'{out} holds maps of other images or settings: name another folder, or delete it')
+    return done
 
 
 def principal_components(teacher: Teacher, images: Sequence[Path], size: int, components: int) -> dict:

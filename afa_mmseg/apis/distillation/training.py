@@ -22,6 +22,8 @@ from .maps import TeacherMaps
 
 #: Normalisation of our configs for Mix Transformers (RGB, pixel values).
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+#: Steps between checkpoints, and between lines of the log.
+SAVE_INTERVAL, LOG_INTERVAL = 500, 50
 
 
 @dataclass(frozen=True)
@@ -98,62 +100,69 @@ def distill(
     *,
     device: str = 'cpu',
     num_workers: int = 1,
-    save_interval: int = 500,
-    log_interval: int = 50,
     stop_at: Optional[int] = None,
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Train a Mix Transformer on the maps of a teacher, or resume it from `out`.
+    """Train a Mix Transformer on the maps of a teacher, or resume it from `out`; return the path of the result.
 
     Args:
         arch: Preset or dict, as `AttnMixVisionTransformer` has it.
         images: Image files.
         maps: The teacher's maps of these images.
-        out: Folder: `state.pth` to resume from, `backbone.pth` (result so far), `log.jsonl`.
+        out: Folder: `state.pth` to resume from, `backbone.pth` (for `init_cfg=dict(type='Pretrained')`), `log.jsonl`.
         recipe: Settings.
         device: Where to train.
         num_workers: Processes that load images.
-        save_interval: Steps between checkpoints.
-        log_interval: Steps between lines of the log.
         stop_at: Step to stop at, for an interrupted run.
         meta: What else the result's meta data shall record.
         log: Called with lines of progress.
 
-    Returns:
-        The result, which `init_cfg=dict(type='Pretrained')` reads.
-
     Raises:
         ValueError: `out` holds the state of another recipe.
     """
+    student, optimizer = _build(arch, maps, recipe, device)
+    meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
+    start = _resume(out / 'state.pth', student, optimizer, asdict(recipe)) if (out / 'state.pth').is_file() else 0
+    steps = range(start, min(recipe.steps, stop_at or recipe.steps))
+    meter = _Meter(start, recipe, out / 'log.jsonl', log)
+    for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
+        meter.update(step, _train_step(student, optimizer, batch, step, recipe))
+        if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
+            _save(out, student, optimizer, step + 1, meta)
+    return out / 'backbone.pth'
+
+
+def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[Student, torch.optim.Optimizer]:
     torch.manual_seed(recipe.seed)
     backbone = MODELS.build(dict(type='AttnMixVisionTransformer', arch=arch))
     backbone.init_weights()
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
     student = Student(backbone, channels, maps).to(device).train()
-    optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.lr)
-    meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
-    start = _resume(out / 'state.pth', student, optimizer, asdict(recipe)) if (out / 'state.pth').is_file() else 0
-    last = min(recipe.steps, stop_at or recipe.steps)
-    crops = Crops(
-        images, maps.maps, recipe.steps, recipe.batch_size, recipe.crop_size, recipe.final_crop_size, seed=recipe.seed
-    )
-    loader = DataLoader(crops, batch_size=None, sampler=range(start, last), num_workers=num_workers)
-    meter = _Meter(start, recipe, log_interval, out / 'log.jsonl', log)
-    for step, batch in enumerate(loader, start):
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # drop path
-        for group in optimizer.param_groups:
-            group['lr'] = recipe.lr * rate(step, recipe)
-        losses = student.losses(Batch(*(x.to(device) for x in batch)), recipe.logit_weight)
-        optimizer.zero_grad()
-        losses['loss'].backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        meter.update(step, losses)
-        if (step + 1) % save_interval == 0 or step + 1 == last:
-            _save(out, student, optimizer, step + 1, meta)
-    return out / 'backbone.pth'
+    return student, torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.lr)
+
+
+def _loader(
+    images: Sequence[Path], maps: TeacherMaps, recipe: Recipe, steps: range, num_workers: int
+) -> DataLoader[Batch]:
+    sizes = recipe.crop_size, recipe.final_crop_size
+    crops = Crops(images, maps.maps, recipe.steps, recipe.batch_size, *sizes, seed=recipe.seed)
+    return DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)
+
+
+def _train_step(
+    student: Student, optimizer: torch.optim.Optimizer, batch: Batch, step: int, recipe: Recipe
+) -> dict[str, Tensor]:
+    torch.manual_seed(recipe.seed * 1_000_003 + step)  # drop path
+    for group in optimizer.param_groups:
+        group['lr'] = recipe.lr * rate(step, recipe)
+    losses = student.losses(Batch(*(x.to(student.mean.device) for x in batch)), recipe.logit_weight)
+    optimizer.zero_grad()
+    losses['loss'].backward()
+    nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+    optimizer.step()
+    return losses
 
 
 def rate(step: int, recipe: Recipe) -> float:
@@ -199,8 +208,8 @@ def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, reci
 class _Meter:
     """Average the losses between two lines of the log, and estimate the time left."""
 
-    def __init__(self, start: int, recipe: Recipe, interval: int, path: Path, log: Callable[[str], None]) -> None:
-        self.recipe, self.interval, self.path, self.log = recipe, interval, path, log
+    def __init__(self, start: int, recipe: Recipe, path: Path, log: Callable[[str], None]) -> None:
+        self.recipe, self.path, self.log = recipe, path, log
         self.sums: dict[str, float] = {}
         self.count, self.begin, self.first = 0, time.monotonic(), start
 
@@ -208,7 +217,7 @@ class _Meter:
         self.count += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-        if (step + 1) % self.interval and step + 1 != self.recipe.steps:
+        if (step + 1) % LOG_INTERVAL and step + 1 != self.recipe.steps:
             return
         means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
         speed = (step + 1 - self.first) / (time.monotonic() - self.begin)

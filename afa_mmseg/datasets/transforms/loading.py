@@ -79,7 +79,7 @@ class LoadMask(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         if 'num_values' not in results:
-            super()._load_seg_map(results)
+            super()._load_seg_map(results)  # mmseg's, without a public name
             return
         if 'seg_map_path' not in results:
             raise ValueError(

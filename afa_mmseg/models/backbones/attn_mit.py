@@ -39,7 +39,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
 
     Raises:
         ValueError: `arch` is unknown, the last blocks are not all in the last stage or that has spatial
-            reduction, an image is smaller than the network can take, or a pretrained file does not fit.
+            reduction, an image is smaller than the network supports, or a pretrained file does not fit.
         FileNotFoundError: `init_cfg` names a pretrained file that is not there (on `init_weights`).
     """
 
@@ -73,7 +73,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
 
     @property
     def min_size(self) -> int:
-        """Smallest image side, in pixels, that every spatial reduction can take."""
+        """Smallest image side, in pixels, that every spatial reduction supports."""
         strides = [math.prod(self.strides[: i + 1]) for i in range(self.num_stages)]
         return max(stride * (ratio - 1) + 1 for stride, ratio in zip(strides, self.sr_ratios))
 

@@ -71,7 +71,7 @@ class AttnVisionTransformer(VisionTransformer):
         if isinstance(arch, str) and arch not in VIT_ARCHITECTURES:
             raise ValueError(
                 f"arch='{arch}' of AttnVisionTransformer is unknown: choose from {', '.join(VIT_ARCHITECTURES)} "
-                'or give a dict with embed_dims, num_layers and num_heads'
+                'or pass a dict with embed_dims, num_layers and num_heads'
             )
         preset = VIT_ARCHITECTURES[arch] if isinstance(arch, str) else arch
         blocks = preset['num_layers']

@@ -140,7 +140,7 @@ class AFAHead(BaseDecodeHead):
         """Return the affinity as factors.
 
         It is a 1x1 convolution over X + X^T of all heads' logits X, with a sigmoid. The projection being
-        linear, it is put into the queries, and one product of all heads gives the single map that is
+        linear, it is put into the queries, and one product of all heads returns the single map that is
         needed: memory and time of one head instead of sixteen.
 
         Shape:

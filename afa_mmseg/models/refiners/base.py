@@ -14,7 +14,7 @@ class Refiner(nn.Module):
     - `image`: RGB in 0..1, float32, at half the size of the network's input, cut to the part that shows real image.
     - `cam`: scores that are not negative, background first, of any size. Unless `couples_classes` is true, several
       score maps (of a low and a high background score, of plain and of propagated CAMs) may arrive as one stack of
-      channels, so that one kernel serves them all.
+      channels, so that all share one kernel.
 
     It resizes `cam` to `image` itself (the published refiners do so bilinearly with `align_corners=True`:
     `functional.neighbours.resize_to_image`) and returns scores of that size with as many channels. The caller

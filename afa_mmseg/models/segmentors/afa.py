@@ -98,6 +98,13 @@ class AFA(ImageLevelSegmentor):
                 head(features)  # batch-norm statistics move from the first iteration on
             return {**losses, **head.zero_losses()}
 
+        return {**losses, **self._pseudo_label_losses(inputs, data_samples, gt_label, features, attentions)}
+
+    def _pseudo_label_losses(
+        self, inputs: Tensor, data_samples: SampleList, gt_label: Tensor, features: list, attentions: list
+    ) -> dict:
+        """Compute the losses of affinity and segmentation, which learn from pseudo-labels."""
+        head = self.decode_head
         affinity = head.affinity(attentions)
         base = (head.cam_logits(features), affinity.detach().float())
         classes, boxes = self.present_classes(gt_label, data_samples), self.image_boxes(inputs, data_samples)
@@ -105,12 +112,13 @@ class AFA(ImageLevelSegmentor):
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
         seg_logits = resize(head(features), seg_label.shape[-2:])
         ignore_index = self.pseudo_labeler.ignore_index
+        energy = {}
         if head.loss_energy is not None:
             image = self.to_pixel_values(inputs)
-            losses['loss_energy'] = head.loss_energy(seg_logits, image, seg_label, boxes, ignore_index)
+            energy['loss_energy'] = head.loss_energy(seg_logits, image, seg_label, boxes, ignore_index)
         positive, negative = count_pairs(target)
         return dict(
-            **losses,
+            **energy,
             loss_affinity=head.loss_affinity(affinity, target, ignore_index),
             loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=ignore_index),
             positive_pairs=positive.float(),

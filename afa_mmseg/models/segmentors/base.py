@@ -179,25 +179,26 @@ class ImageLevelSegmentor(EncoderDecoder):
         self._check_size(inputs, scales)
         grid = None
 
-        def pick(logits: Tensor) -> Tensor:
-            if classes is None:
-                return logits
-            return torch.cat([classes.pack(x) for x in logits.split(self.num_foreground, dim=1)], dim=1)
-
         def extract(x: Tensor, num_affinities: int) -> tuple[Tensor, Optional[Affinity]]:
             nonlocal grid
             logits, affinity = self.cam_logits(x, num_affinities)
             if num_affinities > 0:
                 grid = _grid_of(logits)
-            return pick(logits), affinity
+            return self._pick(logits, classes), affinity
 
         if base is not None:
             grid = _grid_of(base[0])  # until a larger scale has another
-            base = (pick(base[0]), base[1])
+            base = (self._pick(base[0], classes), base[1])
         cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         assert grid is not None
         count = self.num_foreground if classes is None else classes.gt_label.shape[1]
         return CamOutput(cam[:, :count], affinity, grid, cam[:, count:] if cam.shape[1] > count else None)
+
+    def _pick(self, logits: Tensor, classes: Optional[ClassPacking]) -> Tensor:
+        """Keep the logits of present classes, in each stack of all foreground classes."""
+        if classes is None:
+            return logits
+        return torch.cat([classes.pack(x) for x in logits.split(self.num_foreground, dim=1)], dim=1)
 
     @torch.no_grad()
     def apply_rule(

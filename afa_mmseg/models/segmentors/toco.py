@@ -45,7 +45,7 @@ class ToCo(ImageLevelSegmentor):
     """End-to-end segmentation with token contrast (Ru et al., CVPR 2023).
 
     CAMs come from the last layer of a Vision Transformer and, by an auxiliary classifier, from an intermediate one.
-    The auxiliary CAMs say which patch tokens the last layer shall tell apart, and which local crops show background.
+    The auxiliary CAMs decide which patch tokens the last layer learns to separate, and which crops show background.
 
     Args:
         backbone: `AttnVisionTransformer` with two `out_indices`: the intermediate layer, and the last one.
@@ -61,7 +61,7 @@ class ToCo(ImageLevelSegmentor):
         ValueError: An unexpected key or an invalid value of `train_cfg`, or see `ImageLevelSegmentor`.
 
     Note:
-        One pass of the input gives its CAMs, class token and features, where the reference has four.
+        One pass of the input returns CAMs, class token and features; the reference has four passes.
     """
 
     def __init__(
@@ -87,8 +87,7 @@ class ToCo(ImageLevelSegmentor):
 
         Args:
             inputs: Normalised images: view 1.
-            data_samples: Each with `gt_label` (C,), the raw views `view2` and `view3` (3, H, W) and, in its meta
-                information, `img_box`.
+            data_samples: Each with `gt_label` (C,), raw `view2` and `view3` (3, H, W), and `img_box` as meta value.
 
         Shape:
             inputs (B, 3, H, W).

@@ -254,7 +254,7 @@ def snapshot(root):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob('*') if path.is_file()}
 
 
-def test_a_second_run_does_nothing_and_says_so(tmp_path, prepare, lines):
+def test_a_second_run_changes_nothing_and_reports_it(tmp_path, prepare, lines):
     crowded_split(tmp_path)
     assert prepare() is True
     before = snapshot(tmp_path)
@@ -366,7 +366,7 @@ def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
         prepare_coco(tmp_path / 'nowhere')
 
 
-def test_without_pycocotools_it_says_how_to_install_it(prepare, monkeypatch):
+def test_without_pycocotools_the_error_names_the_installation(prepare, monkeypatch):
     for name in ('pycocotools', 'pycocotools.mask', 'pycocotools.coco'):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=r'(?s)pycocotools.*pip install -e "\.\[converters\]"'):

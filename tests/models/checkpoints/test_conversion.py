@@ -26,7 +26,7 @@ ENCODER_KEYS = 160
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 @pytest.mark.parametrize('name', ['64x64', '74x106'])
-def test_afas_weights_give_the_golden_outputs(golden, prefix, name):
+def test_afas_weights_lead_to_the_golden_outputs(golden, prefix, name):
     converted = convert(with_prefix(prefix, afa_state()))
     segmentor = build_tiny_segmentor().eval()
     segmentor.load_state_dict(converted.state, strict=True)
@@ -133,7 +133,7 @@ def test_the_hubs_own_names_are_known(hugging_face, tmp_path):
     ('layout', 'preset'),
     [*((LAYOUTS[0], preset) for preset in ARCHITECTURES), *((other, 'b2') for other in LAYOUTS[1:])],
 )
-def test_presets_are_told_from_shapes(layout, preset):
+def test_presets_are_found_by_shapes(layout, preset):
     architecture = Architecture(**ARCHITECTURES[preset])
     shapes = segmentor_shapes(architecture, 256, 81) if layout.is_segmentor else backbone_shapes(architecture)
     sources = [source for key, shape in shapes.items() for source in layout.sources(key, shape)]

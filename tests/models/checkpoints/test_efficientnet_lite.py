@@ -9,7 +9,7 @@ from tests.tools.toolbox import run_tool
 
 
 @pytest.mark.parametrize('size', ['lite0', 'lite2'])
-def test_renamed_weights_give_equal_logits(size):
+def test_renamed_weights_lead_to_equal_logits(size):
     theirs = pytest.importorskip('efficientnet_lite_pytorch')
     timm = pytest.importorskip('timm')
     torch.manual_seed(0)

@@ -77,7 +77,7 @@ def test_layers_may_know_older_names():
         load_state(model, {'0.kernel': torch.zeros(2, 5, 1)})
 
 
-def test_what_pytorch_cannot_copy_is_told():
+def test_what_pytorch_cannot_copy_is_reported():
     model = nn.Sequential(nn.Linear(4, 2, bias=False))
     with pytest.raises(ValueError, match='the checkpoint cannot be loaded: '):
         load_state(model, {'0.weight': torch.zeros(2, 4, device='meta')})

@@ -54,7 +54,7 @@ def test_the_same_again_is_the_same_file(tmp_path):
     assert again.left_out == []
 
 
-def test_the_average_of_training_is_published_and_told_again(tmp_path):
+def test_the_average_of_training_is_published_and_found_again(tmp_path):
     raw = {f'module.{key}': value + 1 for key, value in STATE.items()}
     first = publish(trained(tmp_path / 'iter_6.pth', ema_state_dict=raw), tmp_path / 'a.pth')
     assert first.is_averaged

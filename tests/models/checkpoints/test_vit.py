@@ -27,7 +27,7 @@ def test_timms_names_convert(toco_state):
     assert all(torch.equal(value, expected[key]) for key, value in converted.items())
 
 
-def test_hugging_faces_file_gives_its_features(tmp_path):
+def test_hugging_faces_file_leads_to_its_features(tmp_path):
     transformers = pytest.importorskip('transformers')
     load_file = pytest.importorskip('safetensors.torch').load_file
     sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=64)
