@@ -19,7 +19,8 @@ MISSPELT = [
     ({f'{PARAMWISE}.custom_keys.head.norm.lr_mult': 10.0}, [f'{PARAMWISE}.custom_keys.head.norm', 'lr_mult']),
     ({'auto_scale_lr.enabled': True}, ['auto_scale_lr.enabled', 'enable']),
     ({'env_cfg.dist_cgf': {}}, ['env_cfg.dist_cgf', 'dist_cfg']),
-    ({'data_root': 'elsewhere'}, ['--cfg-options data_root', 'train_dataloader.dataset.data_root']),
+    ({'max_iters': 20}, ['--cfg-options max_iters', 'train_cfg.max_iters']),
+    ({'long_side': 128}, ['--cfg-options long_side', 'copy of the config']),
     ({'train_pipeline.1.ratio_range': 1}, ['--cfg-options train_pipeline', 'train_dataloader.dataset.pipeline']),
     ({'val_evaluator': [dict(type='IoUMetric', iou_metric='mIoU')]}, ['val_evaluator.iou_metric', 'iou_metrics']),
     ({'model': None}, ['`model` is None']),
@@ -28,6 +29,7 @@ READ = [
     {f'{PARAMWISE}.custom_keys.head': dict(decay_mult=0.0, lr=1.0, betas=(0.5, 0.9)), f'{PARAMWISE}.bias_lr_mult': 2.0},
     {'optim_wrapper': dict(constructor='LearningRateDecayOptimizerConstructor', paramwise_cfg=dict(num_layers=12))},
     {'default_hooks.checkpoint': dict(published_keys=['state_dict'], save_begin=3, backend_args=None)},
+    {'data_root': 'elsewhere', 'crop_size': (64, 64), 'classes': ['background', 'ring']},
     {'model_wrapper_cfg': dict(type='X'), 'sync_bn': 'torch'},
 ]
 

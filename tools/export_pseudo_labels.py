@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from afa_mmseg.apis import export_pseudo_labels
-from afa_mmseg.engine.options import load_config
+from afa_mmseg.engine import load_config, merge_options
 from afa_mmseg.evaluation.label_quality import format_report, judge_labels
 from afa_mmseg.utils import run_command, write_text
 
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 def build_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the options."""
     cfg = load_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options or {})
     if args.split is not None:
         cfg.merge_from_dict({'train_dataloader.dataset.ann_file': args.split})
     if args.crf:

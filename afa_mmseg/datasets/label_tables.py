@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 #: Words of one-hot cells, in either case: English, German, French, Spanish, Italian, Dutch.
 YES = '1|1.0|1,0|true|yes|y|x|wahr|ja|j|vrai|oui|verdadero|s\u00ed|si|vero|waar|\u2713|\u2714|\u2705'
@@ -29,6 +29,16 @@ UTF8_REMEDY = (
 FORMS_REMEDY = 'Write names under a header id,label,label, or a column for each class, id,cat,dog, with cells 1 and 0.'
 
 
+class Labels(NamedTuple):
+    """Entries by image id, in the order of their source, and the classes that the source lists, if it does.
+
+    Entries are class names; in JSON they may be one-hot lists. Where classes are listed, names are among them.
+    """
+
+    entries: dict[str, list[Any]]
+    classes: Optional[Sequence[str]] = None
+
+
 class Row(NamedTuple):
     """A line of a table: its number in the file, its first cell, and the others, all stripped."""
 
@@ -37,18 +47,12 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-class LabelTable(NamedTuple):
-    """Class names by image id, in the order of the file; `columns` are the classes of one-hot columns."""
-
-    labels: dict[str, list[str]]
-    columns: Optional[list[str]]
-
-
-def read_table(path: Path) -> LabelTable:
+def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
     """Read a CSV or TSV file of names or of one-hot columns.
 
     Columns are one-hot below a header that starts with one of `ID_HEADER` and names classes. A single column below
-    such a header may also hold names. Without a header, or with one such as `id,label,label`, all cells are names.
+    such a header may also hold names. Without a header, or with one such as `id,label,label`, all cells are names; a
+    cell that is none of `classes` may hold several.
 
     Raises:
         ValueError: The file is not UTF-8 or malformed, a cell of a one-hot column is none of `MARKS`, a line has no
@@ -57,21 +61,24 @@ def read_table(path: Path) -> LabelTable:
     where = f'label file {path}'
     rows = read_rows(path, where)
     if not rows:
-        return LabelTable({}, None)
+        return Labels({})
     header, body = rows[0], rows[1:]
     words = {cell.lower() for row in body for cell in row.cells}
-    headed = bool(ID_HEADER.fullmatch(header.img_id))
-    classes = [name for name in header.cells if not PLAIN_HEADER.fullmatch(name)]
-    if headed and (len(classes) > 1 or (classes and (words <= {''} or words & MARKS.keys() - {''}))):
+    is_headed = bool(ID_HEADER.fullmatch(header.img_id))
+    named = [name for name in header.cells if not PLAIN_HEADER.fullmatch(name)]
+    if is_headed and (len(named) > 1 or (named and (words <= {''} or words & MARKS.keys() - {''}))):
         check_rows(body, where)
         return _read_columns(header, body, where)
-    if not headed and words - {''} and words <= MARKS.keys():
+    if not is_headed and words - {''} and words <= MARKS.keys():
         raise ValueError(
             f'{where}: cells are 1 or 0, but line {header.line} ({", ".join((header.img_id, *header.cells))}) is not a '
             'header.\n  Start with a line id,cat,dog that names the classes, or id,label if 1 and 0 are their names.'
         )
-    check_rows(body if headed else rows, where)
-    return LabelTable({row.img_id: [*filter(None, row.cells)] for row in (body if headed else rows)}, None)
+    rows = body if is_headed else rows
+    check_rows(rows, where)
+    known = {'', *classes}
+    names = {row.img_id: [n for c in row.cells for n in ([c] if c in known else split_names(c)) if n] for row in rows}
+    return Labels(names)
 
 
 def read_rows(path: Path, where: str) -> list[Row]:
@@ -87,25 +94,22 @@ def read_rows(path: Path, where: str) -> list[Row]:
     text = read_utf8(path, where)
     named = re.match(r'sep=([,;\t])\r?\n', text)
     found = named or re.search(f'([{SEPARATORS}])', re.sub('"[^"]*"', '', text))
-    separator = '\t' if path.suffix.lower() == '.tsv' else found[1] if found else ','
-    text = text[named.end() - 1 :] if named else text
     if path.suffix.lower() == '.txt' and not found:
         lines = ((number, line.split()) for number, line in enumerate(text.split('\n'), 1))
         return [Row(number, cells[0], cells[1:]) for number, cells in lines if cells]
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True, strict=True)
-    rows = []
+    separator = '\t' if path.suffix.lower() == '.tsv' else found[1] if found else ','
+    content = io.StringIO(text[named.end() - 1 :] if named else text, newline='')
+    reader = csv.reader(content, delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        for cells in reader:
-            if not ''.join(cells).strip():
-                continue
-            row = Row(reader.line_num, cells[0].strip(), [cell.strip() for cell in cells[1:]])
-            if not any(row.cells) and re.search(f'[{SEPARATORS}]', row.img_id):
-                raise ValueError(
-                    f'{where}, line {row.line}: {row.img_id!r} is one cell; separate all lines by {separator!r}'
-                )
-            rows.append(row)
+        lines = ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader)
+        rows = [Row(number, cells[0], cells[1:]) for number, cells in lines if any(cells)]
     except csv.Error as error:
         raise ValueError(f'{where}, line {reader.line_num}: {error}; check its quotation marks') from error
+    for row in rows:
+        if not any(row.cells) and re.search(f'[{SEPARATORS}]', row.img_id):
+            raise ValueError(
+                f'{where}, line {row.line}: {row.img_id!r} is one cell; separate all lines by {separator!r}'
+            )
     return rows
 
 
@@ -113,13 +117,10 @@ def check_rows(rows: Sequence[Row], where: str) -> None:
     """Raise a `ValueError` unless each row has an id of its own."""
     seen: set[str] = set()
     for row in rows:
-        if not row.img_id or row.img_id in seen:
-            fault = (
-                f'id {row.img_id!r} occurs twice; write all its labels in one'
-                if row.img_id
-                else 'no id; write it in this'
-            )
-            raise ValueError(f'{where}, line {row.line}: {fault} line, or delete the line')
+        if not row.img_id:
+            raise ValueError(f'{where}, line {row.line}: no id; write it, or delete the line')
+        if row.img_id in seen:
+            raise ValueError(f'{where}, line {row.line}: id {row.img_id!r} occurs twice; write all its labels in one')
         seen.add(row.img_id)
 
 
@@ -147,30 +148,27 @@ def read_utf8(path: Path, where: str, remedy: str = UTF8_REMEDY) -> str:
         raise ValueError(f'{where}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x})\n  {remedy}') from error
 
 
-def _read_columns(header: Row, body: Sequence[Row], where: str) -> LabelTable:
-    names, labels = header.cells, {}
+def _read_columns(header: Row, body: Sequence[Row], where: str) -> Labels:
+    names, entries = header.cells, {}
     columns = [name for name in names if name]
-    for name in columns:
-        if columns.count(name) > 1:
-            raise ValueError(f'{where}, line {header.line}: two columns are named {name!r}; keep one, or rename it')
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ValueError(f'{where}, line {header.line}: two columns are named {twice[0]!r}; keep one, or rename it')
     for row in body:
         marks = [MARKS.get(cell.lower()) for cell in row.cells]
-        labels[row.img_id] = list(compress(names, marks))
-        if None in marks or '' in labels[row.img_id] or any(row.cells[len(names) :]):
+        entries[row.img_id] = list(compress(names, marks))
+        if None in marks or '' in entries[row.img_id] or any(row.cells[len(names) :]):
             _raise_for_cell(row, names, where)
-    return LabelTable(labels, columns)
+    return Labels(entries, columns)
 
 
 def _raise_for_cell(row: Row, names: Sequence[str], where: str) -> None:
+    """Raise a `ValueError` for the first cell that is no mark, or is in a column without a name."""
     for place, cell in enumerate(row.cells):
         column = names[place] if place < len(names) else ''
         if cell.lower() not in MARKS:
-            raise ValueError(
-                f'{where}, line {row.line}, column {column!r}: {cell!r} is neither 1 nor 0 (nor yes, no, true, false, '
-                f'x or empty)\n  {FORMS_REMEDY}'
-            )
+            fault = f'column {column!r}: {cell!r} is neither 1 nor 0 (nor yes, no, true, false, x or empty)'
+            raise ValueError(f'{where}, line {row.line}, {fault}\n  {FORMS_REMEDY}')
         if cell and not column:
-            raise ValueError(
-                f'{where}, line {row.line}: cell {place + 2} is {cell!r}, in a column without a name; name it, or '
-                'empty the cell'
-            )
+            fault = f'cell {place + 2} is {cell!r}, in a column without a name; name it, or empty the cell'
+            raise ValueError(f'{where}, line {row.line}: {fault}')

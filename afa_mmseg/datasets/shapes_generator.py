@@ -5,13 +5,13 @@ import os
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 from numpy.random import RandomState
 from PIL import Image
 
-from ..utils import save_mask
+from ..utils import save_mask, show_progress
 from .shapes_drawing import Scene, draw_scene
 from .voc import ShapesVOCDataset
 
@@ -28,7 +28,6 @@ def make_shapes_voc(
     num_val: int = 100,
     size: int = 128,
     seed: int = 0,
-    progress: Optional[Callable[[int, int], Any]] = None,
 ) -> bool:
     """Write the ShapesVOC data set, unless it exists with the same settings.
 
@@ -41,7 +40,6 @@ def make_shapes_voc(
         num_val: Images in `val.txt`.
         size: Side of the images in pixels.
         seed: Any number from 0 to 2**32 - 1.
-        progress: Called with the numbers of images done and in total.
 
     Returns:
         Whether anything was written.
@@ -58,27 +56,25 @@ def make_shapes_voc(
     root = root.resolve()
     unfinished = root.with_name(f'{root.name}.unfinished')
     shutil.rmtree(unfinished, ignore_errors=True)
-    _write_all(unfinished, settings, progress)
+    _write_all(unfinished, settings)
     if root.is_dir():
         root.rmdir()
     os.replace(unfinished, root)
     return True
 
 
-def _write_all(root: Path, settings: dict[str, int], progress: Optional[Callable[[int, int], Any]]) -> None:
+def _write_all(root: Path, settings: dict[str, int]) -> None:
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True)
     counts = dict(train_aug=settings['num_train'], val=settings['num_val'])
-    done = 0
-    for index, (split, count) in enumerate(counts.items()):
-        ids = [f'{split.split("_")[0]}_{number:06d}' for number in range(count)]
-        for number, img_id in enumerate(ids):
-            scene = draw_scene(RandomState([settings['seed'], index, number]), settings['size'])
-            _write_scene(root, img_id, scene)
-            done += 1
-            if progress is not None:
-                progress(done, sum(counts.values()))
-        (root / 'ImageSets/Segmentation' / f'{split}.txt').write_text('\n'.join(ids) + '\n')
+    ids = {split: [f'{split.split("_")[0]}_{i:06d}' for i in range(count)] for split, count in counts.items()}
+    places = [
+        (index, number, img_id) for index, listed in enumerate(ids.values()) for number, img_id in enumerate(listed)
+    ]
+    for index, number, img_id in show_progress(places, len(places), 'images'):
+        _write_scene(root, img_id, draw_scene(RandomState([settings['seed'], index, number]), settings['size']))
+    for split, listed in ids.items():
+        (root / 'ImageSets/Segmentation' / f'{split}.txt').write_text('\n'.join(listed) + '\n')
     (root / SETTINGS_FILE).write_text(json.dumps(settings))
 
 

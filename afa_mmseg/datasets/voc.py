@@ -1,14 +1,42 @@
 """PASCAL VOC 2012 with image-level labels, and ShapesVOC, which has its layout."""
 
 import os.path as osp
-from typing import Any, Optional
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any, Optional, Union
 
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from ..utils.checks import require_files
 from .image_level import ImageLevelDataset
-from .label_files import LabelDict, check_classes, read_voc_xml
+from .label_files import LabelDict, check_classes
+
+
+def parse_xml(path: Union[str, Path]) -> ET.Element:
+    """Parse a VOC annotation file and return its root.
+
+    Raises:
+        ValueError: The file is not XML.
+    """
+    try:
+        return ET.parse(path).getroot()
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that are not supported
+        raise ValueError(f'annotation file {path}: not valid XML ({error}); fetch it again') from error
+
+
+def read_voc_xml(path: Union[str, Path]) -> list[str]:
+    """Read the class name of every object of a VOC annotation file, objects marked difficult included.
+
+    Parts of objects (`object/part/name`, such as a person's head) are skipped.
+
+    Raises:
+        ValueError: The file is not XML, or an object has no name.
+    """
+    names = [(item.findtext('name') or '').strip() for item in parse_xml(path).findall('object')]
+    if '' in names:
+        raise ValueError(f'annotation file {path}: object {names.index("") + 1} has no <name>; add it, or delete it')
+    return names
 
 
 @DATASETS.register_module()

@@ -19,6 +19,7 @@ from .options import (
 from .replay import replay
 from .resume import ResumeHook, find_checkpoint
 from .schedulers import WarmupPolyLR
+from .settings import merge_options
 from .shutdown import ShutdownHook, run_test, run_training
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     'enable_tta',
     'find_checkpoint',
     'load_config',
+    'merge_options',
     'naming_config',
     'prepare_runtime',
     'read_dump',

@@ -16,6 +16,7 @@ from mmseg.registry import HOOKS, METRICS, OPTIMIZERS
 from torch.nn.utils import clip_grad_norm_
 
 from ..utils.checks import closest
+from .settings import SETTINGS
 
 #: What classes raise for invalid arguments, and mmengine for an unknown `type`.
 BUILD_ERRORS = (KeyError, TypeError, AttributeError, AssertionError, IndexError, SyntaxError, ZeroDivisionError)
@@ -24,6 +25,12 @@ TRACEBACK = 'AFA_TRACEBACK'
 
 #: Variables of config files that are used while the file is read.
 FILE_VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'vis_backends')
+#: What is made of other variables.
+MADE_OF = dict(
+    max_iters='train_cfg.max_iters and param_scheduler.0.max_iters',
+    num_classes='classes, or model.decode_head.num_classes',
+    label_file='train_dataloader.dataset.label_file and val_dataloader.dataset.label_file',
+)
 #: Top-level keys that something else than the Runner's constructor reads: its methods, mmseg, our tools.
 OTHER_KEYS = (
     'custom_imports', 'runner_type', 'tta_model', 'tta_pipeline', 'model_wrapper_cfg', 'find_unused_parameters',
@@ -51,7 +58,7 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
 
     Args:
         cfg: Read from a file, options applied.
-        overrides: Keys that `--cfg-options` sets. Variables of the file, such as `data_root`, have no effect there.
+        overrides: Keys that `--cfg-options` sets. Other variables of the file than `SETTINGS` have no effect there.
 
     Raises:
         ValueError: Keys are unexpected, or there is no `model`.
@@ -60,17 +67,23 @@ def check_config(cfg: Config, overrides: Collection[str] = ()) -> None:
     if cfg.filename and not isinstance(cfg.get('model'), Mapping):
         raise ValueError(f'{name}: `model` is {cfg.get("model")!r}; required is a dict, as in configs of mmseg')
     top = (*inspect.signature(Runner).parameters, *OTHER_KEYS)
-    options = {key.split('.')[0] for key in overrides}
+    options = {key.split('.')[0] for key in overrides if key not in SETTINGS}
     misspelt = [key for key in cfg if key not in top and difflib.get_close_matches(key, top, n=1, cutoff=0.85)]
     faults = [f'{key}: {closest(key, top)}' for key in misspelt]
     faults += [
-        f'--cfg-options {key}: without effect, it is used while the file is read; set what is made of it, such as '
-        f'train_dataloader.dataset.{"pipeline" if key.endswith("pipeline") else key}'
+        f'--cfg-options {key}: without effect, it is used while the file is read; {_instead(key)}'
         for key in sorted(options.difference(top, misspelt) | options.intersection(FILE_VARIABLES))
     ]
     faults += _unexpected(cfg.to_dict())
     if faults:
         raise ValueError(f'{name}: unexpected keys:\n  ' + '\n  '.join(faults))
+
+
+def _instead(variable: str) -> str:
+    """Return what to set in place of a variable of a config file."""
+    if variable in MADE_OF or variable.endswith('pipeline'):
+        return f'set what is made of it: {MADE_OF.get(variable, "train_dataloader.dataset.pipeline")}'
+    return 'change it in a copy of the config'
 
 
 def _unexpected(cfg: Mapping) -> Iterator[str]:

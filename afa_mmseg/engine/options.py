@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from .config_check import check_config, metrics_of
 from .launch import LAUNCHERS
 from .resume import set_resume
+from .settings import merge_options
 
 #: Types of `--amp` on GPUs.
 AMP_TYPES = ('float16', 'bfloat16')
@@ -56,7 +57,7 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
         ValueError: The optimiser wrapper does not support `--amp`, or a key of the config is unexpected.
     """
     overrides = args.cfg_options or {}
-    cfg.merge_from_dict(overrides)
+    merge_options(cfg, overrides)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

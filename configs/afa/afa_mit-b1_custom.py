@@ -1,16 +1,20 @@
-# AFA on your own images, from a spreadsheet of tags. Copy this file and edit three lines.
-# docs/custom_dataset.md goes through it step by step; tools/dataset_converters/check_dataset.py reads all of the data.
+# AFA on your own images, from tags. check_dataset.py writes a copy of this file with its first lines filled in:
+#   python tools/dataset_converters/check_dataset.py data/custom/images --labels data/custom/labels.csv --config my.py
+# docs/custom_dataset.md goes through it step by step.
 #
 #   data/custom
 #   ├── images               # images, in subfolders too: .jpg, .png, ...
 #   ├── labels.csv           # IMG_0001,cat,dog; or a column for each class; or JSON
-#   ├── train.txt, val.txt   # ids, one a line; written by check_dataset.py --split
+#   ├── train.txt, val.txt   # ids, one a line; written by check_dataset.py
 #   └── masks                # optional: class indices as PNG, in the order of the classes, 255 = ignored
 _base_ = './afa_mit-b1_voc.py'
 
 data_root = 'data/custom'
+img_dir = 'images'
 label_file = 'labels.csv'  # classes are its columns, or else all names in it, sorted; the background comes first
 num_classes = 4  # with the background; check_dataset.py prints it
+train_list = 'train.txt'
+val_list = 'val.txt'
 
 # Optional.
 mask_dir = ''  # 'masks': compare with masks in validation; without, it reports the classifier alone
@@ -36,11 +40,11 @@ dataset = dict(
     type='ImageLevelDataset',
     data_root=data_root,
     label_file=label_file,
-    data_prefix=dict(img_path='images', seg_map_path=mask_dir),
+    data_prefix=dict(img_path=img_dir, seg_map_path=mask_dir),
     img_suffix=('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'),
 )
-train_dataloader = dict(dataset=dict(dataset, ann_file='train.txt', pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(dataset, ann_file='val.txt', pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(dataset, ann_file=train_list, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(dataset, ann_file=val_list, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = _base_.val_evaluator if mask_dir else _base_.val_evaluator[-1:]

@@ -1,12 +1,11 @@
 """Writers of small real files."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-CONFIGS = Path(__file__).parents[2] / 'configs/afa'
+from afa_mmseg.datasets.inspection.start import fill_template
 
 
 def write_image(path: Path, height: int = 40, width: int = 56, seed: int = 0) -> None:
@@ -36,9 +35,4 @@ def write_xml(path: Path, names: list) -> None:
 
 def write_template(path: Path, **lines) -> None:
     """Write a copy of the config for one's own images, with some of its lines edited."""
-    text = (CONFIGS / 'afa_mit-b1_custom.py').read_text(encoding='utf-8')
-    for name, value in lines.items():
-        text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.MULTILINE)
-        assert count == 1, f'the template has no line {name} = ...'
-    base = CONFIGS / 'afa_mit-b1_voc.py'
-    path.write_text(text.replace(f"'./{base.name}'", repr(str(base))), encoding='utf-8')
+    path.write_text(fill_template(**lines), encoding='utf-8')

@@ -6,8 +6,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
-from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.runner import Runner
 from mmengine.runner.utils import set_random_seed
 from mmseg.registry import DATASETS
@@ -15,22 +13,6 @@ from mmseg.registry import DATASETS
 from afa_mmseg.datasets import ImageLevelDataset
 
 CLASSES = ['background', 'cat', 'dog']
-MOUNTS = {}
-
-
-@register_backend('mounted', prefixes='mounted')
-class MountedBackend(BaseStorageBackend):
-    """Files in memory, by the rest of their name after `mounted://`; it can list folders, which HTTP cannot."""
-
-    def get(self, filepath):
-        return MOUNTS[str(filepath)]
-
-    def get_text(self, filepath, encoding='utf-8'):
-        return self.get(filepath).decode(encoding)
-
-    def list_dir_or_file(self, dir_path, list_dir=True, list_file=True, suffix=None, recursive=False):
-        names = (name[len(dir_path) + 1 :] for name in MOUNTS if name.startswith(f'{dir_path}/'))
-        return (name for name in names if name.endswith(suffix or ''))
 
 
 class Server(SimpleHTTPRequestHandler):
@@ -117,24 +99,3 @@ def test_masks_over_http_are_the_local_ones(folder, server):
         assert torch.equal(a.gt_sem_seg.data, b.gt_sem_seg.data)
         assert b.gt_sem_seg.data.unique().tolist() == [0, 2 - i, 255]
     assert sorted(server.paths) == ['/img/a.jpg', '/img/b.jpg', '/mask/a.png', '/mask/b.png']
-
-
-@pytest.fixture
-def mounted(folder, monkeypatch):
-    for name in ('a', 'b', 'c'):
-        monkeypatch.setitem(MOUNTS, f'mounted://img/{name}.jpg', (folder / 'img' / f'{name}.jpg').read_bytes())
-
-
-def all_samples(config):
-    dataset = DATASETS.build(config)
-    set_random_seed(0)
-    return pseudo_collate([dataset[i] for i in range(len(dataset))])
-
-
-def test_a_backend_that_lists_folders_needs_no_split_list(folder, mounted):
-    remote = dict(backend_args=dict(backend='mounted'))
-    there = settings(folder, 'mounted:/', train_steps(**remote), **remote)
-    here = settings(folder, folder, train_steps())
-    there, here = (all_samples({**config, 'ann_file': ''}) for config in (there, here))
-    assert len(there['inputs']) == 3
-    assert_same(here, there, 'mounted:/')

@@ -1,4 +1,4 @@
-"""The check of a data set names what is wrong with it."""
+"""The check of a data set names what is wrong with it, and writes what a run needs."""
 
 import json
 import shutil
@@ -11,15 +11,17 @@ from PIL import Image
 from afa_mmseg.datasets.inspection import (
     ERROR,
     WARNING,
+    DataFiles,
     format_findings,
     format_tables,
     inspect_sources,
     sources_of_config,
     sources_of_folder,
+    write_config,
     write_report,
     write_split_lists,
 )
-from afa_mmseg.datasets.inspection.checks import Job, read_facts
+from afa_mmseg.datasets.inspection.checks import read_facts
 from tests.datasets.files import write_image, write_mask, write_template
 from tests.tools.toolbox import REPO
 
@@ -87,10 +89,6 @@ def test_nothing_is_found_in_a_sound_data_set(root):
     assert train.classes == ('background', 'cat', 'dog')
 
 
-def resave(name, size=SIZE, seed=0):
-    return lambda root: write_image(root / name, *size, seed=seed)
-
-
 def cut(name, share):
     def apply(root):
         data = (root / name).read_bytes()
@@ -137,7 +135,7 @@ def turned(orientation):
     [
         (cut('images/b.jpg', 0.6), ERROR, ['cannot be read (1)', 'b: ']),
         (labelled(zebra='dog'), ERROR, ['labels.csv without an image', '(1)', 'zebra']),
-        (resave('images/new.jpg', seed=9), ERROR, ['without labels in', 'labels.csv (1)', 'new']),
+        (lambda root: write_image(root / 'images/new.jpg', seed=9), ERROR, ['without labels in', '(1)', 'new']),
         (write('images/phone.heic', '?'), WARNING, ['files in', 'not read', '.heic (1)']),
         (write('labels.csv', 'id,cat\na,1\na,0\n'), ERROR, ['cannot be', "id 'a' occurs twice"]),
         (masked('b', np.full(SIZE, 3)), ERROR, ['values that are no class (1)', 'b: 3', '0 to 2, and 255 is ignored']),
@@ -148,20 +146,13 @@ def turned(orientation):
         (turned(6), WARNING, ['EXIF orientation (1)', 'a']),
         (copied('images/a.jpg', 'images/g.jpg'), WARNING, ['image twice (1)', 'a (all), g (all)']),
         (copied('images/a.jpg', 'images/g.jpg', of='e'), ERROR, ['different labels (1)']),
+        (labelled(**{name: f'cat {text}' for name, text in LABELS.items()}), WARNING, ['in every image (1)', 'cat']),
+        (labelled(a='', b='cat dog', e='', f=''), WARNING, ['always occur together (1)', 'cat, dog']),
+        (labelled(b='', c='cat', e=''), WARNING, ['classes without an image (1)', 'dog']),
         (
-            lambda root: write_labels(root, **{name: f'cat {text}' for name, text in LABELS.items()}),
+            write('labels.csv', 'a,cat\nb,dog\nc,cat,dog\nd\ne,dgo\nf,cat\n'),
             WARNING,
-            ['classes in every image (1)', 'cat'],
-        ),
-        (
-            lambda root: write_labels(root, **dict(LABELS, a='', b='cat dog', e='', f='')),
-            WARNING,
-            ['always occur together (1)', 'cat, dog'],
-        ),
-        (
-            lambda root: write_labels(root, **dict(LABELS, b='', c='cat', e='')),
-            WARNING,
-            ['classes without an image (1)', 'dog'],
+            ['few images show (1)', "dgo: 1 did you mean 'dog'?"],
         ),
     ],
 )
@@ -190,10 +181,9 @@ def test_a_network_with_another_number_of_classes(root):
     assert found(inspection, ERROR, 'num_classes is 4', 'val has 3 classes')
 
 
-@pytest.mark.parametrize('masks', [True, False])
-def test_a_split_list_that_names_no_image(root, masks):
+def test_a_split_list_that_names_no_image(root):
     (root / 'val.txt').write_text('e\nghost\n')
-    inspection = inspect(root, lists=['train.txt', 'val.txt'], masks=masks)
+    inspection = inspect(root, lists=['train.txt', 'val.txt'])
     assert found(inspection, ERROR, 'val: ids of the split list without an image', '(1)', 'ghost')
     assert inspection.num_errors == 1
     assert inspection.splits[1].unlisted == 5
@@ -201,11 +191,9 @@ def test_a_split_list_that_names_no_image(root, masks):
 
 def test_an_image_in_training_and_validation(root):
     (root / 'val.txt').write_text('e\nf\na\n')
-    inspection = inspect_config(root)
-    assert found(inspection, ERROR, 'in two splits (1)', 'a (train), a (val)')
     shutil.copy(root / 'images/b.jpg', root / 'images/f.jpg')
     inspection = inspect_config(root)
-    assert found(inspection, ERROR, 'in two splits (2)', 'b (train), f (val)')
+    assert found(inspection, ERROR, 'in two splits (2)', 'a (train), a (val)', 'b (train), f (val)')
     assert found(inspection, ERROR, 'different labels (1)', 'b (train), f (val)')
 
 
@@ -249,9 +237,19 @@ def test_xml_labels_are_checked_too(voc_root):
     (split,) = inspect_sources(sources_of_config(config), num_workers=0).splits
     assert split.labels['2007_000001'] == ['cat', 'dog']
     (voc_root / 'Annotations/2007_000002.xml').unlink()
-    assert found(
-        inspect_sources(sources_of_config(config), num_workers=0), ERROR, 'labels cannot be read', '1 of 3', '.xml'
-    )
+    inspection = inspect_sources(sources_of_config(config), num_workers=0)
+    assert found(inspection, ERROR, 'labels cannot be read', '1 of 3', '.xml', 'convert_labels.py')
+
+
+@pytest.mark.parametrize(('exif_orientation', 'size'), [(True, (80, 120)), (False, (120, 80))])
+def test_orientations_count_for_image_and_mask_alike(tmp_path, exif_orientation, size):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for name, mode in (('image', 'RGB'), ('mask', 'L')):
+        Image.new(mode, (80, 120)).save(tmp_path / f'{name}.png', exif=exif)
+    facts = read_facts((str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'), exif_orientation))
+    assert facts.size == facts.mask_size == size
+    assert facts.is_turned == exif_orientation
 
 
 # Reports
@@ -265,21 +263,21 @@ def test_tables_and_report_count_the_same(root, tmp_path):
         ['images', '4', '2'],
         ['images of 0 classes', '1', '0'],
         ['images of 1 class', '2', '2'],
-        ['images of 2 classes', '1', '0'],
         ['widths: min, median, max', '120, 120, 120', '120, 120, 120'],
         ['cat', '1', '2', '1'],
         ['dog', '2', '2', '1'],
     ):
         assert row in rows, text
     assert 'num_classes = 3, the background included' in text
-    assert write_report(inspection, tmp_path / 'report')
+    for _ in range(2):
+        write_report(inspection, tmp_path / 'report')
+    assert sorted(path.name for path in (tmp_path / 'report').iterdir()) == ['classes.png', 'report.json', 'report.txt']
     figures = json.loads((tmp_path / 'report/report.json').read_text(encoding='utf-8'))
     assert figures['errors'] == figures['warnings'] == []
     train = figures['splits']['train']
     assert train['class_counts'] == {'cat': 2, 'dog': 2}
     assert train['labels_per_image'] == {'0': 1, '1': 2, '2': 1}
     assert train['label_sets'] == {'cat': 1, 'dog': 1, 'cat, dog': 1, '': 1}
-    assert train['heights'] == [80, 80, 80]
     assert text in (tmp_path / 'report/report.txt').read_text(encoding='utf-8')
 
 
@@ -295,18 +293,6 @@ def test_a_report_holds_all_items_and_the_terminal_a_few(root, tmp_path):
     assert [len(item['items']) for item in figures['errors']] == [9, 9]
 
 
-def test_a_second_report_of_the_same_writes_nothing(root, tmp_path):
-    (tmp_path / 'report').mkdir()
-    (tmp_path / 'report/.tmp-999999999-classes.png').touch()  # of a killed program
-    assert write_report(inspect(root), tmp_path / 'report')
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / 'report').iterdir()}
-    assert sorted(path.name for path in files) == ['classes.png', 'report.json', 'report.txt']
-    assert not write_report(inspect(root), tmp_path / 'report')
-    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / 'report').iterdir()}
-    write_labels(root, **dict(LABELS, a='dog'))
-    assert write_report(inspect(root), tmp_path / 'report')
-
-
 # Split lists
 
 
@@ -315,13 +301,12 @@ def split(root, share=0.5, seed=0):
 
 
 def test_split_lists_hold_each_image_once(root):
-    train, val, written = split(root)
-    assert written
+    train, val = split(root)
     assert (len(train), len(val)) == (3, 3)
     assert sorted(train + val) == list('abcdef')
     assert (root / 'lists/train.txt').read_text().split() == train
     assert (root / 'lists/val.txt').read_text().split() == val
-    assert split(root) == (train, val, False)
+    assert split(root) == (train, val)
 
 
 def test_the_seed_decides_and_not_the_names(root):
@@ -340,13 +325,13 @@ def test_the_seed_decides_and_not_the_names(root):
     assert split(root)[1] == [f'z{name}' for name in val]
 
 
-def test_copies_of_a_image_stay_together(root):
+def test_copies_of_an_image_stay_together(root):
     for name in 'bcd':
         shutil.copy(root / 'images/a.jpg', root / f'images/{name}.jpg')
     write_labels(root, **dict.fromkeys(LABELS, 'cat'))
     for seed in range(6):
         shutil.rmtree(root / 'lists', ignore_errors=True)
-        for ids in split(root, 1 / 3, seed)[:2]:
+        for ids in split(root, 1 / 3, seed):
             assert set('abcd') <= set(ids) or not set('abcd') & set(ids)
 
 
@@ -355,7 +340,6 @@ def test_copies_of_a_image_stay_together(root):
     [
         (cut('images/b.jpg', 0.5), 0.5, 'errors'),
         (labelled(), 0, '0 is not between'),
-        (labelled(), 1.5, '1.5 is not between'),
         (write('lists/val.txt', 'a\n'), 0.5, r'val\.txt'),
     ],
 )
@@ -368,12 +352,38 @@ def test_split_lists_are_not_written(root, break_it, share, words):
     assert {path: path.read_text() for path in (root / 'lists').iterdir()} == before
 
 
-@pytest.mark.parametrize(('exif_orientation', 'size'), [(True, (80, 120)), (False, (120, 80))])
-def test_orientations_count_for_image_and_mask_alike(tmp_path, exif_orientation, size):
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    for name, mode in (('image', 'RGB'), ('mask', 'L')):
-        Image.new(mode, (80, 120)).save(tmp_path / f'{name}.png', exif=exif)
-    facts = read_facts(Job(str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'), exif_orientation))
-    assert facts.size == facts.mask_size == size
-    assert facts.is_turned == exif_orientation
+# Configs
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_a_config_is_written_that_reads_the_same_data_from_anywhere(root, tmp_path, monkeypatch, masks):
+    monkeypatch.chdir(root)
+    files = DataFiles('images', 'labels.csv', 'train.txt', 'val.txt', 'masks' if masks else '')
+    assert write_config('mine.py', inspect(root), files) == 2000
+    monkeypatch.chdir('/')
+    config = Config.fromfile(root / 'mine.py')
+    assert config.model.decode_head.num_classes == 3
+    assert config.train_cfg.max_iters == config.param_scheduler[0].max_iters == 2000
+    inspection = inspect_sources(sources_of_config(config), num_workers=0)
+    assert inspection.findings == []
+    assert [list(split.paths) for split in inspection.splits] == [list('abcd'), list('ef')]
+    assert list(inspection.splits[1].masks) == (list('ef') if masks else [])
+
+
+@pytest.mark.parametrize(('num_images', 'max_iters'), [(10582, 20000), (5000, 9500), (100_000, 80_000)])
+def test_iterations_follow_the_number_of_images(root, num_images, max_iters):
+    (root / 'many.txt').write_text(''.join(f'{number}\n' for number in range(num_images)))
+    names = ('images', 'labels.csv', 'many.txt', 'val.txt')
+    files = DataFiles(*(str(root / name) for name in names))
+    assert write_config(root / 'mine.py', inspect(root), files) == max_iters
+
+
+def test_a_config_that_was_edited_is_kept(root):
+    files = DataFiles(*(str(root / name) for name in ('images', 'labels.csv', 'train.txt', 'val.txt')))
+    for _ in range(2):
+        write_config(root / 'mine.py', inspect(root), files)
+    (root / 'mine.py').write_text('max_iters = 5\n')
+    with pytest.raises(FileExistsError, match=r'mine\.py'):
+        write_config(root / 'mine.py', inspect(root), files)
+    with pytest.raises(ValueError, match=r'mine\.txt'):
+        write_config(root / 'mine.txt', inspect(root), files)

@@ -1,11 +1,7 @@
-"""ShapesVOC: generator, command and data set."""
+"""ShapesVOC: generator and data set."""
 
 import hashlib
 import json
-import os
-import runpy
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 import zlib
 
@@ -21,7 +17,6 @@ from afa_mmseg.datasets.shapes_drawing import SHAPES, draw_scene
 from afa_mmseg.datasets.shapes_generator import SETTINGS_FILE, class_mask, make_shapes_voc
 
 CLASSES = ShapesVOCDataset.METAINFO['classes']
-COMMAND = 'tools/dataset_converters/make_shapes_voc.py'
 SMALL = dict(num_train=12, num_val=4, size=64, seed=5)
 
 
@@ -135,40 +130,21 @@ def test_data_set_reads_what_the_generator_wrote(shapes_root, request):
     assert config.val_dataloader == config.test_dataloader
 
 
-@pytest.mark.slow
-def test_command_writes_once_and_then_leaves_the_folder_alone(request, tmp_path, monkeypatch, capsys):
-    command = request.config.rootpath / COMMAND
-    args = [str(tmp_path / 'Shapes'), '--num-train', '3', '--num-val', '2', '--size', '48']
-    environment = {**os.environ, 'PYTHONPATH': str(request.config.rootpath), 'OMP_NUM_THREADS': '1'}
-    first = subprocess.run([sys.executable, command, *args], capture_output=True, text=True, env=environment)
-    assert first.returncode == 0, first.stderr
-    assert '5/5 images' in first.stdout
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / 'Shapes').rglob('*')}
-    assert run_here(command, args, monkeypatch) == 0
-    assert 'already' in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'Shapes').rglob('*')} == written
-
-
-def run_here(command, args, monkeypatch):
-    """Run a script in this process, which spares importing torch again, and return its exit status."""
-    monkeypatch.setattr(sys, 'argv', [str(command), *args])
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(command), run_name='__main__')
-    return exit_info.value.code
-
-
 class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_run_starts_afresh(shapes_root, tmp_path):
-    def stop(done, total):
-        if done == 7:
+def test_an_interrupted_run_starts_afresh(shapes_root, tmp_path, monkeypatch):
+    def stop(rng, size):
+        if rng.uniform() < 0.2:
             raise Interrupted
+        return draw_scene(rng, size)
 
     root = tmp_path / 'ShapesVOC'
-    with pytest.raises(Interrupted):
-        make_shapes_voc(root, **{**SMALL, 'num_train': 20, 'seed': 1}, progress=stop)
+    with monkeypatch.context() as patched:
+        patched.setattr('afa_mmseg.datasets.shapes_generator.draw_scene', stop)
+        with pytest.raises(Interrupted):
+            make_shapes_voc(root, **{**SMALL, 'num_train': 40, 'seed': 1})
     assert not root.exists()
     assert make_shapes_voc(root, **SMALL)
     assert hashes(root) == hashes(shapes_root)

@@ -6,12 +6,13 @@ import re
 import sys
 
 import pytest
+from mmengine.config import Config
 
-from tests.datasets.files import write_image, write_mask
+from tests.datasets.files import write_image, write_mask, write_template
 from tests.tools.toolbox import REPO, run_tool
 
 SCRIPT = 'dataset_converters/check_dataset.py'
-FOLDER = ['--img-dir', 'data/images', '--labels', 'data/labels.csv']
+FOLDER = ['data/images', '--labels', 'data/labels.csv']
 
 
 @pytest.fixture
@@ -22,36 +23,8 @@ def root(tmp_path):
         write_mask(tmp_path / f'data/masks/{number}.png', 1 + number % 2, 80, 120)
     lines = [f'{number},{("cat", "dog")[number % 2]}' for number in range(20)]
     (tmp_path / 'data/labels.csv').write_text('\n'.join(['id,label', *lines]))
-    (tmp_path / 'config.py').write_text(
-        f'_base_ = {str(REPO / "configs/afa/afa_mit-b1_custom.py")!r}\n'
-        "train_dataloader = dict(dataset=dict(data_root='data'))\n"
-        "val_dataloader = dict(dataset=dict(data_root='data'))\n"
-        'model = dict(decode_head=dict(num_classes=3))\n'
-    )
+    write_template(tmp_path / 'config.py', data_root='data', num_classes=3)
     return tmp_path
-
-
-@pytest.mark.slow
-def test_from_a_folder_to_split_lists_to_a_checked_config(root, monkeypatch, capsys):
-    arguments = [*FOLDER, '--masks', 'data/masks', '--split', 0.2, '--report', 'report']
-    run = run_tool(SCRIPT, *arguments, cwd=root)
-    assert 'num_classes = 3, the background included' in run.stdout
-    assert '0 errors, 0 warnings' in run.stdout
-    assert 'report written to report' in run.stdout
-    assert 'train.txt (16) and val.txt (4) written to data' in run.stdout
-    assert sorted(path.name for path in (root / 'report').iterdir()) == ['classes.png', 'report.json', 'report.txt']
-
-    assert run_here(monkeypatch, root, *arguments) == 0
-    again = capsys.readouterr().out
-    assert 'report is unchanged in report' in again
-    assert 'train.txt (16) and val.txt (4) are already in data' in again
-
-    (root / 'data/images/notes.docx').touch()
-    with_config = run_tool(SCRIPT, 'config.py', '--report', 'report', '--num-workers', 2, cwd=root)
-    assert 'warning: files in data/images that are not read (1)\n    .docx (1)' in with_config.stdout
-    assert '0 errors, 1 warning' in with_config.stdout  # and exit status 0
-    figures = json.loads((root / 'report/report.json').read_text())['splits']
-    assert {name: data['images'] for name, data in figures.items()} == dict(train=16, val=4)
 
 
 def run_here(monkeypatch, root, *arguments):
@@ -60,16 +33,78 @@ def run_here(monkeypatch, root, *arguments):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *map(str, arguments)])
+    monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *map(str, arguments), '--num-workers', '0'])
     return module.main()
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_a_config(root):
+    arguments = [*FOLDER, '--masks', 'data/masks', '--split', 0.2, '--report', 'report', '--config', 'mine.py']
+    output = run_tool(SCRIPT, *arguments, cwd=root).stdout
+    for line in (
+        'num_classes = 3, the background included',
+        '0 errors, 0 warnings',
+        'report written to report',
+        'train.txt (16) and val.txt (4) are in data',
+        'mine.py: 2000 iterations; train: python tools/train.py mine.py',
+    ):
+        assert line in output.splitlines()
+    assert sorted(path.name for path in (root / 'report').iterdir()) == ['classes.png', 'report.json', 'report.txt']
+
+
+def test_a_config_is_written_with_lists_or_without(root, monkeypatch, capsys):
+    assert run_here(monkeypatch, root, *FOLDER, '--config', 'mine.py') == 0
+    config = Config.fromfile(root / 'mine.py')
+    assert config.model.decode_head.num_classes == 3
+    assert config.train_dataloader.dataset.data_root == str(root / 'data')
+    assert (config.train_dataloader.dataset.ann_file, config.val_dataloader.dataset.ann_file) == (
+        'train.txt',
+        'val.txt',
+    )
+    assert [len((root / f'data/{name}.txt').read_text().split()) for name in ('train', 'val')] == [18, 2]
+    (root / 'few.txt').write_text('0\n1\n')
+    (root / 'other.txt').write_text('2\n3\n')
+    assert run_here(monkeypatch, root, *FOLDER, '--list', 'few.txt', 'other.txt', '--config', 'other.py') == 0
+    config = Config.fromfile(root / 'other.py')
+    assert config.train_dataloader.dataset.data_root == str(root)
+    assert config.train_dataloader.dataset.ann_file == 'few.txt'
+    assert config.train_dataloader.dataset.label_file == 'data/labels.csv'
+
+
+def test_folders_are_labels_of_their_own(root, monkeypatch, capsys):
+    for number in range(20):
+        folder = root / 'tags' / ('cat', 'dog')[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (root / f'data/images/{number}.jpg').rename(folder / f'{number}.jpg')
+    assert run_here(monkeypatch, root, 'tags', '--labels', 'tags', '--config', 'mine.py') == 0
+    assert '0 errors, 0 warnings' in capsys.readouterr().out
+    dataset = Config.fromfile(root / 'mine.py').train_dataloader.dataset
+    assert (dataset.data_prefix.img_path, dataset.label_file) == ('tags', 'tags')
+
+
+def test_a_config_is_checked(root, monkeypatch, capsys):
+    assert run_here(monkeypatch, root, *FOLDER, '--split', '0.2') == 0
+    (root / 'data/images/notes.docx').touch()
+    assert run_here(monkeypatch, root, 'config.py', '--report', 'report') == 0
+    assert 'warning: files in data/images that are not read (1)\n    .docx (1)' in capsys.readouterr().out
+    figures = json.loads((root / 'report/report.json').read_text())['splits']
+    assert {name: data['images'] for name, data in figures.items()} == dict(train=16, val=4)
+
+
+def test_errors_end_it_before_anything_is_written(root, monkeypatch, capsys):
+    (root / 'data/images/new.jpg').write_text('no image')
+    assert run_here(monkeypatch, root, *FOLDER, '--config', 'mine.py') == 1
+    assert not (root / 'mine.py').exists()
+    assert not (root / 'data/train.txt').exists()
 
 
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        ([], 'name a config, or --img-dir and --labels'),
-        (['config.py', *FOLDER], 'omit --img-dir'),
+        (['data/images'], '--labels'),
+        (['config.py', '--labels', 'data/labels.csv'], 'omit --labels'),
         ([*FOLDER, '--list', 'data/train.txt', '--split', 0.1], '--split writes lists, --list reads them'),
+        ([*FOLDER, '--list', 'data/train.txt', '--config', 'mine.py'], '--list TRAIN VAL'),
     ],
 )
 def test_wrong_arguments(root, monkeypatch, capsys, arguments, words):
@@ -82,24 +117,26 @@ def test_wrong_arguments(root, monkeypatch, capsys, arguments, words):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['--img-dir', 'gone', '--labels', 'data/labels.csv'], 'no such folder: gone'),
-        (['--img-dir', 'data/images', '--labels', 'data/gone.csv'], 'no such file: data/gone.csv'),
+        (['gone', '--labels', 'data/labels.csv'], 'no such folder: gone'),
+        (['data/images', '--labels', 'data/gone.csv'], 'no such file: data/gone.csv'),
+        (['data/images', '--labels', 'data/labels.npy'], 'convert_labels.py'),
         ([*FOLDER, '--masks', 'gone'], 'all: no such folder of masks (1)\n    gone'),
         ([*FOLDER, '--list', 'gone.txt'], 'gone: cannot be listed (1)\n    `ann_file`'),
         (['config.py'], 'no such file: data/train.txt'),
     ],
 )
 def test_missing_files_are_errors(root, monkeypatch, capsys, arguments, words):
+    (root / 'data/labels.npy').touch()
     assert run_here(monkeypatch, root, *arguments) == 1
     assert words in capsys.readouterr().out
 
 
 def test_options_change_the_config(root, monkeypatch, capsys):
-    options = ['val_dataloader=None', 'train_dataloader.dataset.ann_file=', 'model.decode_head.num_classes=5']
-    assert run_here(monkeypatch, root, 'config.py', '--cfg-options', *options) == 1
+    options = ['val_dataloader=None', 'train_dataloader.dataset.ann_file=', 'classes=[background,cat,dog,cow]']
+    assert run_here(monkeypatch, root, 'config.py', '--cfg-options', *options) == 0
     output = capsys.readouterr().out
-    assert 'num_classes is 5' in output
-    assert '1 error, 0 warnings' in output
+    assert 'num_classes = 4' in output
+    assert 'classes without an image (1)\n    cow' in output
 
 
 def test_a_split_list_is_read(root, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.datasets.files import write_image
 from tests.tools.toolbox import REPO, run_tool
 
 SCRIPT = 'dataset_converters/convert_labels.py'
@@ -68,21 +69,28 @@ def test_a_pickled_dict_becomes_json_once(source, tmp_path, convert):
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['labels.json']
 
 
-def test_comparing_with_another_label_file(source, tmp_path, convert):
-    same = {'2007_000032': ['person', 'cat'], '2007_000027': [], '2007_000033': ['dog']}
-    (tmp_path / 'same.json').write_text(json.dumps(same))
-    (tmp_path / 'other.csv').write_text('id,label\n2007_000032,cat,chair\n2007_000033,dog\nx,cow\n')
-    status, lines = convert('onehot.npy', '--classes', 'voc', '--check-against', 'same.json')
-    assert (status, lines[-1]) == (0, 'the same labels as in same.json')
-    status, lines = convert('onehot.npy', 'out.json', '--classes', 'voc', '--check-against', 'other.csv')
-    assert status == 1
-    assert lines[-5:] == [
-        'written to out.json',
-        "1 ids only in onehot.npy: '2007_000027'",
-        "1 ids only in other.csv: 'x'",
-        '1 of the 2 ids in both have different labels:',
-        '  2007_000032: person only in onehot.npy; chair only in other.csv',
+def test_exports_of_other_tools_and_folders_are_recognised(tmp_path, convert):
+    coco = dict(
+        images=[dict(id=1, file_name='a.jpg'), dict(id=2, file_name='b.jpg')],
+        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+        annotations=[dict(image_id=1, category_id=2), dict(image_id=1, category_id=1)],
+    )
+    choice = dict(type='choices', value=dict(choices=['dog', 'cat']))
+    tasks = [
+        dict(data=dict(image=f'/data/upload/1/0a1b2c3d-{name}.jpg'), annotations=[dict(result=result)])
+        for name, result in (('a', [choice]), ('b', []))
     ]
+    for name, content in (('coco.json', coco), ('project.json', tasks)):
+        (tmp_path / name).write_text(json.dumps(content))
+    for name in ('folders/cat/a.jpg', 'folders/dog/a.jpg', 'folders/background/b.jpg'):
+        write_image(tmp_path / name, seed=name[-5] == 'b')
+    for source in ('coco.json', 'project.json'):
+        status, lines = convert(source, 'out.json')
+        assert status == 0, lines
+        assert json.loads((tmp_path / 'out.json').read_text()) == {'a': ['cat', 'dog'], 'b': []}
+    assert convert('folders', 'out.json')[0] == 0
+    both = {'cat/a': ['cat', 'dog'], 'dog/a': ['cat', 'dog']}
+    assert json.loads((tmp_path / 'out.json').read_text()) == {'background/b': [], **both}
 
 
 class Touch:
@@ -108,7 +116,6 @@ def test_a_file_that_would_run_a_command_is_refused_and_nothing_is_written(tmp_p
         (['onehot.npy', 'out.json'], 1, ['onehot.npy', '--classes']),
         (['gone.npy', 'out.json', '--classes', 'voc'], 1, ['no such file: gone.npy']),
         (['onehot.npy', 'out.csv', '--classes', 'voc'], 2, ['must end in .json, got out.csv']),
-        (['onehot.npy', '--classes', 'voc'], 2, ['name the file to write, or a file to --check-against']),
     ],
 )
 def test_a_mistake_is_one_message(source, tmp_path, convert, arguments, status, words):

@@ -1,8 +1,8 @@
-"""Check a whole data set before a long run: images, masks, labels and split lists.
+"""Check a whole data set before a long run: images, masks, labels and split lists; and write a config for it.
 
-python tools/dataset_converters/check_dataset.py CONFIG                                    training and validation
-python tools/dataset_converters/check_dataset.py --img-dir DIR --labels FILE               without a config
-python tools/dataset_converters/check_dataset.py --img-dir DIR --labels FILE --split 0.1   write train.txt, val.txt
+python tools/dataset_converters/check_dataset.py IMAGES --labels LABELS                       without a config
+python tools/dataset_converters/check_dataset.py IMAGES --labels LABELS --config my_config.py   ... and write one
+python tools/dataset_converters/check_dataset.py CONFIG                                       training and validation
 """
 
 import argparse
@@ -12,17 +12,23 @@ from mmengine.config import DictAction
 
 import afa_mmseg  # noqa: F401  (registers the modules)
 from afa_mmseg.datasets.inspection import (
+    DataFiles,
     Inspection,
     format_findings,
     format_tables,
     inspect_sources,
     sources_of_config,
     sources_of_folder,
+    write_config,
     write_report,
     write_split_lists,
 )
-from afa_mmseg.engine import load_config
+from afa_mmseg.engine import load_config, merge_options
 from afa_mmseg.utils import run_command
+
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+#: Share of the images for validation where none is set.
+VAL_SHARE = 0.1
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,43 +39,54 @@ def parse_args() -> argparse.Namespace:
         epilog='Exits 1 if there are errors: what stops training, or makes what it learns or reports wrong. '
         'Warnings\nneed a look.',
     )
-    parser.add_argument('config', nargs='?', help='config whose training and validation data are read')
+    parser.add_argument('source', metavar='IMAGES|CONFIG', help='folder of images, or config whose data are read')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values: a.b=1'
     )
-    folder = parser.add_argument_group('without a config')
-    folder.add_argument('--img-dir', metavar='DIR', help='folder of the images')
-    folder.add_argument('--labels', metavar='FILE', help='labels, CSV, TSV or JSON')
-    folder.add_argument('--masks', metavar='DIR', help='folder of masks, if there are any')
-    folder.add_argument(
-        '--list', metavar='FILE', nargs='+', default=[], help='split lists, training first (default: all images)'
-    )
-    folder.add_argument(
-        '--split',
-        metavar='SHARE',
-        type=float,
-        help='if there are no errors, write train.txt and val.txt beside the labels, with this share in val.txt',
-    )
-    folder.add_argument('--seed', type=int, default=0, help='random seed of --split (default: %(default)s)')
+    add_folder_options(parser.add_argument_group('with a folder of images'))
     parser.add_argument('--report', metavar='DIR', help='write report.txt, report.json and classes.png there')
     parser.add_argument('--num-workers', type=int, metavar='N', help='processes (default: one for each CPU; 0: none)')
     args = parser.parse_args()
-    if args.config is None and (args.img_dir is None or args.labels is None):
-        parser.error('name a config, or --img-dir and --labels')
-    if args.config is not None and (args.img_dir or args.labels or args.masks or args.list or args.split is not None):
-        parser.error('with a config, its own fields name the files: omit --img-dir and what belongs to it')
+    named = [args.labels, args.masks, args.config, args.split, *args.list]
+    if Path(args.source).suffix.lower() in CONFIG_SUFFIXES:
+        if named != [None] * len(named):
+            parser.error('with a config, its own fields name the files: omit --labels and what belongs to it')
+    elif args.labels is None:
+        parser.error(f'{args.source}: name --labels; that is the folder itself if it has a subfolder for each class')
     if args.split is not None and args.list:
         parser.error('--split writes lists, --list reads them: choose one')
+    if args.config is not None and len(args.list) not in (0, 2):
+        parser.error('--config requires two lists: --list TRAIN VAL')
     return args
+
+
+def add_folder_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that go with a folder of images."""
+    group.add_argument(
+        '--labels', metavar='LABELS', help='CSV, TSV, JSON (also of COCO or Label Studio), or a folder for each class'
+    )
+    group.add_argument('--masks', metavar='DIR', help='folder of masks, if there are any')
+    group.add_argument(
+        '--list', metavar='FILE', nargs='+', default=[], help='split lists, training first (default: all images)'
+    )
+    group.add_argument(
+        '--split',
+        metavar='SHARE',
+        type=float,
+        help='if there are no errors, write train.txt and val.txt beside the labels, with this share in val.txt '
+        f'(with --config: {VAL_SHARE} by default)',
+    )
+    group.add_argument('--seed', type=int, default=0, help='random seed of --split (default: %(default)s)')
+    group.add_argument('--config', metavar='FILE', help='write a config to train with there, if there are no errors')
 
 
 def inspect(args: argparse.Namespace) -> Inspection:
     """Inspect the files that the arguments name."""
-    if args.config is None:
-        sources = sources_of_folder(args.img_dir, args.labels, args.masks, args.list)
+    if args.labels is not None:
+        sources = sources_of_folder(args.source, args.labels, args.masks, args.list)
     else:
-        cfg = load_config(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
+        cfg = load_config(args.source)
+        merge_options(cfg, args.cfg_options or {})
         sources = sources_of_config(cfg)
     return inspect_sources(sources, args.num_workers)
 
@@ -80,14 +97,21 @@ def main() -> int:
     inspection = inspect(args)
     print(f'{format_tables(inspection)}\n{format_findings(inspection)}')
     if args.report is not None:
-        changed = write_report(inspection, args.report)
-        print(f'report {"written to" if changed else "is unchanged in"} {args.report}')
-    if args.split is not None:
-        folder = Path(args.labels).parent
-        train, val, written = write_split_lists(inspection, folder, args.split, args.seed)
-        done = 'written to' if written else 'are already in'
-        print(f'train.txt ({len(train)}) and val.txt ({len(val)}) {done} {folder}')
-    return int(inspection.num_errors > 0)
+        write_report(inspection, args.report)
+        print(f'report written to {args.report}')
+    if inspection.num_errors:
+        return 1
+    lists = args.list
+    if args.split is not None or (args.config is not None and not lists):
+        folder, share = Path(args.labels).parent, VAL_SHARE if args.split is None else args.split
+        train, val = write_split_lists(inspection, folder, share, args.seed)
+        lists = [str(folder / 'train.txt'), str(folder / 'val.txt')]
+        print(f'train.txt ({len(train)}) and val.txt ({len(val)}) are in {folder}')
+    if args.config is not None:
+        files = DataFiles(args.source, args.labels, *lists, args.masks or '')
+        max_iters = write_config(args.config, inspection, files)
+        print(f'{args.config}: {max_iters} iterations; train: python tools/train.py {args.config}')
+    return 0
 
 
 if __name__ == '__main__':

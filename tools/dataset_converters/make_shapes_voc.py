@@ -20,16 +20,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show_progress(done: int, total: int) -> None:
-    """Print a line every 100 images."""
-    if done % 100 == 0 or done == total:
-        print(f'{done}/{total} images', flush=True)
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    made = make_shapes_voc(**vars(args), progress=show_progress)
+    made = make_shapes_voc(**vars(args))
     print(f'ShapesVOC {"written to" if made else "exists already in"} {args.out_dir}')
 
 

@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    prepare_voc(**vars(parse_args()))
+    args = parse_args()
+    written = prepare_voc(**vars(args))
+    print(f'{args.folder}: {"ready" if written else "complete, nothing to do"}')
 
 
 if __name__ == '__main__':

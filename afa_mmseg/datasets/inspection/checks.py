@@ -6,7 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 from mmengine import fileio
@@ -14,18 +14,13 @@ from PIL import Image
 
 from ...utils import read_mask, run_parallel
 from ..images import decode_image
+from ..label_files import rare_classes
 from ..transforms.loading import AS_SHOWN, AS_STORED, ORIENTATION_TAG, turn_upright
 from .sources import ERROR, WARNING, Facts, Finding, Inspection, Source, Split, gather
 
 IGNORE_INDEX = 255
-
-
-class Job(NamedTuple):
-    """An image to read with its mask."""
-
-    image: str
-    mask: Optional[str] = None
-    exif_orientation: bool = True
+#: Path of an image, path of its mask, and whether both are turned by their EXIF orientation.
+Job = tuple[str, Optional[str], bool]
 
 
 def inspect_sources(sources: Sequence[Source], num_workers: Optional[int] = None) -> Inspection:
@@ -51,29 +46,34 @@ def inspect_sources(sources: Sequence[Source], num_workers: Optional[int] = None
 
 def read_facts(job: Job, backend_args: Optional[dict] = None) -> Facts:
     """Decode an image and its mask as a whole."""
+    path, mask_path, exif_orientation = job
     try:
-        facts = _read_image(fileio.get(job.image, backend_args=backend_args), job)
+        facts = _read_image(fileio.get(path, backend_args=backend_args), path, exif_orientation)
     except Exception as reason:  # decoders and backends raise anything
-        facts = Facts(error=str(reason).strip() or type(reason).__name__)
-    if job.mask is None:
+        facts = Facts(error=_text(reason))
+    if mask_path is None:
         return facts
     try:
-        data = fileio.get(job.mask, backend_args=backend_args)
-        mask = read_mask(io.BytesIO(data), job.mask)
-        mask = turn_upright(mask, data) if job.exif_orientation else mask
+        data = fileio.get(mask_path, backend_args=backend_args)
+        mask = read_mask(io.BytesIO(data), mask_path)
+        mask = turn_upright(mask, data) if exif_orientation else mask
     except (ValueError, OSError) as reason:
-        return facts._replace(mask_error=str(reason).strip() or type(reason).__name__)
+        return facts._replace(mask_error=_text(reason))
     return facts._replace(mask_size=mask.shape[:2], mask_values=tuple(np.unique(mask).tolist()))
 
 
-def _read_image(data: bytes, job: Job) -> Facts:
-    pixels = decode_image(data, job.image, AS_SHOWN if job.exif_orientation else AS_STORED)  # as LoadImage does
+def _text(reason: Exception) -> str:
+    return str(reason).strip() or type(reason).__name__
+
+
+def _read_image(data: bytes, path: str, exif_orientation: bool) -> Facts:
+    pixels = decode_image(data, path, AS_SHOWN if exif_orientation else AS_STORED)  # as LoadImage does
     with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
         warnings.simplefilter('ignore')  # of large images and odd metadata
         image.load()  # to the end: OpenCV accepts truncated files
         turned = image.format != 'TIFF' and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
-    return Facts(size=pixels.shape[:2], is_turned=job.exif_orientation and turned, digest=digest)
+    return Facts(size=pixels.shape[:2], is_turned=exif_orientation and turned, digest=digest)
 
 
 def _read_files(splits: Sequence[Split], num_workers: Optional[int]) -> dict[str, Facts]:
@@ -82,7 +82,7 @@ def _read_files(splits: Sequence[Split], num_workers: Optional[int]) -> dict[str
     for split in splits:
         for img_id, path in split.paths.items():
             if path not in jobs or img_id in split.masks:
-                jobs[path] = Job(path, split.masks.get(img_id), split.dataset.exif_orientation)
+                jobs[path] = (path, split.masks.get(img_id), split.dataset.exif_orientation)
     backend_args = next((split.dataset.backend_args for split in splits if split.dataset.backend_args), None)
     read = partial(read_facts, backend_args=backend_args)
     return dict(zip(jobs, run_parallel(read, list(jobs.values()), 'images', num_workers)))
@@ -131,11 +131,8 @@ def _check_masks(split: Split, facts: dict[str, Facts]) -> list[Finding]:
 def _compare_with_labels(split: Split, img_id: str, fact: Facts) -> list[str]:
     drawn = {split.classes[value] for value in fact.mask_values if value not in (0, IGNORE_INDEX)}
     named = set(split.labels[img_id])
-    parts = [
-        f'{what} {", ".join(name for name in split.classes if name in names)}'
-        for what, names in (('mask alone', drawn - named), ('labels alone', named - drawn))
-        if names
-    ]
+    sides = (('mask alone', drawn - named), ('labels alone', named - drawn))
+    parts = [f'{what} {", ".join(name for name in split.classes if name in names)}' for what, names in sides if names]
     return [f'{img_id}: {"; ".join(parts)}'] if parts else []
 
 
@@ -166,29 +163,32 @@ def _check_duplicates(splits: Sequence[Split], facts: dict[str, Facts]) -> list[
 
 def _check_classes(splits: Sequence[Split]) -> list[Finding]:
     """Find classes that cannot be learned from these labels, or not be measured."""
-    findings = []
-    if len({split.classes for split in splits}) > 1:
-        names = [f'{split.name}: {", ".join(split.classes)}' for split in splits]
-        remedy = 'use one label file for all splits, or set `metainfo=dict(classes=[...])`'
-        findings.append(Finding(ERROR, 'splits name different classes', names, remedy))
+    names = [f'{split.name}: {", ".join(split.classes)}' for split in splits]
+    differ = names if len({split.classes for split in splits}) > 1 else []
+    remedy = 'use one label file for all splits, or set `metainfo=dict(classes=[...])`'
+    findings = [Finding(ERROR, 'splits name different classes', differ, remedy)]
     for split in filter(lambda split: split.labels, splits):
         absent = [cls for cls, count in split.count_classes().items() if not count]
         remedy = 'add images, or take the classes out: they are neither learned nor measured'
         findings.append(Finding(WARNING, f'{split.name}: classes without an image', absent, remedy))
-    if splits:
-        findings += _check_separable(splits[0])
+    for split in splits[:1]:
+        findings += _check_learnable(split)
     return findings
 
 
-def _check_separable(split: Split) -> list[Finding]:
-    """Find classes of the training split that image-level labels cannot tell from others or from the background."""
+def _check_learnable(split: Split) -> list[Finding]:
+    """Find classes of the training split that are rare, or that labels cannot tell from others or the background."""
     images_of: dict[frozenset[str], list[str]] = defaultdict(list)
     for cls in split.classes[1:]:
         images_of[frozenset(i for i, names in split.labels.items() if cls in names)].append(cls)
     everywhere = images_of.pop(frozenset(split.labels), []) if split.labels else []
     together = [', '.join(names) for ids, names in images_of.items() if len(names) > 1 and ids]
+    rare = rare_classes(split.labels, split.classes[1:])
+    counts = split.count_classes()
+    few = [f'{cls}: {counts[cls]} {hint}'.rstrip() for cls, hint in rare.items() if hint or counts[cls] == 1]
     name, remedy = split.name, 'labels cannot separate them: add images of one alone, or make them one class'
     return [
+        Finding(WARNING, f'{name}: classes that few images show', few, 'correct the names, or add images'),
         Finding(WARNING, f'{name}: classes in every image', everywhere, 'add images without them'),
         Finding(WARNING, f'{name}: classes that always occur together', together, remedy),
     ]

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from ..image_level import ImageLevelDataset
-from ..images import IMAGE_SUFFIXES, describe_suffixes, find_images
+from ..images import IMAGE_SUFFIXES, ImageFiles, describe_suffixes, find_images
 
 ERROR, WARNING = 'error', 'warning'
 
@@ -68,13 +68,7 @@ class Facts(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The existing files of a split and its class names, by image id.
-
-    Args:
-        dataset: File backend and rule for EXIF orientations.
-        classes: Background first.
-        unlisted: Number of images of the folder that are not in the split.
-    """
+    """The existing files of a split and its class names, by image id; classes have the background first."""
 
     name: str
     dataset: ImageLevelDataset
@@ -82,7 +76,7 @@ class Split(NamedTuple):
     paths: dict[str, str]
     masks: dict[str, str]
     labels: dict[str, list[str]]
-    unlisted: int = 0
+    unlisted: int = 0  # images of the folder that are not in the split
 
     def count_classes(self) -> dict[str, int]:
         """Count the images that show each foreground class."""
@@ -154,22 +148,25 @@ def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:
     img_dir, classes, files = dataset.data_prefix['img_path'], tuple(dataset.metainfo['classes']), images.files
     present = [i for i in ids if i in files]
     labels, label_findings = _gather_labels(source, ids, files)
-    masks, mask_findings = _gather_masks(source, present, files)
+    masks, mask_findings = _gather_masks(source, present)
+    findings = [*label_findings, *mask_findings, *_check_lists(source, ids, images, classes)]
+    paths = {i: osp.join(img_dir, files[i]) for i in present}
+    shown = {i: [c for c in classes if c in labels[i]] for i in ids if i in labels}
+    return Split(name, dataset, classes, paths, masks, shown, len(files) - len(present)), findings
+
+
+def _check_lists(source: Source, ids: list[str], images: ImageFiles, classes: tuple[str, ...]) -> list[Finding]:
+    name, img_dir = source.name, source.dataset.data_prefix['img_path']
     fits = source.num_classes in (None, len(classes))
     misfit = [] if fits else [f'num_classes is {source.num_classes}, but {name} has {len(classes)} classes']
     remedy = f'set num_classes={len(classes)}, or correct the classes: {", ".join(classes)}'
-    gone = [i for i in ids if i not in files]
+    gone = [i for i in ids if i not in images.files]
     other = [describe_suffixes(images.others)] if images.others else []
-    findings = [
-        *label_findings,
-        *mask_findings,
+    return [
         Finding(ERROR, f'{name}: the network does not fit the data', misfit, remedy),
         Finding(ERROR, f'{name}: ids of the split list without an image in {img_dir}', gone, 'add the images'),
         Finding(WARNING, f'files in {img_dir} that are not read', other, 'convert them if they are images'),
     ]
-    paths = {i: osp.join(img_dir, files[i]) for i in present}
-    shown = {i: [c for c in classes if c in labels[i]] for i in ids if i in labels}
-    return Split(name, dataset, classes, paths, masks, shown, len(files) - len(present)), findings
 
 
 def _gather_labels(source: Source, ids: list[str], files: dict[str, str]) -> tuple[dict[str, list[str]], list[Finding]]:
@@ -190,7 +187,7 @@ def _gather_labels(source: Source, ids: list[str], files: dict[str, str]) -> tup
     ]
 
 
-def _gather_masks(source: Source, ids: list[str], files: dict[str, str]) -> tuple[dict[str, str], list[Finding]]:
+def _gather_masks(source: Source, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
     dataset, suffix = source.dataset, source.dataset.seg_map_suffix
     mask_dir = dataset.data_prefix.get('seg_map_path')
     if not mask_dir or not (dataset.loads_masks or not dataset.pipeline.transforms):
@@ -208,7 +205,7 @@ def _gather_masks(source: Source, ids: list[str], files: dict[str, str]) -> tupl
 
 def _unwrap(setting: Any) -> list[dict]:
     """List the data sets inside wrappers such as RepeatDataset."""
-    inner = [] if not setting else setting.get('datasets') or [setting.get('dataset')]
-    if inner == [None]:
-        return [setting]
-    return [data for item in inner for data in _unwrap(item)]
+    if not setting:
+        return []
+    inner = setting.get('datasets') or ([setting['dataset']] if 'dataset' in setting else [])
+    return [data for item in inner for data in _unwrap(item)] or [setting]

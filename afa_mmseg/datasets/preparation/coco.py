@@ -38,8 +38,8 @@ def prepare_coco(
 ) -> bool:
     """Write what `COCOImageLevelDataset` needs beside COCO's own files, as far as it is not there yet.
 
-    Writes `SegmentationClass/{split}2014/*.png`, `labels_{split}2014.json` and `ImageSets/{split}2014.txt`; for how
-    masks are drawn see `draw_mask`. All images get a mask and a label, whatever the list leaves out.
+    That is `SegmentationClass/{split}2014/*.png` (see `draw_mask`), `labels_{split}2014.json` and
+    `ImageSets/{split}2014.txt`. All images get a mask and a label, whatever the list leaves out.
 
     Args:
         root: Folder that holds `train2014`, `val2014` and `annotations`.
@@ -60,19 +60,22 @@ def prepare_coco(
     """
     pycocotools('mask')
     root = Path(root)
-    options = [('crowd', crowd, CROWD_RULES), ('unannotated', unannotated, UNANNOTATED_RULES)]
-    for name, value, known in [*options, *(('splits', split, SPLITS) for split in splits)]:
-        if value not in known:
-            raise ValueError(f'{name}: {value!r} is unknown; choose from {", ".join(known)}')
+    if crowd not in CROWD_RULES or unannotated not in UNANNOTATED_RULES:
+        raise ValueError(
+            f'crowd={crowd!r}, unannotated={unannotated!r}: choose of {CROWD_RULES} and {UNANNOTATED_RULES}'
+        )
     require_dir(str(root), 'COCO_ROOT', 'Make it, and unpack the archives of https://cocodataset.org (2014) in it.')
     names = [f'{split}2014' for split in splits]
     for split in names:
-        require_dir(str(root / split), f'images of {split}', DOWNLOAD.format(f'{split}.zip', root))
-        remedy = DOWNLOAD.format('annotations_trainval2014.zip', root)
-        require_file(str(_annotation_file(root, split)), f'annotations of {split}', remedy)
-    drops = unannotated == 'drop'
-    written = [_prepare_split(root, split, crowd, drops, num_workers, report) for split in names]
+        _require(root, split)
+    written = [_prepare_split(root, split, crowd, unannotated == 'drop', num_workers, report) for split in names]
     return any(written)
+
+
+def _require(root: Path, split: str) -> None:
+    require_dir(str(root / split), f'images of {split}', DOWNLOAD.format(f'{split}.zip', root))
+    remedy = DOWNLOAD.format('annotations_trainval2014.zip', root)
+    require_file(str(_annotation_file(root, split)), f'annotations of {split}', remedy)
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -80,42 +83,36 @@ def _annotation_file(root: Path, split: str) -> Path:
 
 
 def _prepare_split(root: Path, split: str, crowd: str, drops: bool, num_workers: Optional[int], report: Report) -> bool:
-    path = _annotation_file(root, split)
-    report(f'{split}: reading {path}')
     classes = COCOImageLevelDataset.METAINFO['classes']
-    images = read_images(path, classes[1:])
+    images = read_images(_annotation_file(root, split), classes[1:])
     remedy = DOWNLOAD.format(f'{split}.zip', root)
     require_files(str(root / split), [image.img_id for image in images], '.jpg', f'images of {split}', remedy)
-    drawn = _draw_masks(root, split, images, crowd, num_workers, report)
+    drawn = _draw_masks(root, split, images, crowd, num_workers)
     # Last, since training needs them: where they are, masks are.
     labels = {image.img_id: [classes[i] for i in image_labels(image, crowd)] for image in images}
     labelled = write_text(root / f'labels_{split}.json', label_text(labels))
-    report(f'{split}: labels_{split}.json {"written" if labelled else "is there"}')
     ids = [img_id for img_id, names in labels.items() if names or not drops]
     listed = write_text(root / f'ImageSets/{split}.txt', ''.join(f'{img_id}\n' for img_id in ids))
     bare = sum(not names for names in labels.values())
     report(
-        f'{split}: ImageSets/{split}.txt {"written" if listed else "is there"}: {len(ids)} images, '
+        f'{split}: {len(images)} masks, {drawn} of them new; {len(ids)} images in ImageSets/{split}.txt, '
         f'{bare} without annotation {"left out" if drops else "kept"}'
     )
-    return drawn or labelled or listed
+    return bool(drawn or labelled or listed)
 
 
-def _draw_masks(
-    root: Path, split: str, images: list[CocoImage], crowd: str, num_workers: Optional[int], report: Report
-) -> bool:
-    """Draw the masks that are not there, and read those images to their end."""
+def _draw_masks(root: Path, split: str, images: list[CocoImage], crowd: str, num_workers: Optional[int]) -> int:
+    """Draw the masks that are not there, and read those images to their end; return their number."""
     folder = root / 'SegmentationClass' / split
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     digest = hashlib.sha256(_annotation_file(root, split).read_bytes()).hexdigest()
     _check_rules(folder, dict(version=VERSION, crowd=crowd, annotations=f'sha256:{digest}'))
     missing = [image for image in images if not (folder / f'{image.img_id}.png').exists()]
-    report(f'{split}: {len(images) - len(missing)} of {len(images)} masks are there')
     draw = partial(_draw_image, images=root / split, masks=folder, crowd=crowd)
     remedy = f'Fetch them again, each from http://images.cocodataset.org/{split}/NAME.jpg, and run this again.'
     run_collecting(draw, missing, f'{split}: masks', num_workers, remedy)
-    return bool(missing)
+    return len(missing)
 
 
 def _check_rules(folder: Path, rules: dict[str, Any]) -> None:

@@ -63,7 +63,6 @@ def read_images(path: Union[str, Path], classes: Sequence[str]) -> list[CocoImag
     Raises:
         ValueError: The file is no whole JSON, lacks a field, has other categories, or names a file outside the folder.
     """
-    source = f'annotation file {path}'
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             coco = pycocotools('coco').COCO(str(path))
@@ -74,15 +73,14 @@ def read_images(path: Union[str, Path], classes: Sequence[str]) -> list[CocoImag
                 Region(a['id'], labels[a['category_id']], bool(a.get('iscrowd', 0)), a['segmentation'])
                 for a in coco.imgToAnns[number]
             ]
+            if not FILE_NAME.fullmatch(image['file_name']):
+                raise ValueError(f'`file_name` {image["file_name"]!r} must be the plain name of a .jpg')
             images.append(CocoImage(image['file_name'], image['width'], image['height'], regions))
         lost = len(coco.dataset['annotations']) - sum(len(image.regions) for image in images)
+        if lost or not images:
+            raise ValueError(f'{len(images)} images, {lost} annotations of none of them')
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
-        raise ValueError(f'{source}: {type(error).__name__}: {error}\n  {REMEDY}') from error
-    if lost or not images:
-        raise ValueError(f'{source}: {len(images)} images, {lost} annotations of none of them\n  {REMEDY}')
-    for image in images:
-        if not FILE_NAME.fullmatch(image.file_name):
-            raise ValueError(f'{source}: `file_name` {image.file_name!r} must be the plain name of a .jpg\n  {REMEDY}')
+        raise ValueError(f'annotation file {path}: {type(error).__name__}: {error}\n  {REMEDY}') from error
     return images
 
 
@@ -132,21 +130,17 @@ def _label_of_category(categories: list[dict], classes: Sequence[str]) -> dict[i
 
 def _draw(region: Region, image: CocoImage) -> np.ndarray:
     """Draw an outline, bool (H, W); the polygons of an annotation are united."""
-    api, size = pycocotools('mask'), (image.height, image.width)
-    runs: Any = region.outline
+    size, outline = (image.height, image.width), region.outline
     try:
-        if isinstance(runs, list):
-            runs = [polygon for polygon in runs if len(polygon) >= MIN_NUMBERS]
-            if not runs:
-                return np.zeros(size, bool)
-            runs = api.merge(api.frPyObjects(runs, *size))
-        elif isinstance(runs['counts'], list):
-            runs = api.frPyObjects(runs, *size)
-        pixels = api.decode(runs).astype(bool)
+        if isinstance(outline, list):
+            outline = [polygon for polygon in outline if len(polygon) >= MIN_NUMBERS]
+        coco = pycocotools('coco').COCO()
+        coco.imgs = {0: dict(height=image.height, width=image.width)}
+        pixels = coco.annToMask(dict(image_id=0, segmentation=outline)) if outline else np.zeros(size)
     except Exception as error:  # pycocotools raises bare exceptions, too
         raise ValueError(f'{image.file_name}, annotation {region.id}: `segmentation`: {error}\n  {REMEDY}') from error
     if pixels.shape != size:
         raise ValueError(
             f'{image.file_name}, annotation {region.id}: `segmentation` has the size {pixels.shape}, the image {size}'
         )
-    return pixels
+    return pixels.astype(bool)

@@ -1,6 +1,7 @@
 """Label files that numpy or pickle wrote, read by an unpickler that admits arrays and nothing else."""
 
 import pickle
+import reprlib
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
@@ -42,7 +43,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 def read_pickle(path: Path) -> Entries:
     """Read a pickled dict `{id: array or list}`; raise a `ValueError` for anything else."""
     with path.open('rb') as file:
-        return _entries(_load(file, path), path)
+        return _load(file, path)
 
 
 def read_npy(path: Path) -> Union[Entries, np.ndarray]:
@@ -51,41 +52,32 @@ def read_npy(path: Path) -> Union[Entries, np.ndarray]:
         try:
             version = npy_format.read_magic(file)
             read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-            dtype = read_header(file)[2]
-            if not dtype.hasobject:
-                file.seek(0)
-                array = np.load(file, allow_pickle=False)
+            is_pickled = read_header(file)[2].hasobject
+            array = None if is_pickled else np.load(path, allow_pickle=False)
         except Exception as error:  # from Python's parsers, too
             raise ValueError(f'label file {path}: not an .npy file, or a damaged one ({error})') from error
-        if dtype.hasobject:
-            return _entries(_load(file, path), path)
+        if array is None:
+            return _load(file, path)
     if array.dtype.kind not in 'biuf':
         raise ValueError(f'label file {path}: array of dtype {array.dtype}; one-hot labels are numbers')
     return array
 
 
-def _load(file: BinaryIO, path: Path) -> Any:
+def _load(file: BinaryIO, path: Path) -> Entries:
+    """Unpickle a dict, from the 0-d array that `np.save` wraps it in, and convert arrays to lists."""
     try:
-        return _ArrayUnpickler(file).load()
+        content = _ArrayUnpickler(file).load()
     except Exception as error:  # a damaged pickle may raise anything
         raise ValueError(f'label file {path}: {error or type(error).__name__}') from error
-
-
-def _entries(content: Any, path: Path) -> Entries:
-    """Unpack the 0-d array that `np.save` wraps a dict in, and convert arrays to lists."""
     if isinstance(content, np.ndarray) and content.shape == () and content.dtype == object:
         content = content.item()
-    if not isinstance(content, dict):
-        raise ValueError(f'label file {path}: holds {_describe(content)}, not a dict {{id: labels}}')
     entries = {}
-    for key, value in content.items():
-        if not isinstance(key, (str, int)):
-            raise ValueError(f'label file {path}: {key!r} is a key, not an id: a string or a number')
-        if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim == 1):
-            raise ValueError(f'label file {path}, id {key!r}: holds {_describe(value)}, not a list or an array (C,)')
-        entries[key] = value.tolist() if isinstance(value, np.ndarray) else list(value)
+    for key, value in content.items() if isinstance(content, dict) else [(None, content)]:
+        is_array = isinstance(value, np.ndarray) and value.ndim == 1
+        if not isinstance(key, (str, int)) or not (is_array or isinstance(value, (list, tuple))):
+            raise ValueError(
+                f'label file {path}: holds {reprlib.repr(key)}: {reprlib.repr(value)}, not a dict {{id: labels}}: '
+                'ids are strings or numbers, labels lists or arrays of one dimension'
+            )
+        entries[key] = value.tolist() if is_array else list(value)
     return entries
-
-
-def _describe(value: Any) -> str:
-    return f'an array of shape {value.shape}' if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,47 +1,42 @@
 """PASCAL VOC 2012 with SBD: masks, split list, image-level labels, and a report on them."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
 from ...utils import remove_leftovers, write_text
-from ...utils.checks import first_few, require_files
+from ...utils.checks import first_few, require_dir, require_files
 from ..images import read_ids
-from ..label_files import check_classes, label_text, parse_xml, read_voc_xml
+from ..label_files import LabelDict, check_classes, label_text
+from ..voc import parse_xml, read_voc_xml
 from .collect import run_collecting
 from .voc_masks import (
     CLASSES,
     FOLDER,
-    VOC_SOURCE,
-    MaskSource,
-    VOCTree,
-    describe_sources,
-    make_masks,
+    IMAGES,
+    SBD_SOURCE,
+    VOC_MASKS,
+    find_sbd,
+    find_zip,
+    load_mask,
     mask_ids,
-    sbd_source,
-    voc_source,
-    zip_source,
+    write_mask,
 )
 
+ANNOTATIONS, LISTS = 'Annotations', 'ImageSets/Segmentation'
+LABELS, REPORT = 'cls_labels.json', 'cls_labels_report.json'
 #: Images of VOC 2012 with SBD: `train_aug` is the union of SBD and VOC's `train`, without VOC's `val`.
 NUM_IMAGES = dict(train_aug=10582, val=1449)
 LABEL_SOURCES = ('xml', 'masks')
-#: Images with differing labels that are printed.
-NUM_SHOWN = 5
+VOC_SOURCE = 'VOC 2012 (VOCtrainval_11-May-2012.tar), http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'
+ANEW = 'Delete or move it, and run the same command again to write it anew.'
 
 Report = Callable[[str], Any]
-
-
-class ImageLabels(NamedTuple):
-    """Classes in the XML file and the mask of an image, and whether the mask differs from VOC's own."""
-
-    xml: list[str]
-    mask: list[str]
-    is_changed: bool
 
 
 def prepare_voc(
@@ -54,7 +49,8 @@ def prepare_voc(
 ) -> bool:
     """Complete a VOC 2012 folder: `SegmentationClassAug`, `train_aug.txt`, `cls_labels.json` and a report on it.
 
-    Existing masks and lists are kept, so that the same call resumes an interrupted one.
+    Existing masks and lists are kept, so that the same call resumes an interrupted one. Returns whether anything was
+    written.
 
     Args:
         folder: VOCdevkit, or VOCdevkit/VOC2012.
@@ -63,9 +59,6 @@ def prepare_voc(
         labels_from: Source of the label file: `xml` or `masks`.
         num_workers: See `run_parallel`.
         report: Called with each line of the report.
-
-    Returns:
-        Whether anything was written.
 
     Raises:
         FileNotFoundError: Downloads are missing or incomplete.
@@ -76,172 +69,149 @@ def prepare_voc(
         raise ValueError(f'labels_from is {labels_from!r}; choose one of {", ".join(LABEL_SOURCES)}')
     if sbd is not None and aug_zip is not None:
         raise ValueError('SBD and a zip of masks are named; choose one of them')
-    tree = VOCTree(folder)
-    for made in (tree.root, tree.aug_masks, tree.lists):
-        remove_leftovers(made)
-    train, val, source = _list_images(tree, sbd, aug_zip)
-    ids = sorted({*train, *val})
-    sources = [voc_source(tree), *([source] if source else [])]
-    _require_all(tree, ids, sources)
-    listed = _write_train_list(tree, train, f'{source.name} without val' if source else FOLDER)
-    made_masks = make_masks(tree, ids, sources, num_workers)
-    found, labelled = _write_labels(tree, ids, labels_from, num_workers)
-    if listed or made_masks or labelled:
-        written = [f'{count} from {name}' for name, count in made_masks.items()]
-        report(format_report(found))
-        report(f'{tree.root}\n  ImageSets/Segmentation/train_aug.txt: {len(train)} ids')
-        report(f'  {FOLDER}: {", ".join([*written, f"{len(ids) - sum(made_masks.values())} existed"])}')
-        report(
-            f'  cls_labels.json: {len(ids)} images of train_aug and val, from {labels_from}; '
-            f'{found["num_without_class"]} without a class'
-        )
-        report('  cls_labels_report.json: where XML and masks differ')
-    else:
-        report(f'{tree.root}: nothing to do, {len(ids)} masks, train_aug.txt and cls_labels.json are up to date')
-    _report_warnings(dict(train_aug=len(train), val=len(val)), found['changed_masks'], report)
-    return bool(listed or made_masks or labelled)
+    root = _find_root(folder, needs_own=sbd is not None)
+    source, in_source = (None, set()) if sbd is None else find_sbd(sbd)
+    if aug_zip is not None:
+        source, in_source = find_zip(aug_zip)
+    return _complete(root, source, in_source, labels_from, num_workers, report)
 
 
-def read_image_labels(tree: VOCTree, img_id: str) -> ImageLabels:
-    """Read the classes of an image from its XML file and its mask, after checking that they belong to it."""
-    xml_path, mask_path = tree.annotations / f'{img_id}.xml', tree.aug_masks / f'{img_id}.png'
+def read_image_labels(root: Path, img_id: str) -> tuple[list[str], list[str]]:
+    """Read the classes in the XML file and the mask of an image, after checking that they belong to it."""
+    xml_path, mask_path = root / ANNOTATIONS / f'{img_id}.xml', root / FOLDER / f'{img_id}.png'
     names = read_voc_xml(xml_path)
     check_classes(names, CLASSES[1:], f'annotation file {xml_path}')
     filename = (parse_xml(xml_path).findtext('filename') or '').strip()
     if filename not in (img_id, f'{img_id}.jpg'):
         raise ValueError(f'annotation file {xml_path}: is of {filename!r}, not of {img_id}.jpg; fetch it again')
-    mask = tree.load_mask(img_id, mask_path, str(mask_path))
-    own = tree.voc_masks / mask_path.name
-    is_changed = (
-        own.is_file()
-        and own.read_bytes() != mask_path.read_bytes()
-        and not np.array_equal(tree.load_mask(img_id, own, str(own)), mask)
-    )
-    shown = np.bincount(mask.ravel(), minlength=len(CLASSES))
-    in_mask = [name for name, count in zip(CLASSES[1:], shown[1:]) if count]
-    return ImageLabels([name for name in CLASSES[1:] if name in names], in_mask, is_changed)
+    shown = np.unique(load_mask(root, img_id, mask_path, str(mask_path)))
+    return [name for name in CLASSES[1:] if name in names], [CLASSES[i] for i in shown if 0 < i < len(CLASSES)]
 
 
-def make_report(images: dict[str, ImageLabels], labels_from: str) -> dict[str, Any]:
-    """Count classes by XML and by mask, and list the images where the two differ."""
-    only = {
-        img_id: dict(
-            xml_only=[name for name in image.xml if name not in image.mask],
-            mask_only=[name for name in image.mask if name not in image.xml],
-        )
-        for img_id, image in images.items()
-    }
-    kinds = dict(xml=[image.xml for image in images.values()], mask=[image.mask for image in images.values()])
-    kinds.update({kind: [pair[kind] for pair in only.values()] for kind in ('xml_only', 'mask_only')})
+def make_report(xml: LabelDict, mask: LabelDict, labels_from: str) -> dict[str, Any]:
+    """Count the images of each class by XML and by mask, and list those where the two differ."""
+    sides = dict(xml=xml, mask=mask)
+    counts = {side: Counter(name for names in labels.values() for name in names) for side, labels in sides.items()}
     return dict(
         labels_from=labels_from,
-        num_images=len(images),
-        num_without_class=sum(not names for names in kinds['xml' if labels_from == 'xml' else 'mask']),
-        changed_masks=[img_id for img_id, image in images.items() if image.is_changed],
-        classes={
-            name: {kind: sum(name in names for names in lists) for kind, lists in kinds.items()} for name in CLASSES[1:]
-        },
-        differences={i: pair for i, pair in only.items() if any(pair.values())},
+        num_images=len(xml),
+        num_without_class=sum(not names for names in sides['xml' if labels_from == 'xml' else 'mask'].values()),
+        classes={name: {side: counts[side][name] for side in sides} for name in CLASSES[1:]},
+        differences={i: {side: labels[i] for side, labels in sides.items()} for i in xml if xml[i] != mask[i]},
     )
 
 
-def format_report(found: dict[str, Any]) -> str:
-    """Format the report as text: a table of classes, and the first differences."""
-    lines = [f'{"images that show":<20}{"XML":>8}{"masks":>8}{"XML only":>10}{"masks only":>12}']
-    for name, row in found['classes'].items():
-        lines.append(f'{name:<20}{row["xml"]:>8}{row["mask"]:>8}{row["xml_only"]:>10}{row["mask_only"]:>12}')
-    differences = found['differences']
-    lines.append(f'{len(differences)} of {found["num_images"]} images have other classes in the XML than in the mask')
-    for img_id, entry in list(differences.items())[:NUM_SHOWN]:
-        parts = [f'{", ".join(names)} in {key.replace("_", " ")}' for key, names in entry.items() if names]
-        lines.append(f'  {img_id}: {"; ".join(parts)}')
-    return '\n'.join([*lines, *(['  ...'] if len(differences) > NUM_SHOWN else [])])
+def _complete(
+    root: Path,
+    source: Optional[Path],
+    in_source: set[str],
+    labels_from: str,
+    num_workers: Optional[int],
+    report: Report,
+) -> bool:
+    """Write masks, list and labels; return whether anything was written."""
+    for made in (root, root / FOLDER, root / LISTS):
+        remove_leftovers(made)
+    train, val = _list_images(root, source, in_source)
+    ids = sorted({*train, *val})
+    _require_all(root, ids, in_source)
+    listed = _write_train_list(root, train)
+    todo = sorted(set(ids) - mask_ids(root / FOLDER))
+    run_collecting(partial(write_mask, root, source), todo, 'Masks', num_workers)
+    labelled = _write_labels(root, ids, labels_from, num_workers, report)
+    report(f'{root}: {len(train)} ids in train_aug.txt; {len(ids)} masks in {FOLDER}, {len(todo)} of them new')
+    for split, number in dict(train_aug=len(train), val=len(val)).items():
+        if number != NUM_IMAGES[split]:
+            report(
+                f'warning: {split} has {number} ids, VOC 2012 with SBD has {NUM_IMAGES[split]}: a subset, or a '
+                'download that is incomplete'
+            )
+    return bool(listed or todo or labelled)
 
 
-def _list_images(
-    tree: VOCTree, sbd: Union[str, Path, None], aug_zip: Union[str, Path, None]
-) -> tuple[list[str], list[str], Optional[MaskSource]]:
-    """Return the ids of train_aug and val, and the source of masks besides VOC."""
-    val_list, own_list, train_list = (tree.lists / f'{name}.txt' for name in ('val', 'train', 'train_aug'))
-    tree.require(tree.images, tree.annotations, val_list, *([tree.voc_masks, own_list] if sbd else []))
-    val, source = read_ids(val_list), None
-    if sbd is not None:
-        source = sbd_source(tree, sbd)
-        train = {*source.ids, *read_ids(own_list)} - {*val}
-    elif aug_zip is not None:
-        source = zip_source(tree, aug_zip)
-        train = {*source.ids} - {*val}
+def _find_root(folder: Union[str, Path], *, needs_own: bool) -> Path:
+    """Return the folder VOC2012, in VOCdevkit or not; raise a `FileNotFoundError` that lists all that it lacks."""
+    require_dir(str(folder), 'VOC 2012', f'Get {VOC_SOURCE}, unpack it, and name its VOCdevkit folder.')
+    inner = Path(folder, 'VOC2012')
+    root = inner if inner.is_dir() else Path(folder)
+    own = [VOC_MASKS, f'{LISTS}/train.txt'] if needs_own else []
+    missing = [name for name in (IMAGES, ANNOTATIONS, f'{LISTS}/val.txt', *own) if not (root / name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f'{root} lacks {", ".join(missing)}, which {VOC_SOURCE} contains.\n'
+            '  Unpack it so that VOCdevkit/VOC2012/JPEGImages exists, then run the same command again.\n'
+            '  To convert a label file of another project, see tools/dataset_converters/convert_labels.py.'
+        )
+    return root
+
+
+def _list_images(root: Path, source: Optional[Path], in_source: set[str]) -> tuple[list[str], list[str]]:
+    """Return the ids of train_aug and val."""
+    train_list, val = root / LISTS / 'train_aug.txt', set(read_ids(root / LISTS / 'val.txt'))
+    if source is not None:
+        own = read_ids(root / LISTS / 'train.txt') if source.is_dir() else []  # a zip holds VOC's own masks, too
+        train = {*in_source, *own} - val
     else:
-        masks = mask_ids(tree.aug_masks)
+        masks = mask_ids(root / FOLDER)
         if not masks:
-            raise FileNotFoundError(f'{tree.aug_masks} is missing, and no source is named.\n  {describe_sources(tree)}')
-        train = {*read_ids(train_list)} if train_list.is_file() else {*masks} - {*val}
-    both = sorted(train & {*val})
+            raise FileNotFoundError(f'{root / FOLDER} is missing, and no source is named.\n  {_masks_remedy(root)}')
+        train = set(read_ids(train_list)) if train_list.is_file() else masks - val
+    both = sorted(train & val)
     if both:
         raise ValueError(
             f'{train_list}: holds {len(both)} ids of val.txt: {first_few(both)}.\n'
             '  Validation images must not be trained on: take them out, or delete the list to write it anew.'
         )
     if not train:
-        raise ValueError(f'{tree.root}: only images of val have masks, none to train on; {describe_sources(tree)}')
-    return sorted(train), val, source
+        raise ValueError(f'{root}: only images of val have masks, none to train on; {_masks_remedy(root)}')
+    return sorted(train), sorted(val)
 
 
-def _require_all(tree: VOCTree, ids: Sequence[str], sources: Sequence[MaskSource]) -> None:
+def _masks_remedy(root: Path) -> str:
+    command = f'python tools/dataset_converters/prepare_voc.py {root}'
+    return (
+        f'Download {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), then:\n    {command} --sbd benchmark_RELEASE\n'
+        f'  or, with the masks as a zip that others made of it:\n    {command} --aug-zip {FOLDER}.zip'
+    )
+
+
+def _require_all(root: Path, ids: Sequence[str], in_source: set[str]) -> None:
     """Raise a `FileNotFoundError` unless each id has an image, an XML file, and a mask in the folder or a source."""
     remedy = f'It is part of {VOC_SOURCE}; or take the ids out of the list.'
-    require_files(str(tree.images), ids, '.jpg', 'images', remedy)
-    require_files(str(tree.annotations), ids, '.xml', 'annotations', remedy)
-    missing = sorted(set(ids).difference(mask_ids(tree.aug_masks), *(source.ids for source in sources)))
+    require_files(str(root / IMAGES), ids, '.jpg', 'images', remedy)
+    require_files(str(root / ANNOTATIONS), ids, '.xml', 'annotations', remedy)
+    missing = sorted(set(ids).difference(mask_ids(root / FOLDER), mask_ids(root / VOC_MASKS), in_source))
     if missing:
-        names = ', '.join([FOLDER, *(source.name for source in sources)])
         raise FileNotFoundError(
-            f'{len(missing)} of {len(ids)} ids of train_aug and val have no mask in {names}: {first_few(missing)}\n'
-            f'  {describe_sources(tree)}\n  If you have done so, the download is incomplete: fetch it again.'
+            f'{len(missing)} of {len(ids)} ids of train_aug and val have no mask in {FOLDER}, {VOC_MASKS} or what is '
+            f'named as their source: {first_few(missing)}\n  {_masks_remedy(root)}\n'
+            '  If you have done so, the download is incomplete: fetch it again.'
         )
 
 
-def _write_train_list(tree: VOCTree, ids: Sequence[str], source: str) -> bool:
+def _write_train_list(root: Path, ids: Sequence[str]) -> bool:
     """Write `train_aug.txt` unless it exists with the same ids; raise a `ValueError` if it has others."""
-    path = tree.lists / 'train_aug.txt'
+    path = root / LISTS / 'train_aug.txt'
     if not path.is_file():
         return write_text(path, ''.join(f'{i}\n' for i in ids))
     others = sorted(set(read_ids(path)) ^ set(ids))
     if others:
-        raise ValueError(
-            f'{path}: differs from {source}: {first_few(others)} are in one of them only.\n'
-            '  Delete or move the list, and run the same command again to write it anew.'
-        )
+        raise ValueError(f'{path}: differs from its source: {first_few(others)} are in one of them only.\n  {ANEW}')
     return False
 
 
-def _write_labels(
-    tree: VOCTree, ids: Sequence[str], labels_from: str, num_workers: Optional[int]
-) -> tuple[dict[str, Any], bool]:
-    """Write labels and report; return the report, and whether a file changed."""
-    read = run_collecting(partial(read_image_labels, tree), ids, 'Labels of XML and masks', num_workers)
-    images: dict[str, ImageLabels] = dict(zip(ids, read))
-    text = label_text({i: image.xml if labels_from == 'xml' else image.mask for i, image in images.items()})
-    if tree.labels.is_file() and tree.labels.read_bytes() != text.encode():
-        raise ValueError(
-            f'{tree.labels}: differs from the labels of {labels_from}.\n'
-            '  Delete or move it, and run the same command again to write it anew.'
-        )
-    found = make_report(images, labels_from)
-    changed = [write_text(tree.labels, text), write_text(tree.report, json.dumps(found, indent=1) + '\n')]
-    return found, any(changed)
-
-
-def _report_warnings(num_images: dict[str, int], changed: Sequence[str], report: Report) -> None:
-    for split, expected in NUM_IMAGES.items():
-        if num_images[split] != expected:
-            report(
-                f'warning: {split} has {num_images[split]} ids, VOC 2012 with SBD has {expected}: '
-                'a subset, or a download that is incomplete'
-            )
-    if changed:
+def _write_labels(root: Path, ids: Sequence[str], labels_from: str, num_workers: Optional[int], report: Report) -> bool:
+    """Write labels and report; return whether a file changed."""
+    pairs = run_collecting(partial(read_image_labels, root), ids, 'Labels of XML and masks', num_workers)
+    xml, mask = (dict(zip(ids, names)) for names in zip(*pairs))
+    text, path = label_text(xml if labels_from == 'xml' else mask), root / LABELS
+    if path.is_file() and path.read_bytes() != text.encode():
+        raise ValueError(f'{path}: differs from the labels of {labels_from}.\n  {ANEW}')
+    found = make_report(xml, mask, labels_from)
+    changed = [write_text(path, text), write_text(root / REPORT, json.dumps(found, indent=1) + '\n')]
+    if any(changed):
         report(
-            f"warning: {len(changed)} masks of {FOLDER} differ from VOC's own in SegmentationClass: "
-            f"{first_few(changed)}; mIoU on them is not that of VOC's masks.\n"
-            f"  Delete them from {FOLDER} and run the same command again to copy VOC's own"
+            f'{LABELS}: {len(ids)} images of train_aug and val, from {labels_from}; {found["num_without_class"]} '
+            f'without a class; XML and mask differ for {len(found["differences"])} images, see {REPORT}'
         )
+    return any(changed)

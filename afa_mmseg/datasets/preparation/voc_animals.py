@@ -9,8 +9,7 @@ from PIL import Image
 
 from ...utils import atomic_path, read_mask, run_parallel, save_mask, write_text
 from ...utils.checks import first_few, require_files
-from ..label_files import read_voc_xml
-from ..voc import VOCImageLevelDataset
+from ..voc import VOCImageLevelDataset, read_voc_xml
 
 #: Foreground classes, in the order of the columns of labels.csv and of the masks' values.
 CLASSES = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
@@ -53,8 +52,6 @@ def make_voc_animals(
         remedy = 'Complete the folder: python tools/dataset_converters/prepare_voc.py (docs/data.md).'
         require_files(str(voc / folder), all_ids, suffix, 'VOC-Animals', remedy)
     labels = {img_id: read_labels(voc / 'Annotations' / f'{img_id}.xml') for img_id in all_ids}
-    (out / 'images').mkdir(parents=True, exist_ok=True)
-    (out / 'masks').mkdir(exist_ok=True)
     run_parallel(functools.partial(_convert, voc, out), all_ids, 'images', num_workers)
     rows = [','.join([i, *(str(int(name in labels[i])) for name in CLASSES)]) for i in all_ids]
     write_text(out / 'labels.csv', '\n'.join([','.join(['id', *CLASSES]), *rows]) + '\n')
@@ -90,7 +87,9 @@ def _convert(voc: Path, out: Path, img_id: str) -> None:
     mask_file = voc / 'SegmentationClassAug' / f'{img_id}.png'
     mask = reindexed(read_mask(mask_file), str(mask_file))
     small = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    save_mask(small, _palette(), out / 'masks' / f'{img_id}.png')
+    # VOC's first colours, as `ImageLevelDataset` shows classes without a palette.
+    palette = VOCImageLevelDataset.METAINFO['palette'][: len(CLASSES) + 1]
+    save_mask(small, palette, out / 'masks' / f'{img_id}.png')
 
 
 def scaled_size(width: int, height: int) -> tuple[int, int]:
@@ -116,11 +115,6 @@ def reindexed(mask: np.ndarray, name: str) -> np.ndarray:
         table[VOCImageLevelDataset.METAINFO['classes'].index(class_name)] = index
     result = table[mask]
     if (result == 254).any():
-        found = sorted(set(np.unique(mask[result == 254]).tolist()))
+        found = np.unique(mask[result == 254]).tolist()
         raise ValueError(f'mask {name} holds class indices {found}, which are none of {", ".join(CLASSES)}')
     return result
-
-
-def _palette() -> list:
-    """Return VOC's first colours, as `ImageLevelDataset` shows classes without a palette."""
-    return VOCImageLevelDataset.METAINFO['palette'][: len(CLASSES) + 1]

@@ -45,9 +45,6 @@ class RandomScale(Resize):
         self._resize_seg(results)
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(ratio_range={self.ratio_range})'
-
 
 @TRANSFORMS.register_module()
 class RandomCropWithBox(BaseTransform):
@@ -96,11 +93,6 @@ class RandomCropWithBox(BaseTransform):
         results['img_box'] = (to_rows.start, to_rows.stop, to_cols.start, to_cols.stop)
         results['img_shape'] = self.crop_size
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val})'
-        )
 
 
 def _random_slices(size: int, crop: int) -> tuple[slice, slice]:

@@ -32,9 +32,6 @@ class AddView(BaseTransform):
         results[self.key] = view['img']
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(key={self.key!r}, transforms={self.transforms})'
-
 
 @TRANSFORMS.register_module()
 class PackViews(PackImageLevelInputs):

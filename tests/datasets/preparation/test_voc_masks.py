@@ -5,7 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from afa_mmseg.datasets.preparation.voc import prepare_voc
 from afa_mmseg.datasets.preparation.voc_masks import read_sbd_mask
@@ -64,15 +63,10 @@ def test_several_processes_write_each_image_its_own_mask(downloads, sbd, tmp_pat
         (downloads / 'cls_labels.json').unlink()
 
 
-@pytest.mark.parametrize(
-    ('name', 'field', 'mask'),
-    [('GTinst', 'Segmentation', MASK), ('GTcls', 'Categories', MASK), ('GTcls', 'Segmentation', MASK.astype(float))],
-)
-def test_other_files_are_named(tmp_path, name, field, mask):
-    write_mat(tmp_path / 'a.mat', mask, name, field)
-    refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
-    savemat(tmp_path / 'a.mat', {'GTcls': MASK})
-    refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
+def test_other_files_are_named(tmp_path):
+    for name, field in (('GTinst', 'Segmentation'), ('GTcls', 'Categories')):
+        write_mat(tmp_path / 'a.mat', MASK, name, field)
+        refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
     (tmp_path / 'a.mat').write_bytes((tmp_path / 'a.mat').read_bytes()[:100])
     refused(read_sbd_mask, tmp_path / 'a.mat', words=['a.mat', 'GTcls.Segmentation'])
 
@@ -82,7 +76,6 @@ def test_other_files_are_named(tmp_path, name, field, mask):
     [
         (np.zeros((WIDTH, HEIGHT), np.uint8), ['40 x 56', '56 x 40']),
         (np.full((HEIGHT, WIDTH), 21, np.uint8), ['21', '0 to 20']),
-        (np.zeros((HEIGHT, WIDTH, 2), np.uint8), ['colours']),
     ],
 )
 def test_a_mask_of_sbd_that_does_not_fit_is_not_written(downloads, sbd, mask, words):
@@ -119,7 +112,7 @@ def archive(tmp_path):
 def test_masks_and_list_of_a_zip(downloads, archive):
     lines = []
     assert prepare(downloads, aug_zip=archive, report=lines.append)
-    assert 'Aug: 3 from SegmentationClass, 2 from a.zip, 0 existed' in '\n'.join(lines)
+    assert '5 masks in SegmentationClassAug, 5 of them new' in '\n'.join(lines)
     assert (downloads / 'ImageSets/Segmentation/train_aug.txt').read_text().split() == TRAIN_AUG
     assert files_in(downloads / 'SegmentationClassAug') == [f'{img_id}.png' for img_id in sorted(IMAGES)]
     for img_id, objects in IMAGES.items():
@@ -148,7 +141,6 @@ def test_a_truncated_zip_is_named(downloads, archive):
     ('data', 'words'),
     [
         (np.zeros((HEIGHT, WIDTH + 2), np.uint8), ['58 x 40', '56 x 40']),
-        (np.full((HEIGHT, WIDTH), 77, np.uint8), ['77']),
         (b'text', ['cannot be read']),
     ],
 )
@@ -173,4 +165,4 @@ def test_zips_with_the_wrong_masks(downloads, archive, tmp_path):
     part = write_zip(tmp_path / 'e.zip', ['2007_000001'])
     for path in (downloads / 'SegmentationClass').iterdir():
         path.unlink()
-    refused(prepare, downloads, aug_zip=part, errors=FileNotFoundError, words=['e.zip', "'2009_000004'"])
+    refused(prepare, downloads, aug_zip=part, errors=FileNotFoundError, words=['SegmentationClassAug', "'2009_000004'"])
