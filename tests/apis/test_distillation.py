@@ -23,9 +23,10 @@ from afa_mmseg.apis.distillation import (
 )
 from afa_mmseg.apis.distillation.crops import sample_map
 from afa_mmseg.apis.distillation.training import rate
-from afa_mmseg.models import AttnMixVisionTransformer
+from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
 ARCH = dict(embed_dims=8, num_layers=(1, 1, 1, 2))
+VIT = dict(embed_dims=16, num_layers=3, num_heads=2)
 COLOURS = [(230, 30, 30), (30, 200, 30), (40, 40, 240)]
 
 
@@ -57,11 +58,11 @@ def maps(images, tmp_path):
     return write_maps(make_teacher(), images, tmp_path / 'teacher', size=64, components=6)
 
 
-def run(images, maps, out, **options):
+def run(images, maps, out, arch=ARCH, **options):
     lines = []
     recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3)
     out.mkdir(exist_ok=True)
-    result = distill(ARCH, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
+    result = distill(arch, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
 
 
@@ -77,6 +78,19 @@ def test_the_loss_falls_and_the_result_is_a_backbone(images, maps, tmp_path):
     )
     backbone.init_weights()
     assert_close(backbone.state_dict(), result['state_dict'], rtol=0, atol=0)
+
+
+def test_a_plain_transformer_learns_with_its_class_token_and_position(images, maps, tmp_path):
+    result, log, _ = run(images, maps, tmp_path / 'out', VIT)
+    assert log[-1]['loss'] < 0.6 * log[0]['loss']
+    backbone = AttnVisionTransformer(
+        VIT, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'out/backbone.pth'))
+    )
+    start = backbone.state_dict()
+    assert not torch.equal(start['cls_token'], result['state_dict']['cls_token'])
+    backbone.init_weights()
+    assert_close(backbone.state_dict(), result['state_dict'], rtol=0, atol=0)
+    assert result['state_dict']['pos_embed'].std() > 0.02  # of the initialisation
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from torch import Tensor
 
-from afa_mmseg.apis.distillation import build_teacher, knn_accuracy, pooled_features
+from afa_mmseg.apis.distillation import build_backbone, build_teacher, knn_accuracy, pooled_features
 from afa_mmseg.apis.distillation.training import MEAN, STD
 from afa_mmseg.utils import read_mask, run_command
 
@@ -26,8 +25,8 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', type=Path, help='folder with images, masks and lists, such as data/voc_animals')
-    parser.add_argument('--weights', help='pretrained Mix Transformer; without it and --teacher: random weights')
-    parser.add_argument('--arch', default='b0', help='preset of the Mix Transformer (default: %(default)s)')
+    parser.add_argument('--weights', help='pretrained backbone; without it and --teacher: random weights')
+    parser.add_argument('--arch', default='b0', help='preset of the backbone: b0, deit-s, ... (default: %(default)s)')
     parser.add_argument('--teacher', help='a classifier in its place: timm/NAME or torchvision/NAME')
     parser.add_argument('--teacher-weights', help='checkpoint of the classifier')
     parser.add_argument('--reference', default='train.txt', help='list of reference images (default: %(default)s)')
@@ -46,9 +45,7 @@ def build_features(args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
         return build_teacher(args.teacher, args.teacher_weights)
     torch.manual_seed(0)
     init_cfg = dict(type='Pretrained', checkpoint=args.weights) if args.weights else None
-    backbone = MODELS.build(dict(type='AttnMixVisionTransformer', arch=args.arch, init_cfg=init_cfg))
-    backbone.init_weights()
-    backbone.eval()
+    backbone = build_backbone(args.arch, init_cfg).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) / 255 for values in (MEAN, STD))
     return lambda image: backbone((image - mean) / std)[-1]
 

@@ -1,4 +1,4 @@
-"""Distil an ImageNet classifier into a Mix Transformer of ours, from unlabelled images.
+"""Distil an ImageNet classifier into a Transformer of ours, from unlabelled images.
 
 python tools/model_converters/distill_backbone.py IMAGES ... OUT --teacher timm/tf_efficientnet_lite2 \\
     --teacher-weights pretrained/efficientnet_lite2.pth --exclude data/voc_animals/val.txt
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     default = Recipe()
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGES', help='folders of images; subfolders count')
     parser.add_argument('out', type=Path, metavar='OUT', help='folder for the maps, the state and the result')
-    parser.add_argument('--arch', default='b0', help='preset of AttnMixVisionTransformer (default: %(default)s)')
+    parser.add_argument('--arch', default='b0', help='preset: b0 to b5, deit-s, deit-b, vit-b (default: %(default)s)')
     parser.add_argument(
         '--teacher', default='timm/tf_efficientnet_lite2', help='timm/NAME or torchvision/NAME (default: %(default)s)'
     )

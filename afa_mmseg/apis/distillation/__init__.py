@@ -4,13 +4,14 @@ from .crops import Crops, list_images
 from .maps import TeacherMaps, write_maps
 from .neighbours import knn_accuracy, pooled_features
 from .teacher import Teacher, build_teacher
-from .training import Recipe, distill
+from .training import Recipe, build_backbone, distill
 
 __all__ = [
     'Crops',
     'Recipe',
     'Teacher',
     'TeacherMaps',
+    'build_backbone',
     'build_teacher',
     'distill',
     'knn_accuracy',

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -54,7 +55,7 @@ class Recipe:
 
 
 class Student(nn.Module):
-    """A backbone with a linear projection of its last map to the teacher's components."""
+    """A backbone with a linear projection of its last map, and of its class token, to the teacher's components."""
 
     mean: Tensor
     std: Tensor
@@ -71,24 +72,49 @@ class Student(nn.Module):
         self.register_buffer('weight', maps.weight)
         self.register_buffer('bias', maps.bias)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the predicted components of images in 0..1; (B, 3, H, W) to (B, K, h, w)."""
-        return self.projection(self.backbone((image - self.mean) / self.std)[-1])
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the predicted components of images in 0..1: of the map, and of the class token where there is one.
+
+        Shape:
+            image (B, 3, H, W); output (B, K, h, w) and (B, K, 1, 1).
+        """
+        x = (image - self.mean) / self.std
+        if not hasattr(self.backbone, 'forward_with_tokens'):
+            return [self.projection(self.backbone(x)[-1])]
+        tokens = self.backbone.forward_with_tokens(x)
+        return [self.projection(tokens.maps[-1]), self.projection(tokens.class_token[..., None, None])]
 
     def losses(self, batch: Batch, logit_weight: float) -> dict[str, Tensor]:
         """Compare with the teacher: weighted squared error of the maps, divergence of the logits of their means."""
         predicted = self(batch.images)
-        error = (predicted - batch.targets).square().mean(dim=(0, 2, 3))
-        student, teacher = (
+        error = (predicted[0] - batch.targets).square().mean(dim=(0, 2, 3))
+        teacher, *students = (
             F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1)
-            for x in (predicted, batch.targets)
+            for x in (batch.targets, *predicted)
         )
-        divergence = F.kl_div(student, teacher, reduction='batchmean', log_target=True)
+        divergences = [F.kl_div(x, teacher, reduction='batchmean', log_target=True) for x in students]
+        divergence = torch.stack(divergences).mean()
         features = (error * self.component_weight).mean()
-        agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
+        agreement = (students[-1].argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return dict(
             loss=features + logit_weight * divergence, features=features, divergence=divergence, agreement=agreement
         )
+
+
+def build_backbone(arch: Any, init_cfg: Optional[dict] = None) -> nn.Module:
+    """Build and initialise a backbone whose last map is the last of its output.
+
+    Args:
+        arch: 'b0' to 'b5', or a dict with a number of layers for each stage: an `AttnMixVisionTransformer`. Another
+            preset, or a dict with one number of layers: an `AttnVisionTransformer`.
+        init_cfg: Pretrained weights, as configs have them.
+    """
+    mixed = re.fullmatch('b[0-5]', arch) if isinstance(arch, str) else not isinstance(arch['num_layers'], int)
+    plain = dict(type='AttnVisionTransformer', out_indices=(-1,), freeze_pos_embed=False)
+    settings = dict(type='AttnMixVisionTransformer') if mixed else plain
+    backbone = MODELS.build(dict(settings, arch=arch, init_cfg=init_cfg))
+    backbone.init_weights()
+    return backbone
 
 
 def distill(
@@ -104,10 +130,10 @@ def distill(
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Train a Mix Transformer on the maps of a teacher, or resume it from `out`; return the path of the result.
+    """Train a Transformer on the maps of a teacher, or resume it from `out`; return the path of the result.
 
     Args:
-        arch: Preset or dict, as `AttnMixVisionTransformer` has it.
+        arch: Preset or dict, as `build_backbone` has it.
         images: Image files.
         maps: The teacher's maps of these images.
         out: Folder: `state.pth` to resume from, `backbone.pth` (for `init_cfg=dict(type='Pretrained')`), `log.jsonl`.
@@ -135,8 +161,7 @@ def distill(
 
 def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[Student, torch.optim.Optimizer]:
     torch.manual_seed(recipe.seed)
-    backbone = MODELS.build(dict(type='AttnMixVisionTransformer', arch=arch))
-    backbone.init_weights()
+    backbone = build_backbone(arch)
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
     student = Student(backbone, channels, maps).to(device).train()
