@@ -64,7 +64,7 @@ def other_differences():
 
 def main():
     differences = {}
-    for cases, pixels in ((golden_differences, 4096), (shape_differences, par_triton.PIXELS), (other_differences, 64)):
+    for cases, pixels in ((golden_differences, 1024), (shape_differences, par_triton.PIXELS), (other_differences, 64)):
         par_triton.PIXELS = pixels  # large blocks for speed: the interpreter's time goes by programs
         for name, out, expected in cases():
             assert out.dtype == expected.dtype

@@ -14,8 +14,8 @@ from afa_mmseg.models.pseudo_labelers import affinity as affinity_rule
 from tests.models.probes import Calls, blocking_copies
 from tests.reference_network import at_iteration, make_sample, tiny_config
 
-#: A box that is all of a crop.
-WHOLE = (0, 64, 0, 64)
+#: Boxes: all of a crop, and a part of it.
+WHOLE, PART = (0, 64, 0, 64), (3, 60, 0, 64)
 SIZE = dict(ori_shape=(64, 64), img_shape=(64, 64))
 
 
@@ -82,8 +82,7 @@ def test_cams_of_the_present_classes_only_are_the_same_cams(tiny_segmentor, inpu
     assert_close(packed.affinity.dense(), whole.affinity.dense(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('box', [WHOLE, (3, 60, 0, 64)])
-@pytest.mark.parametrize('iteration', [0, 3, 7])
+@pytest.mark.parametrize(('iteration', 'box'), [(0, WHOLE), (3, PART), (7, WHOLE), (7, PART)])
 def test_a_step_never_waits_for_the_device(segmentor, inputs, monkeypatch, iteration, box):
     at_iteration(iteration)
     assert blocking_copies(monkeypatch, segmentor, inputs, make_samples([WHOLE, box], num_labels=2)) == []
