@@ -269,7 +269,7 @@ COMMANDS = [
     (['publish_model.py', 'notes.txt', 'out'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
-    (['quickstart_report.py', '--afa', 'gone', '--out', 'out'], ['no trained run in gone']),
+    (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),
 ]
 
 

@@ -12,12 +12,12 @@ from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
 
 #: Tools whose `source` is something else.
-NO_CHECKPOINT = {'dataset_converters/convert_labels.py'}
+NO_CHECKPOINT = {'dataset_converters/convert_labels.py', 'dataset_converters/check_dataset.py'}
 CONFIG = str(REPO / 'configs/afa/afa_mit-tiny_shapes.py')
 #: Every tool that reads a checkpoint: the command, with CONFIG and EVIL for the files.
 TOOLS = [
     'train.py CONFIG --work-dir w --cfg-options DATA load_from=EVIL',
-    'train.py CONFIG --work-dir w --resume --cfg-options load_from=EVIL',
+    'train.py CONFIG --work-dir w --resume --cfg-options DATA load_from=EVIL',
     'train.py CONFIG --work-dir . --resume',
     'test.py CONFIG EVIL --work-dir w',
     'infer.py CONFIG EVIL . --out out',
