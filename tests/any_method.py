@@ -1,7 +1,9 @@
 """Tests that every method without affinity passes; a test class of a method inherits them."""
 
+import gradio as gr
 import numpy as np
 import pytest
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer, export_pseudo_labels
@@ -11,13 +13,20 @@ from afa_mmseg.apis.video import infer_video
 from afa_mmseg.datasets import ShapesVOCDataset
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.utils import read_mask
+from afa_mmseg.visualization import draw_sample, draw_summary, take_samples
+from afa_mmseg.web.handlers import Handlers
+from afa_mmseg.web.page import build_page
+from afa_mmseg.web.uploads import Limits
 from tests.apis.small_run import write_checkpoint
 
 
 class AnyMethod:
-    """Inference, video and export of a network with random weights; `config` maps a ShapesVOC folder to its config."""
+    """Inference, video, export, panels and page of a network with random weights.
 
-    config = None
+    `config` maps a ShapesVOC folder to the method's config; `has_attention` states whether it shows attention.
+    """
+
+    config, has_attention = None, False
 
     @pytest.fixture(scope='class')
     def data(self, tmp_path_factory):
@@ -57,3 +66,28 @@ class AnyMethod:
         classes = [exported.classes[i + 1] for i in np.flatnonzero(job.info['gt_label'])]
         expected = inferencer(job.info['img_path'], classes=classes)['pred_pseudo_label']
         assert np.array_equal(read_mask(job.file), expected)
+
+    def test_panels_have_tiles_of_what_the_method_has(self, inferencer, files):
+        dataset = DATASETS.build(files[0].val_dataloader.dataset)
+        (sample,) = take_samples(dataset, [0], 0, crops=False)
+        steps = inferencer.explain(sample.inputs.permute(1, 2, 0).numpy())
+        assert (steps.has_affinity, steps.has_attention) == (False, self.has_attention)
+        panel = draw_sample(inferencer.model, sample, dataset.metainfo)
+        assert (panel.shape[0] > 3 * 260) == self.has_attention  # tiles of classes, of labels and of attention
+        assert draw_summary(inferencer.model, sample, dataset.metainfo).shape[1] == 5 * 192 + 4 * 4
+
+    def test_the_page_shows_three_steps_and_what_the_method_has(self, inferencer, data):
+        page = build_page(inferencer, [], Limits())
+        hidden = [block for block in page.blocks.values() if isinstance(block, gr.Column) and not block.visible]
+        assert len(hidden) == 3 - self.has_attention  # propagated CAM, affinity, attention
+        handlers = Handlers(inferencer, Limits())
+        visit, _, _, cam, propagated, refined, prediction, *_ = handlers.look(str(next(data.glob('JPEGImages/*'))), 0.4)
+        assert propagated is None
+        assert cam.shape == refined.shape == prediction.shape == visit.canvas.shape
+        assert handlers.slide(visit, 0.6)[0] is None
+        event = gr.SelectData(None, dict(index=[20, 10], value=None))
+        sentence, _, affinity, heads, numbers = handlers.click(visit, event)
+        assert 'Row 1, column 2.' in sentence
+        assert (affinity, bool(heads)) == (None, self.has_attention)
+        with np.load(numbers) as saved:
+            assert sorted(saved.files) == [*(['attention'] if self.has_attention else []), 'cell', 'point']

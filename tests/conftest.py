@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 
 import afa_mmseg  # noqa: F401
 from afa_mmseg.engine.shutdown import SIGNALS
-from tests.reference_network import build_tiny_segmentor, map_reference_keys
+from tests.reference_network import at_iteration, build_tiny_segmentor, map_reference_keys
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and everything that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,16 +32,12 @@ def golden():
 
 
 @pytest.fixture(autouse=True)
-def mmseg_scope():
-    """Look modules up where mmseg's configs do, and start each test at iteration 0."""
+def fresh_state():
+    """Start each test with mmseg's scope, iteration 0 and the same random numbers, and restore signal handlers."""
     init_default_scope('mmseg')
-    MessageHub.get_current_instance().update_info('iter', 0)
-
-
-@pytest.fixture(autouse=True)
-def signal_handlers():
-    """Restore the signal handlers that a training stopped on purpose leaves to the end of its process."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    at_iteration(0)
+    torch.manual_seed(0)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # a stopped run leaves its own
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -2,10 +2,7 @@
 
 import io
 import os
-import runpy
-import signal
 import struct
-import sys
 import zlib
 
 import cv2
@@ -19,7 +16,7 @@ from PIL import Image
 from afa_mmseg.apis import WeakSegInferencer, load_segmentor
 from afa_mmseg.apis.images import read_image
 from tests.datasets.files import write_image, write_mask
-from tests.refusal import refused
+from tests.refusal import refuse_command, refused
 from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -46,7 +43,6 @@ def build(root, **settings):
 
 LISTS = [
     (b'a\n../../x\n', ['train.txt', "'../../x'", 'image folder']),
-    (b'..\\x\n', ['image folder']),
     (b'/etc/passwd\n', ["'/etc/passwd'", 'image folder']),
     (b'C:\\x\n', ['image folder']),
     ('étui\n'.encode('cp1252'), ['train.txt', 'line 1 is not UTF-8', 'one id a line']),
@@ -88,37 +84,17 @@ def tiny(tmp_path_factory):
     return write_tiny_files(tmp_path_factory.mktemp('tiny'))
 
 
-def without(state):
-    state.pop('decode_head.classifier.weight')
+CHANGES = [
+    (dict.clear, ['it lacks']),
+    (
+        lambda state: state.update({'decode_head.conv_seg.weight': torch.zeros(7, 32, 1, 1)}),
+        ['7 classes', 'num_classes'],
+    ),
+    (lambda state: state.update({'backbone.any': 'zero'}), ['no tensors', "'backbone.any'"]),
+]
 
 
-def reshaped(state):
-    state['decode_head.classifier.weight'] = torch.zeros(3, 3)
-
-
-def fewer_classes(state):
-    state['decode_head.conv_seg.weight'] = state['decode_head.conv_seg.weight'][:7]
-
-
-def another_key(state):
-    state['decode_head.clasifier.weight'] = state['decode_head.classifier.weight']
-
-
-def no_tensor(state):
-    state['decode_head.classifier.weight'] = 'zero'
-
-
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
-        (without, ["it lacks 'decode_head.classifier.weight'"]),
-        (reshaped, ["it reshapes 'decode_head.classifier.weight'"]),
-        (fewer_classes, ['has 7 classes', 'the config 21', 'num_classes']),
-        (another_key, ["it adds 'decode_head.clasifier.weight'"]),
-        (no_tensor, ['no tensors', "'decode_head.classifier.weight'"]),
-        (dict.clear, ['it lacks']),
-    ],
-)
+@pytest.mark.parametrize(('change', 'words'), CHANGES, ids=range(3))
 def test_checkpoints_of_something_else(tiny, tmp_path, change, words):
     content = torch.load(tiny[1], weights_only=True)
     change(content['state_dict'])
@@ -167,15 +143,17 @@ def bits16(rgb):
     return cv2.imencode('.png', np.asarray(rgb, np.uint16)[..., ::-1] * 257)[1].tobytes()
 
 
+def pages(rgb, suffix, **options):
+    return encode(rgb, suffix, save_all=True, append_images=[Image.new('RGB', rgb.size)], **options)
+
+
 KINDS = {
     'a.png': lambda rgb: encode(rgb, 'PNG'),
     'transparent.png': lambda rgb: encode(rgb.convert('RGBA'), 'PNG'),
     '16 bits.png': bits16,
-    'animated.png': lambda rgb: encode(rgb, 'PNG', save_all=True, append_images=[Image.new('RGB', rgb.size)]),
-    'animated.webp': lambda rgb: encode(
-        rgb, 'WEBP', save_all=True, append_images=[Image.new('RGB', rgb.size)], lossless=True
-    ),
-    'pages.tif': lambda rgb: encode(rgb, 'TIFF', save_all=True, append_images=[Image.new('RGB', rgb.size)]),
+    'animated.png': lambda rgb: pages(rgb, 'PNG'),
+    'animated.webp': lambda rgb: pages(rgb, 'WEBP', lossless=True),
+    'pages.tif': lambda rgb: pages(rgb, 'TIFF'),
     'cmyk.tif': lambda rgb: encode(rgb.convert('CMYK'), 'TIFF'),
     'cmyk.jpg': lambda rgb: encode(rgb.convert('CMYK'), 'JPEG', quality=98),
     'turned.jpg': lambda rgb: encode(rgb.transpose(Image.Transpose.ROTATE_90), 'JPEG', quality=98, exif=turned(6)),
@@ -196,12 +174,8 @@ def test_images_of_every_kind_are_read_as_they_are_shown(rgb, tmp_path, name):
 BROKEN = {
     'empty.jpg': (lambda rgb: b'', ['the file is empty']),
     'text.png': (lambda rgb: b'hello', ['cannot be decoded']),
-    'half.png': (lambda rgb: encode(rgb, 'PNG')[:600], ['cannot be decoded']),
     'nan.tif': (lambda rgb: encode(Image.fromarray(np.full((40, 60), np.nan, np.float32)), 'TIFF'), ['8 and 16 bits']),
-    'bomb.png': (
-        lambda rgb: bomb(30_000),
-        ['900000000 pixels'],
-    ),
+    'bomb.png': (lambda rgb: bomb(30_000), ['900000000 pixels']),
 }
 
 
@@ -210,11 +184,8 @@ def test_images_that_cannot_be_used_are_refused_alike_in_training_and_inference(
     make, words = BROKEN[name]
     path = tmp_path / name
     path.write_bytes(make(rgb))
-    for read in (
-        lambda: TRANSFORMS.build(dict(type='LoadImage'))(dict(img_path=str(path))),
-        lambda: read_image(path),
-    ):
-        refused(read, words=[name, *words])
+    refused(TRANSFORMS.build(dict(type='LoadImage')), dict(img_path=str(path)), words=[name, *words])
+    refused(read_image, path, words=[name, *words])
 
 
 @pytest.mark.parametrize(
@@ -222,12 +193,11 @@ def test_images_that_cannot_be_used_are_refused_alike_in_training_and_inference(
     [
         (np.full((64, 80, 3), np.nan, np.float32), ['not finite (NaN or infinite)']),
         (np.zeros((64, 80, 3), np.uint16), ['uint16', 'image // 257']),
-        (np.zeros((64, 80), np.uint8), ['shape (64, 80)', '(H, W, 3)']),
-        (np.zeros((64, 80, 4), np.uint8), ['shape (64, 80, 4)']),
-        (np.zeros((0, 80, 3), np.uint8), ['shape (0, 80, 3)']),
+        (np.zeros((64, 80), np.uint8), ['(64, 80)', '(H, W, 3)']),
+        (np.zeros((0, 80, 3), np.uint8), ['(0, 80, 3)']),
         (np.full((64, 80, 3), 'x'), ['<U1']),
     ],
-    ids=['NaN', '16 bits', 'grey', 'transparent', 'empty', 'text'],
+    ids=['NaN', '16 bits', 'greyscale', 'empty', 'text'],
 )
 def test_arrays_that_are_no_images(tiny, array, words):
     inferencer = WeakSegInferencer(*tiny, device='cpu', show_progress=False)
@@ -238,8 +208,6 @@ def test_arrays_that_are_no_images(tiny, array, words):
 
 MASKS = {
     'another size': (np.zeros((40, 55)), np.uint8, ['55 x 40 pixels, its image 56 x 40', 'draw it']),
-    'turned': (np.zeros((56, 40)), np.uint8, ['40 x 56 pixels, its image 56 x 40', 'EXIF']),
-    'above the classes': (np.full((40, 56), 77), np.uint8, ['holds 77; allowed are 0 to 2', '255']),
     'many values': (np.arange(40 * 56).reshape(40, 56), np.uint16, ['holds 3, 4, 5, ... (2236 in all)']),
     'colours': (np.zeros((40, 56, 3)), np.uint8, ['holds colours, not class indices', '8-bit PNG']),
 }
@@ -293,17 +261,15 @@ COMMANDS = [
     (['test.py', CONFIG, 'notes.txt'], ['notes.txt is no checkpoint']),
     (['test.py', CONFIG, 'other.pth'], ['other.pth: ', 'not one of this config']),
     (['train.py', CONFIG], ['no such folder: data/ShapesVOC', 'make_shapes_voc.py']),
-    (['test.py', CONFIG, 'notes.txt', '--cfg-options', 'max_iter=3'], ['max_iter']),
     (['export_onnx.py', CONFIG, 'other.pth', 'a.onnx'], ['other.pth: ', 'not one of this config', "lacks 'backbone."]),
     (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out'], ['other.pth: ', 'not one of', "lacks 'backbone."]),
     (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out', '--device', 'gpu'], ["'gpu'", '--device', 'use cpu']),
     (['infer_video.py', CONFIG, 'other.pth', '0', '--out', 'a.mp4', '--device', 'cuda:99'], ["'cuda:99'", 'use cpu']),
-    (['export_pseudo_labels.py', CONFIG, 'other.pth', '--out', 'out', '--device', 'gpu'], ["'gpu'", 'use cpu']),
     (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out'], ['train_dataloader.dataset']),
-    (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out', '--split', 'x'], ['train_dataloader.dataset']),
     (['publish_model.py', 'notes.txt', 'out'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
+    (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),
 ]
 
 
@@ -316,12 +282,6 @@ def test_command_lines_end_with_one_message(command, words, tmp_path, monkeypatc
     (tmp_path / 'open.py').write_text('model = (\n')
     torch.save(dict(weight=torch.zeros(1)), tmp_path / 'other.pth')
     write_image(tmp_path / 'a.jpg')
-    monkeypatch.setattr(sys, 'argv', [str(REPO / 'tools' / command[0]), *map(str, command[1:])])
-    monkeypatch.setattr(sys, 'path', [*sys.path])
-    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # the handlers of this process stay
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(sys.argv[0], run_name='__main__')
-    message = end.value.code if isinstance(end.value.code, str) else capsys.readouterr().err
-    assert end.value.code not in (0, None)
+    message = refuse_command(monkeypatch, capsys, *command)
     assert [word for word in (f'{os.path.basename(command[0])}: error: ', *words) if word not in message] == [], message
     assert not (tmp_path / 'out').exists()

@@ -1,7 +1,6 @@
-"""The main job as a user does it: make a data set, train with two processes, test, resume, predict."""
+"""The main job as a user does it: make a data set, train with two processes, test, predict."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -45,7 +44,8 @@ def run(tmp_path_factory):
 
 
 def log_of(root):
-    lines = [json.loads(line) for file in sorted(root.glob('wd/2*/vis_data/2*.json')) for line in file.open()]
+    (file,) = root.glob('wd/2*/vis_data/2*.json')
+    lines = [json.loads(line) for line in file.open()]
     return [line for line in lines if 'loss' in line], [line for line in lines if 'mIoU' in line]
 
 
@@ -92,24 +92,6 @@ def test_submission_files_come_from_scales_mirror_and_crf_in_two_processes(run):
         assert np.array_equal(np.array(image), plain[name])
 
 
-def test_a_resumed_run_goes_on_with_the_same_schedule(run):
-    root, _ = run
-    whole = log_of(root)[0]
-    again = root / 'again'
-    again.mkdir()
-    shutil.copytree(root / 'data', again / 'data')
-    (again / 'wd').mkdir()
-    shutil.copy(root / 'wd/iter_3.pth', again / 'wd')
-    run_tool(
-        'dist_train.sh', CONFIG, 2, '--work-dir', 'wd', '--resume', '--cfg-options', *OPTIONS, cwd=again, timeout=400
-    )
-    resumed = log_of(again)[0]
-    assert [line['step'] for line in resumed] == [4, 5, 6]
-    for line, expected in zip(resumed, whole[3:]):
-        assert line['lr'] == pytest.approx(expected['lr'], rel=1e-9)
-        assert line['loss_seg'] > 0
-
-
 def test_mmsegs_apis_work_on_config_and_checkpoint(run, tmp_path):
     root, _ = run
     config = Config.fromfile(CONFIG)
@@ -139,13 +121,6 @@ def test_mmsegs_inferencer_runs_on_the_dumped_config(run):
     assert np.asarray(inferencer(image)['predictions']).shape == (128, 128)
 
 
-def test_missing_data_is_named(tmp_path):
-    process = run_tool('train.py', CONFIG, '--work-dir', 'wd', cwd=tmp_path, check=False)
-    assert process.returncode != 0
-    assert 'data/ShapesVOC' in process.stdout
-    assert 'make_shapes_voc.py' in process.stdout
-
-
 def test_the_report_draws_a_panel_for_each_validation_image(run):
     root, _ = run
     output = run_tool('quickstart_report.py', '--afa', 'wd', '--out', 'report', cwd=root, timeout=300).stdout
@@ -157,9 +132,3 @@ def test_the_report_draws_a_panel_for_each_validation_image(run):
         assert f'| {row} |' in table
     assert table.split('\n')[0] in output
     assert f'| segmentation | {log_of(root)[1][0]["mIoU"]:.1f} |' in table
-
-
-def test_a_report_on_nothing_names_the_remedy(tmp_path):
-    process = run_tool('quickstart_report.py', '--afa', 'nothing', '--out', 'report', cwd=tmp_path, check=False)
-    assert process.returncode != 0
-    assert 'no trained run in nothing: train it' in process.stdout

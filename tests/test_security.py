@@ -1,25 +1,23 @@
 """Files from others run no code, in every tool that reads a checkpoint, and write nowhere else."""
 
 import re
-import runpy
-import signal
-import sys
 
 import pytest
 import torch
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from tests.datasets.files import write_image
+from tests.refusal import refuse_command
 from tests.tiny_files import write_tiny_files
 from tests.tools.toolbox import REPO
 
 #: Tools whose `source` is something else.
-NO_CHECKPOINT = {'dataset_converters/convert_labels.py'}
+NO_CHECKPOINT = {'dataset_converters/convert_labels.py', 'dataset_converters/check_dataset.py'}
 CONFIG = str(REPO / 'configs/afa/afa_mit-tiny_shapes.py')
 #: Every tool that reads a checkpoint: the command, with CONFIG and EVIL for the files.
 TOOLS = [
     'train.py CONFIG --work-dir w --cfg-options DATA load_from=EVIL',
-    'train.py CONFIG --work-dir w --resume --cfg-options load_from=EVIL',
+    'train.py CONFIG --work-dir w --resume --cfg-options DATA load_from=EVIL',
     'train.py CONFIG --work-dir . --resume',
     'test.py CONFIG EVIL --work-dir w',
     'infer.py CONFIG EVIL . --out out',
@@ -75,12 +73,5 @@ def test_a_checkpoint_that_would_run_code_is_refused(line, evil, tmp_path, monke
     make_shapes_voc(tmp_path / 'data', num_train=1, num_val=1, size=64)
     arguments = line.replace('CONFIG', CONFIG).replace('EVIL', str(evil)).replace('DATA', DATA).split()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'path', [*sys.path])
-    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # the handlers of this process stay
-    monkeypatch.setattr(sys, 'argv', [str(REPO / 'tools' / arguments[0]), *arguments[1:]])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(sys.argv[0], run_name='__main__')
-    output = capsys.readouterr()
-    assert end.value.code not in (0, None)
-    assert re.search(r'(evil|iter_1)\.pth is refused', f'{output.out}{output.err}{end.value.code}')
+    assert re.search(r'(evil|iter_1)\.pth is refused', refuse_command(monkeypatch, capsys, *arguments))
     assert not (tmp_path / 'sprung').exists()

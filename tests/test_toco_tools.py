@@ -1,26 +1,19 @@
 """ToCo through inference, video, export, panels, the hook, the page, ONNX, mixed precision and the stop at NaN."""
 
-import gradio as gr
-import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 from torch.testing import assert_close
 
 from afa_mmseg.apis import export_onnx, run_onnx
 from afa_mmseg.engine.options import enable_amp
-from afa_mmseg.visualization import draw_sample, draw_summary, take_samples
-from afa_mmseg.web.handlers import Handlers
-from afa_mmseg.web.page import build_page
-from afa_mmseg.web.uploads import Limits
 from tests.any_method import AnyMethod
 from tests.engine.test_finite import Sabotage
 from tests.toco_network import shapes_config
 
 
 class TestToCo(AnyMethod):
-    config = staticmethod(shapes_config)
+    config, has_attention = staticmethod(shapes_config), True
 
     @pytest.fixture
     def runner(self, files, tmp_path):
@@ -37,32 +30,11 @@ class TestToCo(AnyMethod):
 
         return build
 
-    def test_panels_show_attention_and_no_affinity(self, inferencer, files):
-        dataset = DATASETS.build(files[0].val_dataloader.dataset)
-        (sample,) = take_samples(dataset, [0], 0, crops=False)
-        steps = inferencer.explain(sample.inputs.permute(1, 2, 0).numpy())
-        assert (steps.has_affinity, steps.has_attention) == (False, True)
-        panel = draw_sample(inferencer.model, sample, dataset.metainfo)
-        assert panel.shape[0] > 3 * 260  # tiles of classes, of labels and of attention
-        assert draw_summary(inferencer.model, sample, dataset.metainfo).shape[1] == 5 * 192 + 4 * 4
-
     def test_training_draws_panels_and_validates(self, runner, tmp_path):
         figures = runner().val()
         assert {'mIoU', 'cam/mIoU', 'aux_cam/mIoU', 'cls/f1'} <= figures.keys()
         (image,) = tmp_path.rglob('vis_image/*.png')
         assert image.name == 'val_val_000000_0.png'
-
-    def test_the_page_shows_three_steps_and_attention(self, inferencer, data):
-        page = build_page(inferencer, [], Limits())
-        hidden = [block for block in page.blocks.values() if isinstance(block, gr.Column) and not block.visible]
-        assert len(hidden) == 2  # propagated CAM, affinity
-        handlers = Handlers(inferencer, Limits())
-        visit, _, _, cam, propagated, refined, prediction, *_ = handlers.look(str(next(data.glob('JPEGImages/*'))), 0.4)
-        assert propagated is None
-        assert cam.shape == refined.shape == prediction.shape == visit.canvas.shape
-        ties = visit.ties(20, 10)
-        assert ties.affinity is None
-        np.testing.assert_allclose(ties.attention.sum(axis=(1, 2)), 1, rtol=1e-5)
 
     def test_mixed_precision_and_accumulation_train_to_the_end(self, runner):
         def change(config):

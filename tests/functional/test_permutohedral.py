@@ -4,7 +4,6 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 from torch.testing import assert_close
 
 from afa_mmseg.functional import permutohedral
@@ -14,27 +13,9 @@ from afa_mmseg.functional.permutohedral import (
     bilateral_filter,
     permutohedral_filter,
 )
+from tests.functional.inputs import smooth_image
 
 SIGMAS = [(15, 100), (15, 50), (40, 10)]
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
-def smooth_maps(*shape):
-    """Random maps (..., C, H, W) in 0..1 whose neighbours are alike, as in photographs."""
-    return F.interpolate(torch.rand(*shape[:-2], 4, 4), shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
-
-
-def gaussian_matrix(features):
-    """The exact kernel between points (N, d)."""
-    return (-0.5 * torch.cdist(features.double(), features.double()) ** 2).exp()
-
-
-def correlation(a, b):
-    return torch.corrcoef(torch.stack([a.flatten().double(), b.flatten().double()]))[0, 1].item()
 
 
 @pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), SIGMAS)
@@ -50,31 +31,16 @@ def test_bilateral_filter_of_a_batch_equals_the_reference(golden):
     assert_close(out, data['outs'], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('flat', [False, True])
 @pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), SIGMAS)
-def test_sums_are_as_close_to_the_gaussian_as_the_reference(golden, sigma_rgb, sigma_xy):
+def test_weighted_means_are_close_to_the_gaussian(golden, sigma_rgb, sigma_xy, flat):
     data = golden('bilateral_40x56')
-    exact = data[f'exact_sr{sigma_rgb}_sx{sigma_xy}']
-    out = bilateral_filter(data['images'], data['ins'], sigma_rgb, sigma_xy)
-    assert correlation(out, exact) > correlation(data[f'out_sr{sigma_rgb}_sx{sigma_xy}'], exact) - 1e-6
-
-
-@pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), SIGMAS)
-def test_weighted_means_are_close_to_the_gaussian(sigma_rgb, sigma_xy):
-    image, values = 255 * smooth_maps(1, 3, 24, 32), smooth_maps(1, 4, 24, 32)
-    features, values = bilateral_features(image, sigma_rgb, sigma_xy), values.flatten(2).transpose(1, 2)
-    kernel = gaussian_matrix(features[0])
+    image = torch.full_like(data['images'], 100) if flat else data['images']
+    features, values = bilateral_features(image, sigma_rgb, sigma_xy), data['ins'].flatten(2).transpose(1, 2)
+    kernel = (-0.5 * torch.cdist(features[0].double(), features[0].double()) ** 2).exp()
     exact = kernel @ values[0].double() / kernel.sum(1, keepdim=True)
-    assert correlation(permutohedral_filter(features, values, normalize=True), exact) > 0.98
-
-
-@pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), SIGMAS)
-def test_weighted_means_are_close_to_the_gaussian_on_the_golden_image(golden, sigma_rgb, sigma_xy):
-    data = golden('bilateral_40x56')
-    features = bilateral_features(data['images'], sigma_rgb, sigma_xy)
-    values = data['ins'].flatten(2).transpose(1, 2)
-    kernel = gaussian_matrix(features[0])
-    exact = kernel @ values[0].double() / kernel.sum(1, keepdim=True)
-    assert correlation(permutohedral_filter(features, values, normalize=True), exact) > 0.98
+    out = permutohedral_filter(features, values, normalize=True)
+    assert torch.corrcoef(torch.stack([out.flatten().double(), exact.flatten()]))[0, 1] > 0.98
 
 
 def plain_filter(features, values):
@@ -89,10 +55,6 @@ def plain_filter(features, values):
         embed[: j + 1, j], embed[j + 1, j] = 1, -(j + 1)
         embed[:, j] *= math.sqrt(2 / 3 / ((j + 1) * (j + 2)))
     unit = np.eye(dim + 1, dtype=int)
-
-    def key(cell):
-        return tuple((cell[:-1] - cell[-1]).tolist())
-
     table, splats = defaultdict(float), []
     points = (features.double().numpy() @ embed.T).round(12)  # equal coordinates stay equal
     for point, value in zip(points, values.double().numpy()):
@@ -102,15 +64,19 @@ def plain_filter(features, values):
         weights = np.diff(leaves[order], prepend=leaves[order[-1]] - 1)
         splats.append([])
         for axis, weight in zip(order, weights):
-            table[key(cell)] += weight * value
-            splats[-1].append((key(cell), weight))
+            table[_key(cell)] += weight * value
+            splats[-1].append((_key(cell), weight))
             cell = cell + unit[axis]
     for axis in range(dim + 1):
-        step = np.array(key(unit[axis]))
+        step = np.array(_key(unit[axis]))
         sides = {k: [tuple((np.array(k) + side).tolist()) for side in (step, -step)] for k in table}
         table = {k: v + 0.5 * sum(table.get(side, 0.0) for side in sides[k]) for k, v in table.items()}
     out = np.stack([sum(weight * table[k] for k, weight in splat) for splat in splats])
     return torch.from_numpy(out / (1 + 2.0**-dim))
+
+
+def _key(cell):
+    return tuple((cell[:-1] - cell[-1]).tolist())
 
 
 @pytest.mark.parametrize('dim', [1, 2, 3, 5, 8])
@@ -120,44 +86,28 @@ def test_the_filter_equals_its_plain_formulation(dim):
     assert_close(permutohedral_filter(features, values)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), [*SIGMAS, (5, 64)])
-def test_the_filter_is_symmetric_on_a_photograph(golden, sigma_rgb, sigma_xy):
-    image = golden('dcrf_120x160')['image'][None]
-    lattice = PermutohedralLattice(bilateral_features(image, sigma_rgb, sigma_xy))
-    a, b = torch.rand(2, 1, 120 * 160, 3)
-    assert_close((a * lattice(b)).sum(), (lattice(a) * b).sum(), rtol=1e-3, atol=0)
+@pytest.mark.parametrize('brightness', [0, 255])
+@pytest.mark.parametrize('height_width', [(1, 1), (1, 9), (7, 1), (4, 4)])
+def test_tiny_images_equal_the_plain_formulation(height_width, brightness):
+    image, values = brightness * torch.rand(1, 3, *height_width), torch.rand(1, 2, *height_width)
+    expected = plain_filter(bilateral_features(image, 15, 50)[0], values[0].flatten(1).T)
+    out = bilateral_filter(image, values, 15, 50)
+    assert_close(out[0].flatten(1).T, expected.float(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(('sigma_rgb', 'sigma_xy'), [*SIGMAS, (5, 64)])
-def test_the_filter_is_nearly_symmetric_on_small_images(sigma_rgb, sigma_xy):
-    """Blurs along two directions do not commute where vertices are missing: the published lattice's own error."""
-    lattice = PermutohedralLattice(bilateral_features(255 * smooth_maps(1, 3, 24, 32), sigma_rgb, sigma_xy))
-    a, b = torch.rand(2, 1, 24 * 32, 3)
-    assert_close((a * lattice(b)).sum(), (lattice(a) * b).sum(), rtol=1e-2, atol=0)
-
-
-def test_the_filter_is_linear():
-    lattice = PermutohedralLattice(torch.randn(1, 200, 4))
-    a, b = torch.randn(1, 200, 3), torch.randn(1, 200, 3)
-    assert_close(lattice(2 * a - 3 * b), 2 * lattice(a) - 3 * lattice(b), rtol=1e-4, atol=1e-4)
-
-
-def test_the_filter_keeps_what_is_not_negative():
-    values = torch.rand(1, 500, 3) * (torch.rand(1, 500, 3) > 0.9)
-    out = permutohedral_filter(3 * torch.randn(1, 500, 5), values)
-    assert (out >= 0).all()
-    assert (out[values > 0] > 0).all()
+def test_the_filter_is_symmetric(golden, sigma_rgb, sigma_xy):
+    """Nearly so on small images: blurs along two directions do not commute where vertices are missing."""
+    for image, tolerance in ((golden('dcrf_120x160')['image'][None], 1e-3), (smooth_image(1, 24, 32), 1e-2)):
+        lattice = PermutohedralLattice(bilateral_features(image, sigma_rgb, sigma_xy))
+        a, b = torch.rand(2, *lattice.shape, 3)
+        assert_close((a * lattice(b)).sum(), (lattice(a) * b).sum(), rtol=tolerance, atol=0)
 
 
 def test_permuting_points_permutes_the_output():
     features, values, order = torch.randn(1, 300, 5), torch.rand(1, 300, 2), torch.randperm(300)
     out = permutohedral_filter(features, values)
     assert_close(permutohedral_filter(features[:, order], values[:, order]), out[:, order], rtol=1e-5, atol=0)
-
-
-def test_channels_are_filtered_apart():
-    lattice, values = PermutohedralLattice(torch.randn(1, 100, 3)), torch.rand(1, 100, 5)
-    assert_close(lattice(values), torch.cat([lattice(v) for v in values.split(1, dim=2)], dim=2), rtol=1e-6, atol=0)
 
 
 def test_a_batch_equals_its_images():
@@ -181,24 +131,11 @@ def test_the_weighted_mean_of_a_constant_is_the_constant(scale):
     assert_close(out, torch.full_like(out, 7.0))
 
 
-def test_weighted_means_stay_between_the_extremes():
-    values = torch.randn(1, 300, 2)
-    out = permutohedral_filter(torch.randn(1, 300, 3), values, normalize=True)
-    assert (out.amax(1) <= values.amax(1)).all()
-    assert (out.amin(1) >= values.amin(1)).all()
-
-
 def test_one_lattice_filters_many_values():
     features, first, second = torch.randn(1, 200, 5), torch.rand(1, 200, 2), torch.rand(1, 200, 7)
     lattice = PermutohedralLattice(features)
     for values in (first, second, first):
         assert torch.equal(lattice(values), permutohedral_filter(features, values))
-
-
-def test_equal_inputs_have_equal_outputs(golden):
-    data = golden('bilateral_48x48')
-    first, second = (bilateral_filter(data['images'], data['ins'], 15, 50) for _ in range(2))
-    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize('normalize', [False, True])
@@ -219,14 +156,19 @@ def test_hashed_vertices_equal_packed_ones(monkeypatch, dim):
     assert_close(hashed(values), packed(values), rtol=1e-5, atol=0)
 
 
+def filter_alone(features):
+    """Filter a one at each point, as if it were the only one."""
+    return torch.cat([permutohedral_filter(f[None, None], torch.ones(1, 1, 1)) for f in features]).flatten()
+
+
 def test_coordinates_too_large_to_pack_are_hashed():
     features = torch.rand(1, 100, 5).mul(255e6).repeat_interleave(2, dim=1)  # pairs of equal points
     simplex = permutohedral._locate(features[0].T.double())
     assert permutohedral._multipliers(simplex.remainder, 1)[1] == permutohedral.HASH_BASE**2 % 2**64 - 2**64
     values = torch.rand(1, 200, 1)
     pairs = values.view(100, 2).sum(1).repeat_interleave(2)
-    lone = torch.cat([permutohedral_filter(f[None, None], torch.ones(1, 1, 1)) for f in features[0]])
-    assert_close(permutohedral_filter(features, values).flatten(), pairs * lone.flatten(), rtol=1e-5, atol=0)
+    out = permutohedral_filter(features, values).flatten()
+    assert_close(out, pairs * filter_alone(features[0]), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(('scale', 'dim'), [(1e-3, 5), (1.0, 2), (1.0, 5), (1e3, 5), (1e3, 2)])
@@ -241,36 +183,9 @@ def test_memory_is_linear_in_the_points(scale, dim):
     assert sizes[1] <= 2 * sizes[0] + 1000
 
 
-def test_a_photograph_needs_few_vertices(golden):
-    image = golden('dcrf_120x160')['image'][None]
-    lattice = PermutohedralLattice(bilateral_features(image, 15, 50))
-    assert lattice.num_vertices < 120 * 160 * 6 / 4
-
-
-@pytest.mark.parametrize('brightness', [0, 255])
-@pytest.mark.parametrize('height_width', [(1, 1), (1, 9), (7, 1), (4, 4)])
-def test_tiny_images_equal_the_plain_formulation(height_width, brightness):
-    image, values = brightness * torch.rand(1, 3, *height_width), torch.rand(1, 2, *height_width)
-    expected = plain_filter(bilateral_features(image, 15, 50)[0], values[0].flatten(1).T)
-    out = bilateral_filter(image, values, 15, 50)
-    assert_close(out[0].flatten(1).T, expected.float(), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize('grey', [0.0, 100.0, 255.0])
-def test_a_constant_image_is_filtered_by_position_alone(grey):
-    values = smooth_maps(1, 2, 16, 20)
-    image = torch.full((1, 3, 16, 20), grey)
-    features, flat = bilateral_features(image, 15, 4), values.flatten(2).transpose(1, 2)
-    kernel = gaussian_matrix(features[0])
-    exact = kernel @ flat[0].double() / kernel.sum(1, keepdim=True)
-    out = permutohedral_filter(features, flat, normalize=True)
-    assert correlation(out, exact) > 0.98
-
-
 def test_huge_sigmas_sum_over_all_pixels():
     image, values = 255 * torch.rand(1, 3, 12, 16), torch.rand(1, 4, 12, 16)
-    out = bilateral_filter(image, values, 1e7, 1e7)
-    factor = out / values.sum((2, 3), keepdim=True)
+    factor = bilateral_filter(image, values, 1e7, 1e7) / values.sum((2, 3), keepdim=True)
     assert_close(factor, factor[0, 0, 0, 0].expand_as(factor), rtol=1e-4, atol=0)
     assert 32 / 33 - 1e-4 < factor[0, 0, 0, 0] < 1 + 1e-4  # a vertex counts itself once, and on ways around it
 
@@ -280,53 +195,21 @@ def test_tiny_sigmas_leave_pixels_alone(sigma):
     image, values = (255 * torch.rand(1, 3, 6, 7)).round(), torch.rand(1, 4, 6, 7)
     features = bilateral_features(image, sigma, sigma)
     assert PermutohedralLattice(features).num_vertices == 6 * 7 * 6
-    lone = torch.cat([permutohedral_filter(f[None, None], torch.ones(1, 1, 1)) for f in features[0]]).view(6, 7)
+    lone = filter_alone(features[0]).view(6, 7)
     assert_close(bilateral_filter(image, values, sigma, sigma), values * lone, rtol=1e-5, atol=0)
-    mean = permutohedral_filter(features, values.flatten(2).transpose(1, 2), normalize=True)
-    assert_close(mean, values.flatten(2).transpose(1, 2), rtol=1e-5, atol=0)
-
-
-def test_half_precision_is_computed_in_single():
-    image, values = (255 * torch.rand(1, 3, 16, 16)).round().half(), torch.rand(1, 2, 16, 16).half()
-    out = bilateral_filter(image, values, 15, 50)
-    assert out.dtype == torch.half
-    assert torch.equal(out, bilateral_filter(image.float(), values.float(), 15, 50).half())
-    features, flat = torch.randn(1, 50, 3).half(), torch.rand(1, 50, 2).half()
-    assert torch.equal(
-        permutohedral_filter(features, flat), permutohedral_filter(features.float(), flat.float()).half()
-    )
-
-
-def test_whole_numbers_serve_as_pixels():
-    image, values = torch.randint(256, (1, 3, 16, 16), dtype=torch.uint8), torch.rand(1, 2, 16, 16)
-    assert torch.equal(bilateral_filter(image, values, 15, 50), bilateral_filter(image.float(), values, 15, 50))
-
-
-def test_inputs_need_not_be_contiguous():
-    image, values = (255 * torch.rand(2, 3, 12, 20)).transpose(2, 3), torch.rand(2, 20, 12, 4).permute(0, 3, 1, 2)
-    assert not image.is_contiguous()
-    assert not values.is_contiguous()
-    expected = bilateral_filter(image.contiguous(), values.contiguous(), 15, 50)
-    assert_close(bilateral_filter(image, values, 15, 50), expected, rtol=1e-6, atol=0)
-    features, flat = torch.randn(2, 3, 60).transpose(1, 2), torch.rand(2, 60, 8)[:, :, ::2]
-    expected = permutohedral_filter(features.contiguous(), flat.contiguous())
-    assert_close(permutohedral_filter(features, flat), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
     ('features', 'values', 'message'),
     [
-        (torch.rand(10, 3), torch.rand(10, 1), r'features must be \(B, N, d\).*\(10, 3\)'),
-        (torch.rand(1, 0, 3), torch.rand(1, 0, 1), r'features.* not empty, got \(1, 0, 3\)'),
-        (torch.rand(1, 10, 3), torch.rand(1, 9, 1), r'values .*\(1, 10\), got \(1, 9, 1\)'),
+        (torch.rand(10, 3), torch.rand(10, 1), r'features .*\(10, 3\)'),
+        (torch.rand(1, 0, 3), torch.rand(1, 0, 1), r'features .*\(1, 0, 3\)'),
         (torch.rand(1, 10, 3), torch.rand(2, 10, 1), r'values .*\(1, 10\), got \(2, 10, 1\)'),
         (torch.rand(1, 10, 3), torch.rand(1, 10), r'values .*got \(1, 10\)'),
         (torch.full((1, 10, 3), math.nan), torch.rand(1, 10, 1), 'features hold NaN'),
-        (torch.full((1, 10, 3), math.inf), torch.rand(1, 10, 1), 'features hold NaN or infinity'),
+        (torch.rand(1, 10, 3) * 1e20, torch.rand(1, 10, 1), 'features hold .* numbers above'),
         (torch.rand(1, 10, 3), torch.full((1, 10, 1), math.nan), 'values hold NaN'),
         (torch.rand(1, 10, 3), torch.full((1, 10, 1), -math.inf), 'values hold NaN or infinity'),
-        (torch.rand(1, 10, 3) * 1e20, torch.rand(1, 10, 1), 'features'),
-        (torch.full((1, 10, 3), 1e30), torch.rand(1, 10, 1), 'features'),
     ],
 )
 def test_bad_points_are_named(features, values, message):
@@ -339,12 +222,13 @@ def test_bad_points_are_named(features, values, message):
     [
         ((3, 8, 8), (1, 2, 8, 8), (15, 50), r'image must be \(B, 3, H, W\).*: \(3, 8, 8\)'),
         ((1, 1, 8, 8), (1, 2, 8, 8), (15, 50), r'image must be \(B, 3, H, W\).*: \(1, 1, 8, 8\)'),
-        ((1, 3, 8, 8), (2, 8, 8), (15, 50), r'maps \(B, C, H, W\).*\(2, 8, 8\)'),
-        ((1, 3, 8, 8), (2, 2, 8, 8), (15, 50), 'differ in batch size'),
-        ((1, 3, 8, 8), (1, 2, 8, 9), (15, 50), r'height or width: \(1, 3, 8, 8\), \(1, 2, 8, 9\)'),
+        ((1, 3, 0, 8), (1, 2, 0, 8), (15, 50), r'empty: \(1, 3, 0, 8\)'),
+        ((1, 3, 8, 8), (2, 8, 8), (15, 50), r'maps .*\(2, 8, 8\)'),
+        ((1, 3, 8, 8), (2, 2, 8, 8), (15, 50), r'batch size.*\(2, 2, 8, 8\)'),
+        ((1, 3, 8, 8), (1, 2, 8, 9), (15, 50), r'\(1, 3, 8, 8\), \(1, 2, 8, 9\)'),
         ((1, 3, 8, 8), (1, 2, 8, 8), (0, 50), 'sigma_rgb=0'),
         ((1, 3, 8, 8), (1, 2, 8, 8), (15, -1.0), 'sigma_xy=-1.0'),
-        ((1, 3, 8, 8), (1, 2, 8, 8), (math.nan, 50), 'sigma_rgb=nan|features'),
+        ((1, 3, 8, 8), (1, 2, 8, 8), (math.nan, 50), 'sigma_rgb=nan'),
     ],
 )
 def test_bad_images_are_named(image, values, sigmas, message):

@@ -61,7 +61,6 @@ def test_refinement_in_boxes_equals_the_reference(golden):
 
 
 def test_images_refined_together_equal_images_refined_alone():
-    torch.manual_seed(0)
     image, cam = torch.rand(3, 3, 40, 40), torch.rand(3, 2, 40, 40)
     boxes = torch.tensor([[0, 30, 0, 30], [10, 40, 5, 35], [3, 20, 0, 40]])
     together = refine_in_boxes(par, image, cam, boxes)
@@ -73,7 +72,6 @@ def test_images_refined_together_equal_images_refined_alone():
 @pytest.mark.parametrize('boxes', [None, [[0, 40, 0, 40], [-3, 50, 0, 40]], [[0, 40, 0, 40], [4, 40, 0, 31]]])
 @pytest.mark.parametrize('couples', [False, True])
 def test_labels_made_together_are_those_made_apart(boxes, couples):
-    torch.manual_seed(0)
     calls = []
 
     def refine(image, cam):
@@ -89,12 +87,13 @@ def test_labels_made_together_are_those_made_apart(boxes, couples):
         assert calls == [(2, 12, 20, 20)]
     else:
         assert len(calls) > 1
+    assert not couples or {shape[1] for shape in calls} == {3}  # where classes compete, backgrounds are refined apart
     assert torch.equal(together[0], label_from_scores(refine, image, low, high, boxes))
     assert torch.equal(together[1], label_from_cam(refine, image, cam, gt_label, boxes))
     assert not torch.equal(*together)
 
 
-@pytest.mark.parametrize('box', [[4, 4, 0, 4], [3, 1, 0, 4], [-3, -1, 0, 4], [5, 9, 0, 4], [0, 4, 9, 12]])
+@pytest.mark.parametrize('box', [[2, 2, 0, 4], [3, 1, 0, 4], [-3, -1, 0, 4], [5, 9, 0, 4], [0, 4, 9, 12]])
 def test_nothing_is_inside_an_empty_reversed_or_outside_box(box):
     label = torch.ones(1, 4, 4, dtype=torch.long)
     assert (fuse_labels(label, label, torch.tensor([box])) == 255).all()
@@ -102,14 +101,9 @@ def test_nothing_is_inside_an_empty_reversed_or_outside_box(box):
     assert refine_in_boxes(par, image, cam, torch.tensor([box])).abs().max() == 0
 
 
-def test_boxes_beyond_the_crop_are_clamped_and_empty_ones_ignored():
-    label = torch.ones(2, 4, 4, dtype=torch.long)
-    boxes = torch.tensor([[-2, 9, 1, 9], [2, 2, 0, 4]])
-    fused = fuse_labels(label, label, boxes)
-    assert fused[0].tolist() == [[255, 1, 1, 1]] * 4
-    assert (fused[1] == 255).all()
-    image, cam = torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4)
-    assert refine_in_boxes(par, image, cam, boxes)[1].abs().max() == 0
+def test_boxes_beyond_the_crop_are_clamped():
+    label = torch.ones(1, 4, 4, dtype=torch.long)
+    assert fuse_labels(label, label, torch.tensor([[-2, 9, 1, 9]]))[0].tolist() == [[255, 1, 1, 1]] * 4
 
 
 def test_packing_classes_changes_no_label(golden):

@@ -3,7 +3,6 @@ import torch
 from mmseg.registry import MODELS
 from torch.testing import assert_close
 
-from afa_mmseg.models import AFAHead
 from afa_mmseg.models.backbones import Attention
 
 
@@ -65,14 +64,13 @@ def test_zero_losses_reach_exactly_what_classification_does_not(features):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(ValueError, match=r"pool='sum' of AFAHead is unknown: choose from max, avg"):
+    with pytest.raises(ValueError, match=r"pool='sum' .* max, avg"):
         make_head(pool='sum')
-    with pytest.raises(ValueError, match=r'num_attention_heads=16, the backbone returns 4'):
+    with pytest.raises(ValueError, match=r'num_attention_heads=16.* 4'):
         make_head().affinity([Attention(torch.randn(1, 4, 9, 5), torch.randn(1, 4, 9, 5))])
 
 
 def test_affinity_projection_starts_as_published():
-    torch.manual_seed(0)
     head = make_head(num_attention_heads=4096)
     head.init_weights()
     # kaiming normal, a = sqrt(5), fan_out = 1 output channel: std = sqrt(2 / 6)
@@ -80,7 +78,6 @@ def test_affinity_projection_starts_as_published():
 
 
 def test_bias_of_the_affinity_projection_is_drawn_as_by_pytorch():
-    torch.manual_seed(0)
     drawn = []
     for _ in range(400):
         head = make_head()
@@ -90,8 +87,3 @@ def test_bias_of_the_affinity_projection_is_drawn_as_by_pytorch():
     assert max(map(abs, drawn)) <= 0.25
     assert min(drawn) < -0.24 < 0.24 < max(drawn)
     assert torch.tensor(drawn).std().item() == pytest.approx(0.5 / 12**0.5, rel=0.05)
-
-
-def test_head_is_a_decode_head():
-    assert isinstance(make_head(), AFAHead)
-    assert make_head().align_corners is False

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 from torch.testing import assert_close
@@ -19,13 +18,7 @@ NAME = 'mobilenetv2_050'
 TIMM = dict(type='TIMMBackbone', model_name=NAME, pretrained=False, output_stride=16, out_indices=(1, 2, 3, 4))
 
 
-@pytest.fixture(autouse=True)
-def mmseg_scope():
-    init_default_scope('mmseg')
-
-
 def make(backbone=RESNET, in_channels=64, **settings):
-    torch.manual_seed(0)
     return AttentionBackbone(backbone, in_channels, num_heads=4, **settings)
 
 
@@ -97,7 +90,6 @@ def test_wrong_announcements_are_refused():
 
 def test_a_classifiers_checkpoint_is_loaded_below(tmp_path):
     timm = pytest.importorskip('timm')
-    torch.manual_seed(3)
     classifier = timm.create_model(NAME)
     torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'weights.pth')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))

@@ -6,28 +6,24 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from tests.cam_only import MODEL
+from tests.reference_network import make_sample
+
+SAMPLE = make_sample([1], num_classes=6, ori_shape=(48, 80), img_shape=(64, 64))
 
 
 @pytest.fixture
 def segmentor():
-    torch.manual_seed(0)
     return MODELS.build(MODEL).eval()
-
-
-def make_sample(**meta):
-    sample = SegDataSample(metainfo=dict(ori_shape=(48, 80), img_shape=(64, 64), **meta))
-    sample.gt_label = torch.eye(6)[1]
-    return sample
 
 
 @pytest.fixture
 def steps(segmentor):
-    return segmentor.explain(torch.randn(1, 3, 64, 64), [make_sample()])[0]
+    return segmentor.explain(torch.randn(1, 3, 64, 64), [SAMPLE.clone()])[0]
 
 
 def test_predictions_carry_all_maps_but_the_propagated_cam(segmentor):
     with torch.no_grad(), segmentor.predicting_cams(pseudo_label=True):
-        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [make_sample()])
+        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [SAMPLE.clone()])
     assert 'pred_propagated_cam' not in result
     assert 'pred_aux_cam' not in result
     assert result.pred_score.shape == (6,)
@@ -39,7 +35,7 @@ def test_the_maps_of_a_second_classifier_are_carried_where_there_is_one(segmento
     original = segmentor.extract_cam
     monkeypatch.setattr(segmentor, 'extract_cam', lambda *a, **k: (x := original(*a, **k))._replace(aux_cam=1 - x.cam))
     with torch.no_grad(), segmentor.predicting_cams():
-        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [make_sample()])
+        (result,) = segmentor.predict(torch.randn(1, 3, 64, 64), [SAMPLE.clone()])
     assert set(result.pred_aux_cam.data.amax((1, 2)).nonzero().flatten().tolist()) == {1}
 
 

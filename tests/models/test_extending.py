@@ -5,12 +5,10 @@ import re
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 from afa_mmseg.models.pseudo_labelers import CamOutput
-from tests.reference_network import tiny_config
+from tests.reference_network import at_iteration, make_sample, tiny_config
 from tests.tools.toolbox import REPO
 
 BLOCKS = re.findall(r'^```python\n(.*?)^```$', (REPO / 'docs/extending.md').read_text(), re.MULTILINE | re.DOTALL)
@@ -39,10 +37,8 @@ def test_a_part_is_one_line_of_a_config(overrides):
     config = Config(tiny_config())
     config.merge_from_dict(overrides)
     segmentor = MODELS.build(config._cfg_dict.to_dict()).train()
-    sample = SegDataSample(metainfo=dict(img_box=(0, 60, 0, 64)))
-    sample.gt_label = torch.eye(20)[3]
-    MessageHub.get_current_instance().update_info('iter', 7)
-    losses = segmentor.loss(torch.randn(1, 3, 64, 64), [sample])
+    at_iteration(7)
+    losses = segmentor.loss(torch.randn(1, 3, 64, 64), [make_sample([3], img_box=(0, 60, 0, 64))])
     assert all(value.isfinite() for value in losses.values())
 
 

@@ -1,57 +1,43 @@
-from contextlib import nullcontext
-
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from afa_mmseg.functional import cam_to_label
 from afa_mmseg.models.pseudo_labelers import CamOutput
-from tests.device_copies import Copies
+from tests.models.probes import blocking_copies
+from tests.reference_network import at_iteration, make_sample
 from tests.toco_network import BACKBONE, HEAD, MEAN, STD, normalize, tiny_state
 
 
 def build(**settings):
-    model = MODELS.build(
-        {
-            **dict(
-                type='ToCo',
-                data_preprocessor=dict(type='SegDataPreProcessor', mean=MEAN, std=STD),
-                backbone=BACKBONE,
-                decode_head=HEAD,
-                refiner=dict(type='PAR', num_iters=2),
-                train_cfg=dict(local_size=32),
-            ),
-            **settings,
-        }
+    defaults = dict(
+        type='ToCo',
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=MEAN, std=STD),
+        backbone=BACKBONE,
+        decode_head=HEAD,
+        refiner=dict(type='PAR', num_iters=2),
+        train_cfg=dict(local_size=32),
     )
+    model = MODELS.build({**defaults, **settings})
     if settings.get('decode_head', HEAD) is HEAD:
         model.load_state_dict(tiny_state())
     return model
 
 
 def batch(count=2, size=96):
-    torch.manual_seed(0)
-    samples = []
-    for i in range(count):
-        sample = SegDataSample(metainfo=dict(img_box=(0, size, 16, size), ori_shape=(size, size)))
-        views = {name: torch.randint(0, 256, (3, size, size), dtype=torch.uint8) for name in ('view2', 'view3')}
-        sample.set_data(dict(gt_label=torch.zeros(20).index_fill_(0, torch.tensor([i, i + 3]), 1), **views))
-        samples.append(sample)
+    samples = [make_sample([i, i + 3], img_box=(0, size, 16, size), ori_shape=(size, size)) for i in range(count)]
+    for sample in samples:
+        for view in ('view2', 'view3'):
+            sample.set_data({view: torch.randint(0, 256, (3, size, size), dtype=torch.uint8)})
     return normalize(torch.randint(0, 256, (count, 3, size, size))), samples
-
-
-def at(iteration):
-    MessageHub.get_current_instance().update_info('iter', iteration)
 
 
 @pytest.mark.parametrize('i', [0, 1])
 def test_validation_equals_the_reference(golden, i):
     data = golden('toco/validate')
     image = normalize(data[f'image{i}_u8'])
-    sample = SegDataSample(metainfo=dict(ori_shape=image.shape[-2:], img_shape=image.shape[-2:]))
+    sample = make_sample([], ori_shape=image.shape[-2:], img_shape=image.shape[-2:])
     sample.gt_label = data[f'cls_label{i}'][0]
     model = build(test_size=(int(data['crop_size']),) * 2).eval()
     with torch.no_grad(), model.predicting_cams():
@@ -101,7 +87,7 @@ def test_boxes_in_cells_keep_what_shows_image():
 @pytest.mark.parametrize('name', ['loss_aux', 'loss_ptc', 'loss_ctc'])
 def test_each_loss_can_be_left_out(name):
     model, (inputs, samples) = build(decode_head={**HEAD, name: None}), batch()
-    at(2001)
+    at_iteration(2001)
     losses = model.loss(inputs, samples)
     assert name not in losses
     sum(loss for key, loss in losses.items() if 'loss' in key).backward()
@@ -112,7 +98,7 @@ def test_each_loss_can_be_left_out(name):
 @pytest.mark.parametrize(('iteration', 'working'), [(4, []), (5, ['seg']), (6, ['seg', 'ptc', 'ctc'])])
 def test_phases(iteration, working):
     model, (inputs, samples) = build(train_cfg=dict(no_seg_until=4, no_contrast_until=5, local_size=32)), batch()
-    at(iteration)
+    at_iteration(iteration)
     losses = model.loss(inputs, samples)
     assert [name for name in ('seg', 'ptc', 'ctc') if losses[f'loss_{name}'] != 0] == working
     sum(loss for key, loss in losses.items() if 'loss' in key).backward()
@@ -126,7 +112,7 @@ def test_the_average_moves_once_in_an_iteration():
         model.decode_head.projector.mlp[0].bias.fill_(1)
         bias.zero_()
     for iteration, expected in ((0, 0.1), (0, 0.1), (1, 0.19)):  # the second is a further batch of its iteration
-        at(iteration)
+        at_iteration(iteration)
         model.loss(inputs, samples)
         assert_close(bias, torch.full_like(bias, expected))
 
@@ -136,24 +122,18 @@ def test_the_input_passes_through_the_backbone_once_for_all_losses():
     model, (inputs, samples) = build(), batch()
     seen = []
     model.backbone.patch_embed.register_forward_hook(lambda module, args, out: seen.append(tuple(args[0].shape[::2])))
-    at(2001)
+    at_iteration(2001)
     model.loss(inputs, samples)
     assert sorted(seen) == [(2, 96)] * 3 + [(4, 48), (4, 144), (16, 32)]
 
 
 @pytest.mark.parametrize(('iteration', 'scale_boxes'), [(0, False), (2001, True)])
 def test_a_step_never_waits_for_the_device(monkeypatch, iteration, scale_boxes):
-    """The device has no data: reading a number, or a shape that depends on data, is an error there."""
-    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # knows no such device
-    model, (inputs, samples) = build(train_cfg=dict(local_size=32, scale_boxes=scale_boxes)).to('meta'), batch()
-    inputs, samples = inputs.to('meta'), [sample.to('meta') for sample in samples]
+    model, (inputs, samples) = build(train_cfg=dict(local_size=32, scale_boxes=scale_boxes)), batch()
     for sample in samples:
         sample.set_metainfo(dict(num_labels=2))
-    at(iteration)
-    model.parse_losses(model.loss(inputs, samples))[0].backward()  # makes what is kept for all further steps
-    with Copies() as copies:
-        model.parse_losses(model.loss(inputs, samples))[0].backward()
-    assert copies.found == []
+    at_iteration(iteration)
+    assert blocking_copies(monkeypatch, model, inputs, samples) == []
 
 
 def test_a_sample_without_views_is_named():
@@ -171,7 +151,7 @@ def test_settings_are_checked():
 @pytest.mark.parametrize('iteration', [0, 2001])
 def test_half_precision_trains(iteration):
     model, (inputs, samples) = build(), batch()
-    at(iteration)
+    at_iteration(iteration)
     with torch.autocast('cpu', torch.bfloat16):
         losses = model.loss(inputs, samples)
     assert all(loss.isfinite() for loss in losses.values())

@@ -1,13 +1,8 @@
 """Twelve iterations of ToCo, driven by mmengine's Runner, against those of the reference: VOC's phases and COCO's."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -16,10 +11,9 @@ from torch.utils.data import Dataset
 
 from afa_mmseg.models import ToCo
 from afa_mmseg.models.checkpoints.vit import to_toco
-from tests.toco_network import BACKBONE, HEAD, MEAN, STD, normalize, tiny_state
+from tests.models.trajectory import ITERATIONS, Recorder, build_runner
+from tests.toco_network import BACKBONE, DATA, HEAD, MEAN, STD, normalize, tiny_state
 
-SCHEDULE = Path(__file__).parents[2] / 'configs/_base_/schedules/toco_20k.py'
-ITERATIONS = 12
 #: Last indices of the phases, scores and temperature.
 RUNS = dict(
     voc=(dict(no_seg_until=3), (0.25, 0.7), 0.5),
@@ -75,11 +69,12 @@ class RecordingToCo(ToCo):
         return (label,)
 
 
-class Recorder(Hook):
-    """Keeps losses, rates and gradients of each iteration."""
+class GradientRecorder(Recorder):
+    """Keeps the norm of each parameter's gradient, too."""
 
     def __init__(self):
-        self.logs, self.rates, self.gradients = [], [], []
+        super().__init__()
+        self.gradients = []
 
     def before_train(self, runner):
         def keep(name):
@@ -90,59 +85,33 @@ class Recorder(Hook):
                 parameter.register_post_accumulate_grad_hook(keep(name))
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
+        super().before_train_iter(runner, batch_idx, data_batch)
         self.gradients.append({})
-        groups = runner.optim_wrapper.optimizer.param_groups
-        rates = {id(parameter): group['lr'] for group in groups for parameter in group['params']}
-        self.rates.append({name: rates[id(p)] for name, p in runner.model.named_parameters() if p.requires_grad})
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.logs.append({name: value.item() for name, value in outputs.items()})
 
 
 def load(name):
-    with np.load(Path(__file__).parents[1] / f'data/toco/{name}.npz') as file:
+    with np.load(DATA / f'{name}.npz') as file:
         return {key: np.array(value) for key, value in file.items()}
 
 
 @pytest.fixture(scope='module', params=RUNS)
 def run(request, tmp_path_factory):
-    data = load('trajectory_inputs')
-    golden = load(f'trajectory_{request.param}')
     for module in (ReferenceNormalization, RecordingToCo):
         MODELS.register_module(module=module, force=True)
     phases, scores, temperature = RUNS[request.param]
-    schedule = Config.fromfile(SCHEDULE)
-    schedule.merge_from_dict({'param_scheduler.0.max_iters': ITERATIONS, 'param_scheduler.0.warmup_iters': 3})
-    work_dir = tmp_path_factory.mktemp('trajectory')
-    torch.save(dict(state_dict=tiny_state()), work_dir / 'start.pth')
-    recorder = Recorder()
-    runner = Runner(
-        model=dict(
-            type='RecordingToCo',
-            data_preprocessor=dict(type='ReferenceNormalization', mean=MEAN, std=STD),
-            backbone=BACKBONE,
-            decode_head=dict(HEAD, loss_ctc=dict(type='ClassTokenContrastLoss', temperature=temperature)),
-            pseudo_labeler=dict(type='CamPseudoLabeler', bkg_scores=scores),
-            refiner=dict(type='PAR', num_iters=10),
-            train_cfg=dict(**phases, local_size=32),
-        ),
-        work_dir=str(work_dir),
-        load_from=str(work_dir / 'start.pth'),
-        train_dataloader=dict(
-            dataset=GoldenViews({key: torch.from_numpy(value) for key, value in data.items()}),
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            batch_size=2,
-            num_workers=0,
-        ),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=ITERATIONS),
-        optim_wrapper=schedule.optim_wrapper,
-        param_scheduler=schedule.param_scheduler,
-        custom_hooks=[recorder],
-        default_hooks=dict(checkpoint=None, logger=None),
-        default_scope='mmseg',
-        log_level='WARNING',
-        experiment_name=f'toco_{request.param}',
+    model = dict(
+        type='RecordingToCo',
+        data_preprocessor=dict(type='ReferenceNormalization', mean=MEAN, std=STD),
+        backbone=BACKBONE,
+        decode_head=dict(HEAD, loss_ctc=dict(type='ClassTokenContrastLoss', temperature=temperature)),
+        pseudo_labeler=dict(type='CamPseudoLabeler', bkg_scores=scores),
+        refiner=dict(type='PAR', num_iters=10),
+        train_cfg=dict(**phases, local_size=32),
     )
+    views = GoldenViews({key: torch.from_numpy(value) for key, value in load('trajectory_inputs').items()})
+    recorder, work_dir = GradientRecorder(), tmp_path_factory.mktemp('toco_trajectory')
+    runner = build_runner(model, tiny_state(), views, 'toco_20k', recorder, work_dir)
+    golden = load(f'trajectory_{request.param}')
     first = phases.get('no_contrast_until', -1) + 1
     runner.model.seen, runner.model.corners = {}, torch.from_numpy(golden['crop_boxes'][first:])
     runner.train()
@@ -162,7 +131,7 @@ def run(request, tmp_path_factory):
 def test_losses(run, name, key, weight, tolerance):
     _, recorder, golden, contrast_from = run
     first = {'loss_ptc': contrast_from, 'loss_ctc': contrast_from, 'loss_seg': 4}.get(name, 0)
-    losses = torch.tensor([log[name] for log in recorder.logs], dtype=torch.float64)
+    losses = recorder.losses(name)
     assert losses[:first].abs().sum() == 0
     assert_close(losses[first:] / weight, torch.from_numpy(golden[key][first:]), rtol=0, atol=tolerance)
 

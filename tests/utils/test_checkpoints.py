@@ -103,7 +103,6 @@ def test_files_without_a_state_dict_are_refused(path, content):
     'data',
     [
         b'',
-        b'\x00\x01\x02' * 999,
         pickle.dumps({'a': 1}, 2),
         b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n',
         b'\n<!DOCTYPE html><html>',
@@ -146,13 +145,10 @@ def test_a_missing_safetensors_is_named_with_its_extra(tmp_path, monkeypatch):
 
 DAMAGES = {
     'empty': lambda data: b'',
-    'first byte only': lambda data: data[:1],
-    'half': lambda data: data[: len(data) // 2],
     'without the last byte': lambda data: data[:-1],
     'a flipped bit': lambda data: data[:4000] + bytes([data[4000] ^ 1]) + data[4001:],
     'a hole': lambda data: data[:2000] + bytes(4000) + data[6000:],
     'all zeros': lambda data: bytes(len(data)),
-    'text': lambda data: b'404 not found',
 }
 
 

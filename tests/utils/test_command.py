@@ -40,17 +40,15 @@ def test_the_result_is_the_exit_code(tmp_path, result, code):
     ('error', 'text'),
     [
         (ValueError('mask a.png: broken'), 'mask a.png: broken'),
-        (FileNotFoundError('no such file: a.png'), 'no such file: a.png'),
         (FileExistsError(17, 'File exists', 'a.png'), "[Errno 17] File exists: 'a.png'"),
         (ModuleNotFoundError('pip install scipy'), 'pip install scipy'),
-        (ChildProcessError('killed'), 'killed'),
     ],
 )
 def test_a_mistake_of_the_user_is_one_message(tmp_path, error, text):
     assert run(raising(error), tmp_path) == (1, f'tool.py: error: {text}\n')
 
 
-@pytest.mark.parametrize('error', [RuntimeError('ours'), KeyError('ours'), AssertionError('ours')])
+@pytest.mark.parametrize('error', [RuntimeError('ours'), KeyError('ours')])
 def test_a_mistake_of_ours_keeps_its_traceback(tmp_path, error):
     code, output = run(raising(error), tmp_path)
     assert code == 1
@@ -65,7 +63,7 @@ def write_and_wait(path):
 
 
 @pytest.mark.parametrize(('number', 'code', 'text'), [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, '')])
-def test_signals_end_the_program_and_what_is_half_written_goes(tmp_path, number, code, text):
+def test_signals_end_the_program_and_what_is_half_written_is_removed(tmp_path, number, code, text):
     folder = tmp_path / 'out'
     process = start(command, lambda: write_and_wait(folder / 'a.txt'), output=tmp_path / 'log')
     wait_for(lambda: folder.is_dir() and list(folder.iterdir()))

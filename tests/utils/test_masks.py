@@ -37,7 +37,7 @@ def test_the_palette_has_256_colours_black_where_there_is_no_class():
     assert not palette[len(PALETTE) : 255].any()
 
 
-def test_grey_scale_masks_and_open_files_are_read(tmp_path):
+def test_greyscale_masks_and_open_files_are_read(tmp_path):
     Image.fromarray(MASK).save(tmp_path / 'a.png')
     assert np.array_equal(read_mask(tmp_path / 'a.png'), MASK)
     assert np.array_equal(read_mask(io.BytesIO((tmp_path / 'a.png').read_bytes())), MASK)
@@ -46,7 +46,7 @@ def test_grey_scale_masks_and_open_files_are_read(tmp_path):
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', '1', 'I;16'])
 def test_images_that_hold_no_indices_are_named(tmp_path, mode):
     Image.new(mode, (4, 3)).save(tmp_path / 'a.png')
-    with pytest.raises(ValueError, match=f'mask {tmp_path}/a.png: has mode {mode}; a mask holds class indices'):
+    with pytest.raises(ValueError, match=f'{tmp_path}/a.png: .* {mode}'):
         read_mask(tmp_path / 'a.png')
 
 
@@ -56,7 +56,7 @@ def test_broken_files_are_named(tmp_path):
     data = (tmp_path / 'a.png').read_bytes()
     for broken in (b'', data[:20], data[:900], data[: len(data) // 2], b'text'):
         (tmp_path / 'a.png').write_bytes(broken)
-        with pytest.raises(ValueError, match=r'mask .*a\.png: cannot be read .*fetch or make it again'):
+        with pytest.raises(ValueError, match=r'mask .*a\.png: cannot be read'):
             read_mask(tmp_path / 'a.png')
         with pytest.raises(ValueError, match=r'mask x of y\.zip: cannot be read'):
             read_mask(io.BytesIO(broken), 'x of y.zip')
