@@ -93,14 +93,14 @@ PUBLISHED = {
     'validation: pipeline': ['LoadImageFromFile', 'LoadMask', 'PackImageLevelInputs'],
     'validation: batch, shuffled': (1, False),
     'validation: figures': [
-        ('IoUMetric', None, None, None),
+        ('PaletteIoUMetric', None, None, None),
         ('CAMIoUMetric', 'pred_cam', 0.45, 'cam'),
         ('CAMIoUMetric', 'pred_propagated_cam', None, 'propagated_cam'),
         ('ImageF1Metric', None, None, 'cls'),
     ],
     'validation: score from which a class is predicted': 0.5,
     'test: scales': ('MaxScaleTTAModel', [1.0, 0.5, 0.75], 512),
-    'test: figure': ('IoUMetric', ['mIoU']),
+    'test: figure': ('PaletteIoUMetric', ['mIoU']),
     'test: CRF': (10, 3.0, 3.0, 64.0, 5.0, 4.0),
 }
 

@@ -94,7 +94,7 @@ PUBLISHED = {
     'validation: figures': Data(
         *(
             [
-                ('IoUMetric', None, None, None),
+                ('PaletteIoUMetric', None, None, None),
                 ('CAMIoUMetric', 'pred_cam', score, 'cam'),
                 ('CAMIoUMetric', 'pred_aux_cam', score, 'aux_cam'),
                 ('ImageF1Metric', None, None, 'cls'),

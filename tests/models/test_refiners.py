@@ -70,3 +70,9 @@ def test_where_classes_compete_the_two_backgrounds_are_refined_apart(scene, prop
     assert [x.shape[1] for x in together.given] == [8]
     assert [x.shape[1] for x in apart.given] == [4, 4]
     assert torch.equal(torch.cat(apart.given, dim=1), together.given[0])
+
+
+@pytest.mark.parametrize('name', ['PAR', 'PAMR', 'DenseCRF'])
+def test_a_negative_number_of_iterations_is_an_error(name):
+    with pytest.raises(ValueError, match='num_iters=-3'):
+        MODELS.build(dict(type=name, num_iters=-3))
