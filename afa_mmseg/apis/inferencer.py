@@ -133,8 +133,8 @@ class WeakSegInferencer(MMSegInferencer):
         self, folder: Union[str, Path], *, licence: str, figures: Optional[Mapping] = None, name: Optional[str] = None
     ) -> None:
         """Write weights, config and model card to a folder that `from_pretrained` loads; see `publish`."""
-        model, options = self.model, dict(licence=licence, figures=figures, name=name)
-        write_folder(folder, model.state_dict(), model.cfg, model.dataset_meta, **options)
+        options: dict[str, Any] = dict(licence=licence, figures=figures, name=name)
+        write_folder(folder, self.model.state_dict(), self.model.cfg, self.model.dataset_meta, **options)
 
     def push_to_hub(
         self,

@@ -91,7 +91,8 @@ def unpack(layout: Layout, architecture: Architecture, state: State) -> dict[str
     """Rename and unpack tensors of ours for another layout."""
     if not layout.names:
         return dict(state)
-    sources, unpacked = layout.sources(architecture.num_layers), {}
+    sources = layout.sources(architecture.num_layers)
+    unpacked: dict[str, Tensor] = {}
     for key, value in state.items():
         names, value = sources[key], value.flatten(1) if LINEAR.search(key) else value
         rows = [value.shape[0] // sum(ROWS[len(names)]) * part for part in ROWS[len(names)]] if len(names) > 1 else []
