@@ -13,7 +13,7 @@ from afa_mmseg.utils.json_config import TUPLE, parse_config_text, read_json_conf
 from tests.apis.hub_server import hub_server
 from tests.models.checkpoints.states import assert_same
 from tests.test_security import Attack
-from tests.tiny_files import CLASSES, PALETTE, make_picture, write_tiny_files
+from tests.tiny_files import CLASSES, PALETTE, make_image, write_tiny_files
 
 huggingface_hub = pytest.importorskip('huggingface_hub')
 pytest.importorskip('safetensors')
@@ -50,7 +50,7 @@ def test_a_saved_model_is_loaded_to_the_same_network(files, inferencer, folder):
     loaded = WeakSegInferencer.from_pretrained(folder, **QUIET)
     assert_same(loaded.model.state_dict(), inferencer.model.state_dict())
     assert (loaded.class_names, loaded.palette) == (CLASSES[1:], PALETTE)
-    image = make_picture()
+    image = make_image()
     expected, result = inferencer(image), loaded(image)
     assert all(np.array_equal(result[field], expected[field]) for field in ('predictions', 'pred_cam'))
     config = Config.fromfile(files[0]).to_dict()
