@@ -35,6 +35,8 @@ EXTRAS = {
     ],
     'timm': ['timm>=0.9'],  # TIMMBackbone in AttentionBackbone; teachers of distill_backbone.py
     'demo': ['gradio>=6.30,<7'],  # web_demo.py
+    'hub': ['huggingface_hub>=0.23', 'safetensors>=0.4'],  # publish_model.py
+    'labels': ['label-studio-converter>=0.0.59', 'pycocotools>=2.0.7'],  # export_labels.py
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
     'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1.0,<2'],
     'test': [
@@ -48,7 +50,7 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
-for name in ('converters', 'demo', 'docs', 'onnx', 'tensorboard', 'timm'):
+for name in ('converters', 'demo', 'docs', 'hub', 'labels', 'onnx', 'tensorboard', 'timm'):
     EXTRAS['test'] += EXTRAS[name]
 EXTRAS['test'].append('transformers>=4.40')  # a test converts its SegformerModel
 EXTRAS['test'].append('efficientnet-lite-pytorch')  # 22 KB; a test compares logits

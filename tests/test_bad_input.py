@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
-from afa_mmseg.apis import WeakSegInferencer, load_segmentor
+from afa_mmseg.apis import WeakSegInferencer, init_model
 from afa_mmseg.apis.images import read_image
 from tests.datasets.files import write_image, write_mask
 from tests.refusal import refuse_command, refused
@@ -99,7 +99,7 @@ def test_checkpoints_of_something_else(tiny, tmp_path, change, words):
     content = torch.load(tiny[1], weights_only=True)
     change(content['state_dict'])
     torch.save(content, tmp_path / 'a.pth')
-    refused(load_segmentor, Config.fromfile(tiny[0]), tmp_path / 'a.pth', words=['a.pth', *words])
+    refused(init_model, Config.fromfile(tiny[0]), tmp_path / 'a.pth', words=['a.pth', *words])
 
 
 # Images
@@ -266,7 +266,7 @@ COMMANDS = [
     (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out', '--device', 'gpu'], ["'gpu'", '--device', 'use cpu']),
     (['infer_video.py', CONFIG, 'other.pth', '0', '--out', 'a.mp4', '--device', 'cuda:99'], ["'cuda:99'", 'use cpu']),
     (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out'], ['train_dataloader.dataset']),
-    (['publish_model.py', 'notes.txt', 'out'], ['notes.txt is no checkpoint']),
+    (['publish_model.py', 'notes.txt', 'out', '--license', 'other'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
     (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),

@@ -212,7 +212,7 @@ PUBLISHED = {
     'validation: batch, shuffled': ((1, False), lambda x: (x.val.batch_size, x.val.sampler.shuffle)),
     'validation: figures': (
         [
-            ('IoUMetric', None, None, None),
+            ('PaletteIoUMetric', None, None, None),
             ('CAMIoUMetric', 'pred_cam', 0.45, 'cam'),
             ('CAMIoUMetric', 'pred_propagated_cam', None, 'propagated_cam'),
             ('ImageF1Metric', None, None, 'cls'),
@@ -225,7 +225,7 @@ PUBLISHED = {
         lambda x: (x.tta.type, list(x.tta.scales), x.tta.long_side),
     ),
     'test: figure': (
-        ('IoUMetric', ['mIoU']),
+        ('PaletteIoUMetric', ['mIoU']),
         lambda x: (x.config.test_evaluator.type, x.config.test_evaluator.iou_metrics),
     ),
     'test: CRF': ((10, 3.0, 3.0, 64.0, 5.0, 4.0), lambda x: crf_settings(DenseCRF())),

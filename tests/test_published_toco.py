@@ -205,7 +205,7 @@ PUBLISHED = {
     'validation: size': ((448, 448), lambda x: tuple(x.model.test_size)),
     'validation: figures': (
         [
-            ('IoUMetric', None, None, None),
+            ('PaletteIoUMetric', None, None, None),
             ('CAMIoUMetric', 'pred_cam', Data(0.5, 0.45), 'cam'),
             ('CAMIoUMetric', 'pred_aux_cam', Data(0.5, 0.45), 'aux_cam'),
             ('ImageF1Metric', None, None, 'cls'),

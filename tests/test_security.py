@@ -24,7 +24,7 @@ TOOLS = [
     'infer_video.py CONFIG EVIL . --out out.mp4',
     'export_onnx.py CONFIG EVIL out.onnx',
     'export_pseudo_labels.py CONFIG EVIL --out out --procs 0 --cfg-options train_dataloader.dataset.data_root=data',
-    'publish_model.py EVIL out',
+    'publish_model.py EVIL out --license other',
     'model_converters/convert_mit.py EVIL out.pth',
     'model_converters/convert_vit.py EVIL out.pth',
     'model_converters/convert_efficientnet_lite.py EVIL out.pth',

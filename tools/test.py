@@ -19,6 +19,7 @@ from afa_mmseg.engine import (  # noqa: E402
     build_runner,
     draw_predictions,
     enable_tta,
+    evaluate_classifier,
     load_config,
     naming_config,
     prepare_runtime,
@@ -57,6 +58,11 @@ def build_config(args: argparse.Namespace) -> Config:
         save_predictions(cfg, args.out)
     if args.show or args.show_dir is not None:
         draw_predictions(cfg, args.show_dir, args.show, args.wait_time)
+    if evaluate_classifier(cfg):
+        print(
+            'no masks to compare with: only the classifier is evaluated; --out DIR writes the predicted label maps, '
+            '--show-dir DIR draws them over the images'
+        )
     return cfg
 
 

@@ -1,8 +1,9 @@
-"""Inference and export with trained segmentors."""
+"""Inference, publishing and export with trained segmentors."""
 
 from .inferencer import WeakSegInferencer
-from .loading import load_segmentor
+from .loading import init_model
 from .onnx import export_onnx, run_onnx
 from .pseudo_labels import export_pseudo_labels
+from .publishing import publish
 
-__all__ = ['WeakSegInferencer', 'export_onnx', 'export_pseudo_labels', 'load_segmentor', 'run_onnx']
+__all__ = ['WeakSegInferencer', 'export_onnx', 'export_pseudo_labels', 'init_model', 'publish', 'run_onnx']

@@ -10,10 +10,11 @@ import torch
 from mmseg.structures import SegDataSample
 from PIL import Image as PILImage
 
-from ..utils import atomic_path, save_mask, show_progress
+from ..utils import atomic_path, save_mask, show_progress, write_text
 from ..visualization.overlays import Image
 from .images import NamedImage, read_image, shrink
 from .inferencer import WeakSegInferencer, class_indices, to_array
+from .label_files import CLASSES_FILE
 from .views import CAPTIONS, Painter, Prediction
 
 #: Folders of results.
@@ -49,6 +50,7 @@ def infer_images(
     ├── panel/{name}.jpg            # image and results side by side, with a legend
     ├── overlay/{what}/{name}.jpg   # each result over the image, with a legend
     ├── mask/{what}/{name}.png      # class indices with a palette, except for 'cam'; 255: ignored
+    ├── mask/classes.txt            # names of the classes from index 1, one a line
     └── scores/{name}.npz           # see `scores_of`
     ```
 
@@ -62,6 +64,7 @@ def infer_images(
     if request.side < 1:
         raise ValueError(f'side={request.side} must be a positive number of pixels')
     class_indices(request.classes or (), inferencer.class_names)
+    write_text(out / 'mask' / CLASSES_FILE, ''.join(f'{name}\n' for name in inferencer.class_names))
     outcomes = (_infer_image(inferencer, image, out, request) for image in images)
     return list(show_progress(outcomes, len(images), 'Images'))
 

@@ -1,9 +1,10 @@
 """Inference with CAMs: an extension of mmseg's inferencer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 import numpy as np
@@ -23,9 +24,11 @@ from torch import Tensor
 from ..datasets.images import check_array
 from ..datasets.transforms import LoadImage
 from ..models import ImageLevelSegmentor, MaxScaleTTAModel
+from ..utils.json_config import CONFIG_FILE
 from ..utils.masks import voc_palette
 from .images import find_images
-from .loading import load_segmentor, read_config
+from .loading import init_model, read_config
+from .publishing import WEIGHTS_FILE, download, upload, write_folder
 
 if TYPE_CHECKING:
     from ..models.segmentors.explanation import Explanation
@@ -97,6 +100,56 @@ class WeakSegInferencer(MMSegInferencer):
         self._rename(classes, palette)
         self.tta_model = MODELS.build(dict(cfg.tta_model, module=self.model)) if tta else None
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: Union[str, Path],
+        *,
+        revision: Optional[str] = None,
+        cache_dir: Union[str, Path, None] = None,
+        token: Union[str, bool, None] = None,
+        **kwargs: Any,
+    ) -> 'WeakSegInferencer':
+        """Load a published model from a folder or from Hugging Face's hub; nothing in it is executed.
+
+        Args:
+            name: Folder, or id on the hub, such as 'user/afa_mit-b1_voc'.
+            revision: Branch, tag or commit on the hub.
+            cache_dir: Of downloads; default: Hugging Face's.
+            token: Of a private model.
+            kwargs: Passed to the constructor.
+
+        Raises:
+            FileNotFoundError: The folder lacks `config.json` or `model.safetensors`.
+            ModuleNotFoundError: huggingface_hub or safetensors is missing.
+            ValueError: The config names code to execute or an unknown type, or the weights do not match.
+        """
+        folder = Path(name)
+        if not folder.is_dir():
+            folder = download(str(name), revision=revision, cache_dir=cache_dir, token=token)
+        return cls(folder / CONFIG_FILE, folder / WEIGHTS_FILE, **kwargs)
+
+    def save_pretrained(
+        self, folder: Union[str, Path], *, licence: str, figures: Optional[Mapping] = None, name: Optional[str] = None
+    ) -> None:
+        """Write weights, config and model card to a folder that `from_pretrained` loads; see `publish`."""
+        options: dict[str, Any] = dict(licence=licence, figures=figures, name=name)
+        write_folder(folder, self.model.state_dict(), self.model.cfg, self.model.dataset_meta, **options)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        licence: str,
+        figures: Optional[Mapping] = None,
+        private: bool = False,
+        token: Optional[str] = None,
+    ) -> str:
+        """Upload the files of `save_pretrained` to Hugging Face's hub; return the address of the commit."""
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, licence=licence, figures=figures, name=repo_id)
+            return upload(folder, repo_id, private=private, token=token)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the foreground classes."""
@@ -165,7 +218,7 @@ class WeakSegInferencer(MMSegInferencer):
         return [str(item) if isinstance(item, Path) else item for item in super()._inputs_to_list(inputs)]
 
     def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> ImageLevelSegmentor:
-        return load_segmentor(cfg, weights, device)
+        return init_model(cfg, weights, device, requires_cams=True)
 
     def _init_collate(self, cfg: Config) -> Callable:
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate

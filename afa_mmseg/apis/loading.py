@@ -1,5 +1,6 @@
 """Loading of a trained segmentor from its config and checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
 
@@ -7,13 +8,13 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
+from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS, MODELS
 
 from ..engine.config_check import check_config
 from ..engine.options import load_config
-from ..models import ImageLevelSegmentor
 from ..models.checkpoints import load_state
-from ..utils.checkpoints import named, read_checkpoint, state_of
+from ..utils.checkpoints import named, read_checkpoint, state_of, strict_loading
 from ..utils.checks import check_class_count
 from ..utils.masks import voc_palette
 
@@ -29,16 +30,20 @@ def read_config(config: Union[str, Path, Config, dict]) -> Config:
     return Config(config.to_dict() if isinstance(config, Config) else dict(config))
 
 
-def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = 'cpu') -> ImageLevelSegmentor:
+def init_model(
+    config: Union[str, Path, Config], checkpoint: Union[str, Path], device: str = 'cpu', *, requires_cams: bool = False
+) -> BaseSegmentor:
     """Build the segmentor of a config with the weights of a checkpoint, in evaluation mode, without executing its code.
 
     As with mmseg's `init_model`, the model has the config in `cfg`, and classes and palette in `dataset_meta`: those
-    of the checkpoint, else those of the config's data set.
+    of the checkpoint, else those of the config. mmseg's own function unpickles the checkpoint, and so runs what it
+    holds, and only warns of weights that do not fit.
 
     Args:
-        config: Of a segmentor with CAMs; not modified.
-        checkpoint: File, of training or published.
+        config: File, Python or published JSON, or a loaded config, which is not modified.
+        checkpoint: File, or a published folder.
         device: Name of a PyTorch device.
+        requires_cams: Refuse segmentors without `explain`.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
@@ -46,25 +51,30 @@ def load_segmentor(config: Config, checkpoint: Union[str, Path], device: str = '
             has no CAMs; the device is not available.
     """
     check_device(device)
-    if config.get('custom_imports'):
-        import_modules_from_strings(**config.custom_imports)
-    init_default_scope(config.get('default_scope', 'mmseg'))
-    check_config(config)
-    content = read_checkpoint(checkpoint)
-    backbone = {**config.model['backbone'], 'init_cfg': None}  # weights are those of the checkpoint
-    model = MODELS.build({**config.model, 'backbone': backbone, 'pretrained': None})
-    if not hasattr(model, 'explain'):
+    config, content = read_config(config), read_checkpoint(checkpoint)
+    model = _build(config)
+    if requires_cams and not hasattr(model, 'explain'):
         raise ValueError(
             f'model.type {type(model).__name__} has no CAMs (no method `explain`): '
             'use the config of a segmentor trained on image-level labels'
         )
     with named(checkpoint):
         load_state(model, state_of(content))
-    meta = content.get('meta')
-    model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or _dataset_meta(config)
+    model.dataset_meta = _dataset_meta(content.get('meta'), config)
     check_class_count(model.decode_head.num_classes, model.dataset_meta['classes'], 'the data set')
     model.cfg = config
     return model.to(device).eval()
+
+
+def _build(config: Config) -> BaseSegmentor:
+    """Build the segmentor of a config without pretrained weights, which those of a checkpoint replace."""
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    check_config(config)
+    backbone = {**config.model['backbone'], 'init_cfg': None}
+    with strict_loading():
+        return MODELS.build({**config.model, 'backbone': backbone, 'pretrained': None})
 
 
 def check_device(device: str) -> None:
@@ -81,10 +91,13 @@ def check_device(device: str) -> None:
         raise ValueError(f'device {device!r} (--device): PyTorch {found} here; use {" or ".join(["cpu", *gpus])}')
 
 
-def _dataset_meta(config: Config) -> dict[str, Any]:
-    """Return classes and palette of the config's data set, without opening its files."""
-    dataset = config.test_dataloader.dataset
-    meta = {**getattr(DATASETS.get(dataset.type), 'METAINFO', {}), **dataset.get('metainfo', {})}
-    if not meta.get('classes'):
+def _dataset_meta(meta: Any, config: Config) -> dict[str, Any]:
+    """Return classes and palette of the checkpoint or the config, without opening files of a data set."""
+    found = (meta.get('dataset_meta') if isinstance(meta, Mapping) else None) or config.get('dataset_meta')
+    if found is None:
+        dataset = config.test_dataloader.dataset
+        found = {**getattr(DATASETS.get(dataset.type), 'METAINFO', {}), **dataset.get('metainfo', {})}
+    if not found.get('classes'):
         raise ValueError('no class names in the checkpoint or in test_dataloader.dataset.metainfo')
-    return dict(classes=tuple(meta['classes']), palette=meta.get('palette') or voc_palette(len(meta['classes'])))
+    palette = found.get('palette') or voc_palette(len(found['classes']))
+    return dict(found, classes=tuple(found['classes']), palette=palette)

@@ -21,10 +21,11 @@ from mmseg.registry import DATASETS
 from ..datasets import ImageLevelDataset
 from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask, write_text
+from ..utils.checkpoints import checkpoint_file
 from ..utils.checks import check_class_count
 from ..utils.parallel import count_cpus
 from ..version import __version__
-from .loading import check_device, load_segmentor, read_config
+from .loading import check_device, init_model, read_config
 
 SETTINGS_FILE = 'settings.json'
 #: Forked processes would inherit the state of GPU and threads.
@@ -85,15 +86,13 @@ def export_pseudo_labels(
     config, out, device = read_config(config), Path(out), device or get_device()
     check_device(device)
     dataset = training_set(config)
-    model = load_segmentor(config, checkpoint)  # errors of the model are raised before processes start
+    model = init_model(config, checkpoint, requires_cams=True)  # errors of the model are raised before processes start
     check_class_count(model.decode_head.num_classes, dataset.metainfo['classes'], 'the data set of train_dataloader')
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
     settings = record_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs])
     num_workers = _count_devices(device) if num_workers is None else num_workers
     threads = max(1, count_cpus() // max(1, num_workers))
     recipe = Recipe(settings, device, threads, config, str(checkpoint), dataset.metainfo['palette'])
-    for folder in {job.file.parent for job in jobs}:
-        remove_leftovers(folder)
     todo = [job for job in jobs if not job.file.is_file()]
     try:
         errors = run_parallel(partial(write_label, recipe), todo, 'Pseudo-labels', num_workers, START_METHOD)
@@ -130,7 +129,7 @@ def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Un
     backbone = {key: value for key, value in config.model.backbone.items() if key != 'init_cfg'}
     settings = dict(
         afa_mmseg=__version__,
-        checkpoint=_digest(Path(checkpoint).read_bytes()),
+        checkpoint=_digest(checkpoint_file(Path(checkpoint)).read_bytes()),
         classes=dataset.metainfo['classes'],
         labels=_digest(json.dumps(labels).encode()),
         model={**config.model, 'backbone': backbone},
@@ -142,9 +141,13 @@ def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Un
 def record_settings(folder: Path, settings: dict[str, Any], files: Sequence[Path]) -> str:
     """Write the settings to a folder, which is created, or compare them with its record; return them as text.
 
+    Temporary files of killed programs are deleted.
+
     Raises:
         ValueError: The record differs, or some of `files` exist without a record.
     """
+    for parent in {file.parent for file in files}:
+        remove_leftovers(parent)
     record = folder / SETTINGS_FILE
     text = json.dumps(settings, indent=1, sort_keys=True) + '\n'
     if record.is_file():
@@ -208,7 +211,7 @@ def _load(recipe: Recipe) -> tuple[ImageLevelSegmentor, Compose]:
         if device == 'cuda':
             (number,) = multiprocessing.current_process()._identity  # 1, 2, ...; there is no public counter
             device = f'cuda:{(number - 1) % torch.cuda.device_count()}'
-    model = load_segmentor(recipe.config, recipe.checkpoint, device)
+    model = init_model(recipe.config, recipe.checkpoint, device, requires_cams=True)
     pipeline = Compose(_validation(recipe.config).pipeline)
     pipeline.transforms = [step for step in pipeline.transforms if not isinstance(step, LoadAnnotations)]
     return model, pipeline

@@ -57,10 +57,7 @@ def infer_video(
         FileNotFoundError: `source` does not exist.
         ValueError: It holds no frames; a class is unknown; a number or the suffix of an output is invalid.
     """
-    paths = list(map(Path, outputs))
-    for path in paths:
-        if path.suffix.lower() not in WRITERS:
-            raise ValueError(f'output {path}: must end in {" or ".join(WRITERS)}')
+    paths = _checked_outputs(outputs)
     if side < 1 or (fps is not None and fps <= 0):
         raise ValueError(f'side={side} and fps={fps} must be positive')
     class_indices(classes or (), inferencer.class_names)
@@ -72,6 +69,14 @@ def infer_video(
         temporary = [stack.enter_context(atomic_path(path)) for path in paths]
         writers = [WRITERS[path.suffix.lower()](path, fps or frames.fps) for path in temporary]
         return _write(drawn, [stack.enter_context(closing(writer)) for writer in writers], source)
+
+
+def _checked_outputs(outputs: Sequence[Union[str, Path]]) -> list[Path]:
+    paths = list(map(Path, outputs))
+    for path in paths:
+        if path.suffix.lower() not in WRITERS:
+            raise ValueError(f'output {path}: must end in {" or ".join(WRITERS)}')
+    return paths
 
 
 def draw_frames(

@@ -53,6 +53,8 @@ class UpdateTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.max_iters < 1:
+            raise ValueError(f'train_cfg.max_iters={self.max_iters} must be 1 or more')
         if self.val_interval < 1:
             raise ValueError(
                 f'train_cfg.val_interval={self.val_interval} must be 1 or more; without validation, set val_cfg, '
@@ -69,6 +71,11 @@ class UpdateTrainLoop(IterBasedTrainLoop):
             self.runner.logger.info(f'each iteration is {self._count} batches and one update')
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
+        if self.iter >= self.max_iters:
+            self.runner.logger.warning(
+                f'nothing to train: the checkpoint is of iteration {self.iter}, and train_cfg.max_iters='
+                f'{self.max_iters}; set a larger max_iters to train on'
+            )
         if self.iter > 0:
             self._resume()
         elif is_main_process():

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from ..utils.json_config import CONFIG_FILE, read_json_config
 from .config_check import check_config, metrics_of
 from .launch import LAUNCHERS
 from .resume import set_resume
@@ -36,13 +37,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(path: str) -> Config:
-    """Read a config file.
+    """Read a config file: Python, which is executed, or published JSON (or its folder), which is data.
 
     Raises:
         FileNotFoundError: There is no such file.
+        ValueError: The JSON names something to execute.
     """
+    path = osp.join(path, CONFIG_FILE) if osp.isdir(path) else path
     require_file(path, 'config')
-    return Config.fromfile(path)
+    return read_json_config(path) if path.endswith('.json') else Config.fromfile(path)
 
 
 def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
@@ -73,8 +76,8 @@ def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def require_file(path: str, field: str) -> None:
-    """Raise a FileNotFoundError that names `field` unless `path` is a file or a URL."""
-    if '://' not in path and not osp.isfile(path):
+    """Raise a FileNotFoundError that names `field` unless `path` is a file, a folder or a URL."""
+    if '://' not in path and not osp.exists(path):
         raise FileNotFoundError(f'{field} not found: {path}')
 
 
@@ -145,11 +148,27 @@ def save_predictions(cfg: Config, folder: str) -> None:
     os.makedirs(folder, exist_ok=True)  # IoUMetric does so in the main process only, and others may be first
 
 
+def evaluate_classifier(cfg: Config) -> bool:
+    """Evaluate the classifier alone where `test_evaluator` has neither masks nor a folder; return whether it does.
+
+    Raises:
+        ValueError: The config tests by `--tta`, which segments alone.
+    """
+    if not any(metric.get('format_only') and not metric.get('output_dir') for metric in metrics_of(cfg.test_evaluator)):
+        return False
+    if 'module' in cfg.model:
+        raise ValueError('--tta segments alone, and without masks only the classifier can be evaluated: add --out DIR')
+    cfg.test_evaluator = dict(type='ImageF1Metric', prefix='cls')
+    _section(cfg.model, 'test_cfg', mode='whole').with_cam = True
+    return True
+
+
 def draw_predictions(cfg: Config, folder: Optional[str] = None, show: bool = False, wait_time: float = 2.0) -> None:
     """Draw predictions over the test images: into `folder`, or in a window with `show`."""
     hook = _section(_section(cfg, 'default_hooks'), 'visualization', type='SegVisualizationHook')
     hook.update(draw=True, show=show, wait_time=wait_time, interval=1)
-    visualizer = _section(cfg, 'visualizer', type='SegLocalVisualizer', name='visualizer')
+    visualizer = _section(cfg, 'visualizer', name='visualizer')
+    visualizer.type = 'OverlayVisualizer'
     if folder is not None:
         visualizer.save_dir = folder
     if not visualizer.get('vis_backends'):

@@ -1,7 +1,6 @@
 """Metrics of weakly-supervised segmentation."""
 
-from .cam_iou_metric import CAMIoUMetric
 from .image_f1_metric import ImageF1Metric
-from .palette_iou_metric import PaletteIoUMetric
+from .iou_metrics import CAMIoUMetric, PaletteIoUMetric
 
 __all__ = ['CAMIoUMetric', 'ImageF1Metric', 'PaletteIoUMetric']

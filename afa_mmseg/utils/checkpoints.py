@@ -18,9 +18,11 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from .checks import first_few
+from .checks import first_few, import_extra
 
 PathLike = Union[str, Path]
+#: Read by `torch.load` at each call: `weights_only=True` even where the caller passes False, as mmengine does.
+FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 #: Files that hold the weights in a folder of Hugging Face's hub, the first that is there.
 SNAPSHOT_FILES = ('model.safetensors', 'pytorch_model.bin')
 #: What reading a damaged file raises, by the part that is damaged.
@@ -54,11 +56,25 @@ def _allow_safe_globals() -> Any:
 
 def use_strict_loading() -> None:
     """Have `torch.load`, and so mmengine, refuse in this process every checkpoint that could run code."""
-    # Read by `torch.load` at each call: `weights_only=True` even where the caller passes False, as mmengine does.
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    os.environ[FORCE] = '1'
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(SAFE_GLOBALS)
     CheckpointLoader.register_scheme('', _load_from_local, force=True)  # for the error message
+
+
+@contextmanager
+def strict_loading() -> Iterator[None]:
+    """Have `torch.load` refuse, inside a `with` block, every checkpoint that could run code."""
+    before = os.environ.get(FORCE)
+    os.environ[FORCE] = '1'
+    try:
+        with _allow_safe_globals():
+            yield
+    finally:
+        if before is None:
+            del os.environ[FORCE]
+        else:
+            os.environ[FORCE] = before
 
 
 def _load_from_local(filename: str, map_location: Any = None) -> Any:
@@ -77,7 +93,7 @@ def read_checkpoint(path: PathLike, map_location: Any = 'cpu') -> Any:
         ValueError: The file is no checkpoint, is damaged, or holds objects whose loading could run code.
         ModuleNotFoundError: `safetensors` is required and not installed.
     """
-    path = _find_file(Path(path))
+    path = checkpoint_file(Path(path))
     with path.open('rb') as file:
         start = file.read(256)
     if start.startswith(b'version https://git-lfs'):
@@ -142,7 +158,7 @@ def named(path: PathLike) -> Iterator[None]:
         raise ValueError(f'{path}: {error}') from error
 
 
-def _find_file(path: Path) -> Path:
+def checkpoint_file(path: Path) -> Path:
     """Return the file itself, or the one that holds the weights in a folder of Hugging Face's hub."""
     if path.is_file():
         return path
@@ -155,16 +171,10 @@ def _find_file(path: Path) -> Path:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    package, reader = (import_extra(name, 'hub') for name in ('safetensors', 'safetensors.torch'))
     try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'{path.name} requires the package safetensors: pip install -e ".[converters]"'
-        ) from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
+        return reader.load_file(path)
+    except package.SafetensorError as error:
         raise ValueError(f'{path} is no safetensors file, or incomplete: {error}') from error
 
 

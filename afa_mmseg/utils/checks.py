@@ -6,6 +6,8 @@ import os.path as osp
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from importlib import import_module
+from types import ModuleType
 
 #: Control characters and surrogates.
 CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
@@ -74,6 +76,18 @@ def check_ids(ids: Sequence[str], source: str) -> None:
     twice = [i for i, count in Counter(ids).items() if count > 1]
     if twice:
         raise ValueError(f'{source}: repeated ids: {first_few(twice)}.\n  Keep each id once.')
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """Import a package that an extra of this one installs.
+
+    Raises:
+        ModuleNotFoundError: It is missing.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'{error.name} is not installed: pip install "afa-mmseg[{extra}]"') from error
 
 
 def require_dir(path: str, what: str, remedy: str) -> None:

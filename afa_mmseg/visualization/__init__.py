@@ -6,9 +6,11 @@ from .overlays import mark_point, overlay_heat, overlay_label, overlay_propagate
 from .panel import draw_grid, draw_legend, stack_panels, with_legend
 from .samples import FixedSample, draw_sample, draw_summary, take_samples
 from .text import draw_text, text_size
+from .visualizer import OverlayVisualizer
 
 __all__ = [
     'FixedSample',
+    'OverlayVisualizer',
     'WeakSegVisualizationHook',
     'draw_grid',
     'draw_legend',

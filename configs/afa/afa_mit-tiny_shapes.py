@@ -10,7 +10,7 @@ randomness = dict(seed=2)
 model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=550))
 val_cfg = dict(pseudo_label=True)
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.6, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),

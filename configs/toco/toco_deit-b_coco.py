@@ -16,7 +16,7 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(pipeline=_base_.three_view_pipeline))
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.45, prefix='aux_cam'),
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),

@@ -25,7 +25,7 @@ optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, custom_keys={'decode_head
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].power = 0.9
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.5, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.5, prefix='aux_cam'),
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),

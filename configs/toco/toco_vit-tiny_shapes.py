@@ -17,7 +17,7 @@ train_pipeline[2].ratio_range = (0.75, 1.5)
 train_pipeline[4].crop_size = 128
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.5, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_aux_cam', bkg_score=0.5, prefix='aux_cam'),
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),

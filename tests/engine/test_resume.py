@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import find_checkpoint
@@ -217,6 +219,23 @@ def test_there_is_a_whole_recorded_checkpoint_at_every_moment(data, tmp_path, mo
         order = [f'write {prefix}iter_2.pth', f'write {prefix}iter_4.pth', f'remove {prefix}iter_2.pth']
         assert list(dict.fromkeys(event for event in events if event in order)) == order  # mmengine writes some twice
     assert {path.name for path in tmp_path.glob('*iter*.pth')} == {'iter_6.pth', 'best_mIoU_iter_6.pth'}
+
+
+# Nothing to train
+
+
+def test_a_finished_run_says_that_nothing_is_left_to_train(data, short, tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text, *args: warnings.append(text), raising=False)
+    shutil.copytree(short[0], tmp_path / 'run')
+    train(data, tmp_path / 'run', {**SHORT, **checkpoints(2)}, resume=True, validate=True)
+    assert_equal_weights(weights_of(tmp_path / 'run'), weights_of(short[0]))
+    assert [text for text in warnings if 'nothing to train' in text and 'train_cfg.max_iters=6' in text]
+
+
+def test_a_run_without_iterations_is_an_error(data, tmp_path):
+    with pytest.raises(ValueError, match=r'train_cfg\.max_iters=0'):
+        train(data, tmp_path, {**SHORT, 'train_cfg.max_iters': 0})
 
 
 # Which checkpoint, what it holds, and whether it fits

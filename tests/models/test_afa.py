@@ -173,6 +173,7 @@ RULE = 'AffinityPseudoLabeler'
         ('test_cfg', dict(bkg_score=7), 'test_cfg.bkg_score=7'),
         ('test_cfg', dict(bkg_score='0.5'), "test_cfg.bkg_score='0.5'"),
         ('test_cfg', dict(crf=3), 'test_cfg.crf=3'),
+        ('test_cfg', dict(mode='slide', crop_size=(64, 64)), 'test_cfg.stride'),
         ('test_cfg', dict(crf=dict(num_iter=3)), r"test_cfg.crf.num_iter.*'num_iters'"),
         ('train_cfg', dict(cls_only_unti=1), r"train_cfg.cls_only_unti.*'cls_only_until'"),
         ('train_cfg', dict(cls_only_until='many'), "train_cfg.cls_only_until='many'"),

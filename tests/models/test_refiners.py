@@ -35,3 +35,9 @@ def test_the_crf_refiner_receives_pixel_values_and_its_settings(scene):
     assert_close(refiner(image, scores), expected)
     assert 'num_iters=2' in repr(refiner)
     assert 'bilateral_srgb=13.0' in repr(refiner)
+
+
+@pytest.mark.parametrize('name', ['PAR', 'PAMR', 'DenseCRF'])
+def test_a_negative_number_of_iterations_is_an_error(name):
+    with pytest.raises(ValueError, match='num_iters=-3'):
+        MODELS.build(dict(type=name, num_iters=-3))

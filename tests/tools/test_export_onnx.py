@@ -1,5 +1,7 @@
 """tools/export_onnx.py as a user runs it."""
 
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,13 +9,19 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from tests.tools.toolbox import run_tool
+from tests.tools.toolbox import REPO, run_tool
 
 
 def export(config, folder, modules, check=True):
     """Export `model.pth`; the config's own module lies in the folder `modules`."""
     return run_tool(
-        'export_onnx.py', config, 'model.pth', 'net.onnx', cwd=folder, check=check, PYTHONPATH=str(modules)
+        'export_onnx.py',
+        config,
+        'model.pth',
+        'net.onnx',
+        cwd=folder,
+        check=check,
+        PYTHONPATH=f'{REPO}{os.pathsep}{modules}',
     ).stdout
 
 
@@ -39,7 +47,13 @@ def test_any_segmentor_of_mmseg_is_exported_and_compared(toy_config, tmp_path):
 
 def test_a_missing_checkpoint_is_one_line(toy_config, tmp_path):
     process = run_tool(
-        'export_onnx.py', toy_config, 'no.pth', 'net.onnx', cwd=tmp_path, check=False, PYTHONPATH=str(toy_config.parent)
+        'export_onnx.py',
+        toy_config,
+        'no.pth',
+        'net.onnx',
+        cwd=tmp_path,
+        check=False,
+        PYTHONPATH=f'{REPO}{os.pathsep}{toy_config.parent}',
     )
     assert process.returncode == 1
     assert process.stdout.splitlines()[-1] == 'export_onnx.py: error: checkpoint not found: no.pth'

@@ -68,6 +68,7 @@ def test_a_folder_with_broken_images(images, infer, tmp_path, capsys):
             *(f'overlay/{what}/{name}.jpg' for what in KINDS for name in done),
             *(f'mask/{what}/{name}.png' for what in KINDS[1:] for name in done),
             *(f'scores/{name}.npz' for name in done),
+            'mask/classes.txt',
         ]
     )
     assert infer(images, '--out', out) == 1  # its own results are no images to infer
@@ -99,7 +100,7 @@ def test_masks_and_scores_are_those_of_the_python_interface(files, images, infer
 
 def test_large_images_are_made_smaller_and_masks_keep_their_size(files, images, infer, tmp_path):
     assert infer(images / 'day/a.PNG', '--out', tmp_path, '--side', '100', '--what', 'pred', '--npz') == 0
-    assert names(tmp_path / 'mask') == ['pred/a.png']
+    assert names(tmp_path / 'mask/pred') == ['a.png']
     small = cv2.resize(cv2.imread(str(images / 'day/a.PNG')), (100, 80), interpolation=cv2.INTER_AREA)
     expected = WeakSegInferencer(*files, **QUIET)(small, with_cam=False)['predictions'].astype(np.uint8)
     label = read_mask(tmp_path / 'mask/pred/a.png')
@@ -111,7 +112,8 @@ def test_large_images_are_made_smaller_and_masks_keep_their_size(files, images, 
 
 def test_scales_crf_and_patterns(files, images, infer, tmp_path):
     assert infer(f'{images}/**/a.[jP]*', '--out', tmp_path, '--what', 'pred', '--tta', '--crf') == 0
-    assert names(tmp_path / 'mask') == ['pred/a.png', 'pred/day/a.png']
+    assert names(tmp_path / 'mask/pred') == ['a.png', 'day/a.png']
+    assert (tmp_path / 'mask/classes.txt').read_text().splitlines() == list(CLASSES[1:])
     expected = WeakSegInferencer(*files, tta=True, crf=True, **QUIET)(str(images / 'a.jpg'), with_cam=False)
     assert np.array_equal(read_mask(tmp_path / 'mask/pred/a.png'), expected['predictions'])
 

@@ -1,6 +1,5 @@
 """tools/infer_video.py on videos, folders of frames and a camera."""
 
-import os
 import runpy
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.video import draw_frames, infer_video
-from afa_mmseg.apis.video_files import Mp4Writer, open_frames
+from afa_mmseg.apis.video_files import open_frames
 from tests.tiny_files import SEEN, make_image, write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -210,19 +209,3 @@ def test_the_command(files, frames, tmp_path, monkeypatch, capsys):
     images, fps = read_clip(out)
     assert (len(images), fps) == (3, 5)
     assert f'3 frames written to {out}, {gif}' in capsys.readouterr().out
-
-
-def resident_memory():
-    """Resident memory of this process in MB."""
-    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_length_of_a_video(inferencer, tmp_path, monkeypatch):
-    clip, used = write_clip(tmp_path / 'clip.mp4', 200), []
-    write = Mp4Writer.write
-    monkeypatch.setattr(Mp4Writer, 'write', lambda self, frame: (write(self, frame), used.append(resident_memory())))
-    report = infer_video(inferencer, clip, [tmp_path / 'out.mp4'], [SEEN])
-    assert (report.num_frames, len(used)) == (200, 200)
-    # All frames would take 60 MB, all predictions 100.
-    assert used[-1] - used[20] < 16, used[::20]

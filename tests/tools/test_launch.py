@@ -15,6 +15,7 @@ from afa_mmseg.engine import (
     cpu,
     draw_predictions,
     enable_tta,
+    evaluate_classifier,
     launch,
     load_config,
     options,
@@ -212,6 +213,20 @@ def test_out_without_a_metric_that_writes():
         save_predictions(Config(dict(test_evaluator=[dict(type='CAMIoUMetric')])), 'images')
 
 
+def test_without_masks_the_classifier_alone_is_evaluated():
+    cfg = Config(dict(model=dict(type='AFA'), test_evaluator=[dict(type='IoUMetric', format_only=True)]))
+    assert evaluate_classifier(cfg)
+    assert cfg.test_evaluator == dict(type='ImageF1Metric', prefix='cls')
+    assert cfg.model.test_cfg == dict(mode='whole', with_cam=True)
+    for metric in (dict(type='IoUMetric'), dict(type='IoUMetric', format_only=True, output_dir='out')):
+        cfg = Config(dict(model=dict(type='AFA'), test_evaluator=metric))
+        assert not evaluate_classifier(cfg)
+        assert cfg.test_evaluator == metric
+    cfg = Config(dict(model=dict(type='T', module={}), test_evaluator=dict(type='IoUMetric', format_only=True)))
+    with pytest.raises(ValueError, match='--tta .* --out'):
+        evaluate_classifier(cfg)
+
+
 @pytest.mark.parametrize('given', [{}, dict(default_hooks=dict(logger=dict(type='L')), visualizer=dict(type='V'))])
 def test_show_dir_needs_nothing_in_the_config(given):
     cfg = Config(given)
@@ -219,5 +234,5 @@ def test_show_dir_needs_nothing_in_the_config(given):
     assert cfg.default_hooks.visualization == dict(
         type='SegVisualizationHook', draw=True, show=False, wait_time=2.0, interval=1
     )
-    assert cfg.visualizer.save_dir == 'images'
+    assert (cfg.visualizer.type, cfg.visualizer.save_dir) == ('OverlayVisualizer', 'images')
     assert cfg.visualizer.vis_backends == [ConfigDict(type='LocalVisBackend')]

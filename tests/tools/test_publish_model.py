@@ -1,14 +1,15 @@
-"""A checkpoint of a real training with averaged weights, published, loaded again and taken to AFA and back."""
+"""A checkpoint of a real run with averaged weights, published, loaded again and converted to AFA and back."""
 
 import json
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmseg.apis import inference_model, init_model
+from mmseg.apis import inference_model
 
+from afa_mmseg.apis import init_model
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.models.checkpoints import convert_file, convert_file_to_afa
+from afa_mmseg.utils.checkpoints import read_state
 from tests.models.checkpoints.states import assert_same
 from tests.tools.toolbox import REPO, run_tool
 
@@ -32,57 +33,53 @@ custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    """A folder with a finished training, its figures, and what publishing its checkpoint said."""
+    """A folder with a finished run, its figures, and the output of publishing its checkpoint."""
     root = tmp_path_factory.mktemp('run')
     make_shapes_voc(str(root / 'data/ShapesVOC'), num_train=4, num_val=2)
     (root / 'small.py').write_text(CONFIG)
     run_tool('train.py', 'small.py', '--work-dir', 'wd', cwd=root)
     (log,) = root.glob('wd/2*/vis_data/2*.json')
     figures = [json.loads(line) for line in log.open()][-1]
-    output = run_tool('publish_model.py', 'wd/iter_3.pth', 'published', cwd=root).stdout
-    (path,) = (root / 'published').iterdir()
-    return root, path, figures, output
+    (root / 'figures.json').write_text(json.dumps(figures))
+    arguments = ['wd/iter_3.pth', 'published', '--license', 'apache-2.0', '--figures', 'figures.json']
+    return root, figures, run_tool('publish_model.py', *arguments, cwd=root).stdout
 
 
 @pytest.mark.slow
 def test_the_averaged_weights_are_published_small(run):
-    root, path, _, output = run
-    assert 'EMA' in output
-    assert f'published/{path.name}: ' in output
-    assert path.name.startswith('small_')
-    trained = torch.load(root / 'wd/iter_3.pth', weights_only=False)
-    published = torch.load(path, weights_only=True)
-    assert_same(published['state_dict'], dict(trained['state_dict']))
+    root, figures, output = run
+    assert 'left out: ' in output
+    assert 'optimizer' in output.splitlines()[-4]
+    trained, published = torch.load(root / 'wd/iter_3.pth', weights_only=False), read_state(root / 'published')
+    assert_same(published, dict(trained['state_dict']))
     raw = trained['ema_state_dict']['module.decode_head.classifier.weight']
-    assert not torch.equal(published['state_dict']['decode_head.classifier.weight'], raw)
-    assert path.stat().st_size < 0.3 * (root / 'wd/iter_3.pth').stat().st_size
-    assert published['meta']['iter'] == 3
-    assert published['meta']['dataset_meta']['classes'][1] == 'disc'
+    assert not torch.equal(published['decode_head.classifier.weight'], raw)
+    size = (root / 'published/model.safetensors').stat().st_size
+    assert size < 0.3 * (root / 'wd/iter_3.pth').stat().st_size
+    assert f'| mIoU | {figures["mIoU"]} |' in (root / 'published/README.md').read_text()
 
 
 @pytest.mark.slow
 def test_predictions_are_those_of_the_original_with_the_config_from_either(run, monkeypatch):
-    root, path, _, _ = run
+    root, _, _ = run
     monkeypatch.chdir(root)
-    config = Config.fromfile('small.py')
-    stored = Config.fromstring(torch.load(path, weights_only=True)['meta']['cfg'], '.py')
     image = str(next((root / 'data/ShapesVOC/JPEGImages').glob('val_*.jpg')))
     logits = []
-    for cfg, checkpoint in ((config, 'wd/iter_3.pth'), (config, path), (stored, path)):
-        model = init_model(cfg, str(checkpoint), device='cpu')
+    for config, checkpoint in (('small.py', 'wd/iter_3.pth'), ('published/config.json', 'published')):
+        model = init_model(config, checkpoint)
         assert model.dataset_meta['classes'][1] == 'disc'
         logits.append(inference_model(model, image).seg_logits.data)
     assert logits[0].std() > 0
-    assert torch.equal(logits[0], logits[1])
-    assert torch.equal(logits[0], logits[2])
+    assert torch.equal(*logits)
 
 
 @pytest.mark.slow
-def test_testing_it_after_the_way_to_afa_and_back_repeats_the_validation(run):
-    root, path, figures, _ = run
-    convert_file_to_afa(path, root / 'wetr.pth')
+def test_testing_it_and_the_way_to_afa_and_back_repeats_the_validation(run):
+    root, figures, _ = run
+    convert_file_to_afa(root / 'published', root / 'wetr.pth')
     convert_file(root / 'wetr.pth', root / 'back.pth')
-    run_tool('test.py', 'small.py', 'back.pth', '--work-dir', 'test', cwd=root)
-    (result,) = [json.loads(file.read_text()) for file in root.glob('test/2*/2*.json')]
-    assert result['mIoU'] == pytest.approx(figures['mIoU'], abs=0.011)
-    assert result['aAcc'] == pytest.approx(figures['aAcc'], abs=0.011)
+    for name, arguments in dict(back=('small.py', 'back.pth'), json=('published/config.json', 'published')).items():
+        run_tool('test.py', *arguments, '--work-dir', name, cwd=root)
+        (result,) = [json.loads(file.read_text()) for file in root.glob(f'{name}/2*/2*.json')]
+        assert result['mIoU'] == pytest.approx(figures['mIoU'], abs=0.011)
+        assert result['aAcc'] == pytest.approx(figures['aAcc'], abs=0.011)

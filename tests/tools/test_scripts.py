@@ -134,7 +134,7 @@ def test_one_process_augments_and_paints(resumed, toy_config, tmp_path):
     assert 50 < last_figure(output) <= 100
     images = sorted((tmp_path / 'shown').rglob('*.png'))
     assert len(images) == 6
-    assert {Image.open(image).size for image in images} == {(64, 32)}  # ground truth beside prediction
+    assert all(image.width >= 2 * 160 for image in map(Image.open, images))  # ground truth beside prediction
 
 
 @pytest.mark.slow

@@ -43,9 +43,7 @@ def prepare_coco(
 
     Args:
         root: Folder that holds `train2014`, `val2014` and `annotations`.
-        splits: Of `SPLITS`.
-        crowd: One of `CROWD_RULES`.
-        unannotated: One of `UNANNOTATED_RULES`.
+        splits: Of `SPLITS`; `crowd` and `unannotated`: one of `CROWD_RULES` and `UNANNOTATED_RULES`.
         num_workers: See `run_parallel`.
         report: Called with each line of the report.
 

@@ -1,7 +1,7 @@
 """Size of the Mix Transformer in a state dict, from its shapes, and the shapes of our network of that size."""
 
-import itertools
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, NamedTuple, Optional
 
 import torch
@@ -58,13 +58,14 @@ def find_architecture(layout: Layout, tensors: Mapping[str, Tensor]) -> Architec
     Raises:
         ValueError: A stage has no patch embedding or no block, or the widths are not those of a Mix Transformer.
     """
-    backbone = 'backbone.' if layout.is_segmentor else ''
 
-    def name_of(key: str) -> str:
-        return layout.sources(f'{backbone}layers.{key}', (3,))[0].name
+    def name_of(key: str, i: int, b: int = 0) -> str:
+        ours = f'{"backbone." if layout.is_segmentor else ""}layers.{{i}}.{key}.{{leaf}}'
+        return str(layout.names.get(ours, ours)).format(i=i, n=i + 1, b=b, leaf='weight')
 
-    embeddings = [name_of(f'{i}.0.projection.weight') for i in range(len(NUM_HEADS))]
-    first_blocks = [name_of(f'{i}.1.0.norm1.weight') for i in range(len(NUM_HEADS))]
+    stages = range(len(NUM_HEADS))
+    embeddings = [name_of('0.projection', i) for i in stages]
+    first_blocks = [name_of('1.{b}.norm1', i) for i in stages]
     missing = [name for name in (*embeddings, *first_blocks) if name not in tensors]
     if missing:
         raise ValueError(f'each stage of a Mix Transformer has a patch embedding and blocks: no {first_few(missing)}')
@@ -74,10 +75,7 @@ def find_architecture(layout: Layout, tensors: Mapping[str, Tensor]) -> Architec
             f"stages are {', '.join(map(str, widths))} channels wide; a Mix Transformer's widths are "
             f'{", ".join(map(str, NUM_HEADS))} times its embed_dims'
         )
-    num_layers = []
-    for i in range(len(NUM_HEADS)):
-        present = (name_of(f'{i}.1.{b}.norm1.weight') in tensors for b in itertools.count())
-        num_layers.append(sum(itertools.takewhile(bool, present)))
+    num_layers = [next(b for b in count(1) if name_of('1.{b}.norm1', i, b) not in tensors) for i in stages]
     return Architecture(widths[0], tuple(num_layers))
 
 

@@ -1,6 +1,6 @@
-"""Conversion of state dicts: of other projects to ours, ours to AFA's."""
+"""Conversion of Mix Transformers: of other projects to ours, ours to AFA's."""
 
-from collections.abc import Mapping
+import re
 from typing import NamedTuple
 
 import torch
@@ -8,18 +8,22 @@ from torch import Tensor
 
 from ...utils.checks import first_few
 from .architecture import Architecture, Shapes, backbone_shapes, find_architecture, segmentor_shapes
-from .layouts import AFA, LAYOUTS, Layout
+from .layouts import AFA, LAYOUTS, Layout, State, check_names, find_layout
 
-State = Mapping[str, Tensor]
+#: Modules of ours that are 1x1 convolutions and linear layers elsewhere: the weights differ in two axes of length 1.
+LINEAR = re.compile(r'(ffn\.layers\.[04]|projections\.\d)\.weight$')
+#: Rows of the parts of a packed tensor, by their number: q and kv, or q, k and v.
+ROWS = {1: (1,), 2: (1, 2), 3: (1, 1, 1)}
 
 
-class Converted(NamedTuple):
-    """A state dict in our layout.
+class Weights(NamedTuple):
+    """A state dict whose layout is known.
 
     Args:
         layout: Layout of the source.
         architecture: Size of the backbone.
-        state: Tensors of our backbone, or of our segmentor if `layout.is_segmentor`.
+        state: Tensors without prefixes and without what is left out; after `convert` in our layout, those of our
+            backbone, or of our segmentor if `layout.is_segmentor`.
         left_out: Tensors that our network lacks, with their purpose.
     """
 
@@ -29,45 +33,17 @@ class Converted(NamedTuple):
     left_out: dict[str, str]
 
 
-class Recognised(NamedTuple):
-    """A state dict whose layout is known.
-
-    Args:
-        layout: Layout.
-        architecture: Size of the backbone.
-        tensors: State dict without prefixes and without what is left out.
-        left_out: Tensors that our network lacks, with their purpose.
-    """
-
-    layout: Layout
-    architecture: Architecture
-    tensors: dict[str, Tensor]
-    left_out: dict[str, str]
-
-
-def recognise(state: State) -> Recognised:
+def recognise(state: State) -> Weights:
     """Find the layout and architecture of a state dict.
 
     Raises:
         ValueError: It has none of the known layouts, or not the shapes of a Mix Transformer.
     """
-    if state and all(key.startswith('module.') for key in state):  # saved from distributed training
-        state = {key[len('module.') :]: value for key, value in state.items()}
-    for layout in LAYOUTS:
-        for prefix in layout.prefixes:
-            if f'{prefix}{layout.marker}' in state:
-                tensors = {key[len(prefix) :] if key.startswith(prefix) else key: v for key, v in state.items()}
-                left_out = {
-                    key: what for key in tensors for start, what in layout.left_out.items() if key.startswith(start)
-                }
-                tensors = {key: value for key, value in tensors.items() if key not in left_out}
-                return Recognised(layout, find_architecture(layout, tensors), tensors, left_out)
-    known = ''.join(f'\n    {layout.title}: has {layout.marker}' for layout in LAYOUTS)
-    keys = f'its keys: {first_few(list(state))}' if state else 'it is empty'
-    raise ValueError(f'none of the known layouts of a Mix Transformer; {keys}\n  Known are:{known}')
+    layout, tensors, left_out = find_layout(state, LAYOUTS, 'Mix Transformer')
+    return Weights(layout, find_architecture(layout, tensors), tensors, left_out)
 
 
-def convert(state: State) -> Converted:
+def convert(state: State) -> Weights:
     """Rename and pack tensors into our backbone, or our whole segmentor.
 
     Args:
@@ -76,19 +52,19 @@ def convert(state: State) -> Converted:
     Raises:
         ValueError: The layout is unknown, tensors are missing or left over, or a shape is wrong.
     """
-    layout, architecture, tensors, left_out = recognise(state)
+    source = recognise(state)
+    layout, architecture, tensors, _ = source
     if layout.is_segmentor:
         shapes = _segmentor_shapes(architecture, tensors, 'decoder.linear_pred.weight')
     else:
         shapes = backbone_shapes(architecture)
-    sources = {key: layout.sources(key, shape) for key, shape in shapes.items()}
-    check_shapes(tensors, {name: shape for parts in sources.values() for name, shape in parts})
-    converted = {
-        key: torch.cat([tensors[name] for name, _ in parts]) if len(parts) > 1 else tensors[parts[0].name].clone()
-        for key, parts in sources.items()
-    }
-    converted = {key: value.reshape(shapes[key]) for key, value in converted.items()}
-    return Converted(layout, architecture, converted, left_out)
+    sources = layout.sources(architecture.num_layers) if layout.names else {key: (key,) for key in shapes}
+    blank = {key: torch.empty(shape, device='meta') for key, shape in shapes.items()}
+    check_shapes(tensors, {name: tuple(part.shape) for name, part in unpack(layout, architecture, blank).items()})
+    parts = {key: [tensors[name] for name in sources[key]] for key in shapes}
+    packed = {key: torch.cat(part) if len(part) > 1 else part[0].clone() for key, part in parts.items()}
+    converted = {key: value.reshape(shapes[key]) for key, value in packed.items()}
+    return source._replace(state=converted)
 
 
 def to_afa(state: State) -> dict[str, Tensor]:
@@ -106,29 +82,32 @@ def to_afa(state: State) -> dict[str, Tensor]:
             f'decode_head.affinity_proj.weight; its keys: {first_few(list(state))}'
         )
     backbone = {key[len('backbone.') :]: value for key, value in state.items() if key.startswith('backbone.')}
-    shapes = _segmentor_shapes(recognise(backbone).architecture, state, 'decode_head.conv_seg.weight')
-    check_shapes(state, shapes)
-    converted = {}
-    for key, shape in shapes.items():
-        sources = AFA.sources(key, shape)
-        parts = state[key].split([part.shape[0] for part in sources]) if len(sources) > 1 else [state[key]]
-        converted.update({name: part.clone().reshape(shape) for (name, shape), part in zip(sources, parts)})
-    return converted
+    architecture = recognise(backbone).architecture
+    check_shapes(state, _segmentor_shapes(architecture, state, 'decode_head.conv_seg.weight'))
+    return {name: part.clone() for name, part in unpack(AFA, architecture, state).items()}
+
+
+def unpack(layout: Layout, architecture: Architecture, state: State) -> dict[str, Tensor]:
+    """Rename and unpack tensors of ours for another layout."""
+    if not layout.names:
+        return dict(state)
+    sources = layout.sources(architecture.num_layers)
+    unpacked: dict[str, Tensor] = {}
+    for key, value in state.items():
+        names, value = sources[key], value.flatten(1) if LINEAR.search(key) else value
+        rows = [value.shape[0] // sum(ROWS[len(names)]) * part for part in ROWS[len(names)]] if len(names) > 1 else []
+        unpacked.update(zip(names, value.split(rows) if rows else [value]))
+    return unpacked
 
 
 def check_shapes(tensors: State, expected: Shapes) -> None:
     """Raise a `ValueError` unless there is a tensor of each expected shape, and no other."""
-    missing = [key for key in expected if key not in tensors]
-    left_over = [key for key in tensors if key not in expected]
     wrong = [
         f'{key} is {tuple(tensors[key].shape)}, expected {shape}'
         for key, shape in expected.items()
         if key in tensors and tuple(tensors[key].shape) != shape
     ]
-    problems = {'missing': missing, 'left over': left_over, 'of another shape': wrong}
-    if any(problems.values()):
-        lines = [f'{what}: {first_few(names)}' for what, names in problems.items() if names]
-        raise ValueError('tensors do not fit:\n    ' + '\n    '.join(lines))
+    check_names(tensors, expected, wrong)
 
 
 def _segmentor_shapes(architecture: Architecture, tensors: State, last_layer: str) -> Shapes:

@@ -11,7 +11,8 @@ from ...utils import atomic_path, remove_leftovers
 from ...utils.checkpoints import named, read_state
 from ...version import __version__
 from .architecture import Architecture
-from .conversion import State, convert, recognise, to_afa
+from .conversion import convert, recognise, to_afa
+from .layouts import State
 
 PathLike = Union[str, Path]
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ...utils.checks import first_few
+from .layouts import WRAPPER
 
 #: Layer of mmseg's heads with an output for each class.
 CLASS_LAYER = 'decode_head.conv_seg.weight'
-#: Prefix of names in a state dict saved from distributed training.
-WRAPPER = 'module.'
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,8 @@ from typing import Optional
 
 from ...utils.checkpoints import read_state
 from ...utils.checks import first_few
-from .conversion import Recognised, State, check_shapes, recognise
+from .conversion import Weights, check_shapes, recognise
+from .layouts import WRAPPER, State
 
 CONVERT = 'python tools/model_converters/convert_mit.py'
 FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
@@ -25,7 +26,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
         ValueError: A tensor is missing or has another shape, or the file's network has more blocks.
     """
     state = _read(file, own)
-    whole = {key[7:] if key.startswith('module.') else key: value for key, value in state.items()}  # as mmengine does
+    whole = {key.removeprefix(WRAPPER): value for key, value in state.items()}  # as mmengine does
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     inner = {key[len(start) :]: value for key, value in whole.items() if key.startswith(start)}
     # mmengine ignores other keys, such as a classifier, with a warning.
@@ -81,7 +82,7 @@ def _describe(state: State, own: State) -> str:
     return f'It holds {found.layout.title}. Convert it and name the result: {CONVERT} FILE OUT'
 
 
-def _recognise(state: State) -> Optional[Recognised]:
+def _recognise(state: State) -> Optional[Weights]:
     try:
         return recognise(state)
     except ValueError:

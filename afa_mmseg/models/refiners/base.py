@@ -34,6 +34,13 @@ class Refiner(nn.Module):
         raise NotImplementedError(f'{type(self).__name__} must implement forward(image, cam)')
 
 
+def check_num_iters(num_iters: int) -> int:
+    """Return a number of iterations; raise a `ValueError` if it is negative."""
+    if num_iters < 0:
+        raise ValueError(f'num_iters={num_iters} of the refiner must be 0 or more')
+    return num_iters
+
+
 @MODELS.register_module()
 class NoRefinement(Refiner):
     """Resize the scores to the image's size and leave them as they are: what `refiner=None` means."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...functional import dense_crf
 from ...functional.neighbours import resize_to_image
-from .base import Refiner
+from .base import Refiner, check_num_iters
 
 
 @MODELS.register_module()
@@ -33,7 +33,7 @@ class DenseCRF(Refiner):
         bilateral_weight: float = 4.0,
     ) -> None:
         super().__init__()
-        self.num_iters = num_iters
+        self.num_iters = check_num_iters(num_iters)
         self.settings = dict(
             gaussian_sxy=gaussian_sxy,
             gaussian_weight=gaussian_weight,

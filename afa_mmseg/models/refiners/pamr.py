@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...functional import pamr
 from ...functional.par import DILATIONS
-from .base import Refiner
+from .base import Refiner, check_num_iters
 
 
 @MODELS.register_module()
@@ -21,7 +21,7 @@ class PAMR(Refiner):
 
     def __init__(self, num_iters: int = 10, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
-        self.num_iters = num_iters
+        self.num_iters = check_num_iters(num_iters)
         self.dilations = tuple(dilations)
 
     def forward(self, image: Tensor, cam: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...functional import par
 from ...functional.par import DILATIONS, check_implementation
-from .base import Refiner
+from .base import Refiner, check_num_iters
 
 
 @MODELS.register_module()
@@ -35,7 +35,7 @@ class PAR(Refiner):
     ) -> None:
         super().__init__()
         check_implementation(implementation)
-        self.num_iters = num_iters
+        self.num_iters = check_num_iters(num_iters)
         self.dilations = tuple(dilations)
         self.bandwidth = bandwidth
         self.pos_weight = pos_weight

@@ -357,6 +357,9 @@ def _grid_of(x: Tensor) -> tuple[int, int]:
 def check_test_cfg(test_cfg: Mapping[str, Any]) -> None:
     """Raise a `ValueError` for an unexpected key or an invalid value of a segmentor's `test_cfg`."""
     check_keys(test_cfg, TEST_KEYS, 'model.test_cfg')
+    missing = [key for key in ('crop_size', 'stride') if test_cfg.get('mode') == 'slide' and not test_cfg.get(key)]
+    if missing:
+        raise ValueError(f"model.test_cfg.{missing[0]} is missing: mode='slide' requires crop_size and stride")
     crf, score = test_cfg.get('crf'), test_cfg.get('bkg_score', 0.35)
     scale = test_cfg.get('affinity_scale', 'image')
     if crf is not None:

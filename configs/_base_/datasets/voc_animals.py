@@ -31,7 +31,7 @@ val_dataloader = dict(num_workers=1, dataset=dict(dataset, ann_file='val.txt', p
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
     dict(type='CAMIoUMetric', field='pred_refined_cam', prefix='refined_cam'),

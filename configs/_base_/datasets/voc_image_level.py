@@ -52,9 +52,9 @@ test_dataloader = val_dataloader
 
 # Four figures: segmentation, CAM, propagated CAM, classifier.
 val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
     dict(type='CAMIoUMetric', field='pred_cam', bkg_score=0.45, prefix='cam'),
     dict(type='CAMIoUMetric', field='pred_propagated_cam', prefix='propagated_cam'),
     dict(type='ImageF1Metric', thr=0.5, prefix='cls'),
 ]
-test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = dict(type='PaletteIoUMetric', iou_metrics=['mIoU'])

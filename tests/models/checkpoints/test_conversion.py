@@ -7,6 +7,7 @@ from afa_mmseg.models import AttnMixVisionTransformer
 from afa_mmseg.models.backbones.presets import ARCHITECTURES
 from afa_mmseg.models.checkpoints import LAYOUTS, convert, to_afa
 from afa_mmseg.models.checkpoints.architecture import Architecture, backbone_shapes, segmentor_shapes
+from afa_mmseg.models.checkpoints.conversion import unpack
 from tests.models.checkpoints.states import (
     TINY,
     afa_state,
@@ -136,8 +137,8 @@ def test_the_hubs_own_names_are_known(hugging_face, tmp_path):
 def test_presets_are_found_by_shapes(layout, preset):
     architecture = Architecture(**ARCHITECTURES[preset])
     shapes = segmentor_shapes(architecture, 256, 81) if layout.is_segmentor else backbone_shapes(architecture)
-    sources = [source for key, shape in shapes.items() for source in layout.sources(key, shape)]
-    converted = convert({name: torch.empty(shape, device='meta') for name, shape in sources})
+    ours = {key: torch.empty(shape, device='meta') for key, shape in shapes.items()}
+    converted = convert(unpack(layout, architecture, ours))
     assert converted.architecture.preset == preset
     assert {key: tuple(value.shape) for key, value in converted.state.items()} == shapes
     assert str(converted.architecture) == f'MiT-{preset.upper()}'

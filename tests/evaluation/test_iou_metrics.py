@@ -3,7 +3,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from afa_mmseg.evaluation import CAMIoUMetric
+from afa_mmseg.evaluation import CAMIoUMetric, PaletteIoUMetric
 
 
 def make_sample(scores, label):
@@ -33,6 +33,28 @@ def test_maps_with_a_background_channel_need_no_score():
     scores = torch.tensor([[[0.2, 0.6]], [[0.8, 0.4]]])
     result = evaluate(CAMIoUMetric(prefix='cam'), make_sample(scores, torch.tensor([[[1, 0]]])))
     assert result['cam/mIoU'] == 100
+
+
+@pytest.mark.parametrize(
+    ('metric', 'title'),
+    [
+        (PaletteIoUMetric(), 'segmentation'),
+        (CAMIoUMetric(bkg_score=0.5), 'CAM'),
+        (CAMIoUMetric('pred_propagated_cam'), 'propagated CAM'),
+        (CAMIoUMetric('pred_other_map'), 'pred_other_map'),
+    ],
+)
+def test_the_table_follows_the_name_of_what_it_is_of(metric, title, monkeypatch):
+    logged = []
+    monkeypatch.setattr('afa_mmseg.evaluation.iou_metrics.print_log', lambda text, logger: logged.append(text))
+    monkeypatch.setattr('mmseg.evaluation.metrics.iou_metric.print_log', lambda text, logger: logged.append(text))
+    sample = make_sample(torch.rand(2, 1, 2), torch.tensor([[[1, 0]]]))
+    sample.update(dict.fromkeys(('pred_propagated_cam', 'pred_other_map'), sample['pred_cam']))
+    if metric.__dict__.get('bkg_score'):
+        sample['pred_cam'] = dict(data=torch.rand(1, 1, 2))
+    evaluate(metric, sample)
+    assert logged[0] == f'IoU of the {title}:'
+    assert '| background |' in logged[-1].replace('  ', ' ')
 
 
 def test_a_missing_map_is_named_with_its_remedy():

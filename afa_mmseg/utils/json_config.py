@@ -1,0 +1,130 @@
+"""Configs as JSON: data that is read, and checked, without executing anything."""
+
+import ast
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Union
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+#: Name of a published config.
+CONFIG_FILE = 'config.json'
+#: JSON has no tuples, and mmseg and mmcv tell them from lists: `{"__tuple__": [512, 512]}`.
+TUPLE = '__tuple__'
+#: Keys that have mmengine or a library import or execute what they name.
+EXECUTING = ('_base_', 'custom_imports', '_scope_', 'trust_remote_code')
+#: Keys whose values are names of registered types; mmengine imports any other name as a module.
+TYPE_KEYS = ('type', 'constructor', 'runner_type')
+#: Packages whose registries are searched.
+PACKAGES = ('mmengine', 'mmseg', 'mmpretrain')
+
+
+def encode_config(config: Mapping) -> str:
+    """Return the JSON of a config.
+
+    Raises:
+        ValueError: It holds more than plain values.
+    """
+    return json.dumps(_encode(config, 'config'), indent=1) + '\n'
+
+
+def read_json_config(path: Union[str, Path]) -> Config:
+    """Read a config from JSON as data: nothing is imported or executed, and all types it names are registered ones.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON, names something to execute, or a type that is not registered.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config not found: {path}')
+    try:
+        values = json.loads(Path(path).read_text(encoding='utf-8'))
+        if not isinstance(values, dict):
+            raise ValueError('the file holds no dict')
+        if values.get('default_scope', 'mmseg') != 'mmseg':
+            raise ValueError(f"default_scope={values['default_scope']!r} must be 'mmseg'")
+        return Config({key: _decode(value, key) for key, value in _checked(values, '').items()}, filename=str(path))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def parse_config_text(text: str) -> dict[str, Any]:
+    """Read the config in a checkpoint, assignments of literals and of `dict(...)`, without executing it.
+
+    Raises:
+        ValueError: The text holds something else.
+    """
+    try:
+        statements = ast.parse(text).body
+        return {statement.targets[0].id: _literal(statement.value) for statement in statements}  # type: ignore[attr-defined]
+    except (SyntaxError, AttributeError, ValueError, TypeError) as error:
+        raise ValueError(f'the config in its `meta` is no text that mmengine writes: {error}') from error
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values)}  # type: ignore[arg-type]
+    if isinstance(node, (ast.List, ast.Tuple)):
+        items = [_literal(item) for item in node.elts]
+        return tuple(items) if isinstance(node, ast.Tuple) else items
+    return ast.literal_eval(node)
+
+
+def _encode(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _encode(item, f'{where}.{key}') for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_encode(item, f'{where}.{i}') for i, item in enumerate(value)]
+        return {TUPLE: items} if isinstance(value, tuple) else items
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ValueError(f'{where} is a {type(value).__name__}: a published config holds plain values')
+
+
+def _decode(value: Any, where: str) -> Any:
+    if isinstance(value, str) and '{{' in value:
+        raise ValueError(f'{where}={value!r} is refused: `{{{{...}}}}` is a reference to something outside the file')
+    if isinstance(value, list):
+        return [_decode(item, f'{where}.{i}') for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {TUPLE} and isinstance(value[TUPLE], list):
+        return tuple(_decode(value[TUPLE], where))
+    return {key: _decode(item, f'{where}.{key}') for key, item in _checked(value, f'{where}.').items()}
+
+
+def _checked(node: dict, where: str) -> dict:
+    """Return a dict of the file whose keys execute nothing and whose types are registered."""
+    for key, value in node.items():
+        if key in EXECUTING:
+            raise ValueError(f'{where}{key} is refused: it names something to execute, and a published config is data')
+        if key in TYPE_KEYS and isinstance(value, str) and not _is_registered(value):
+            raise ValueError(
+                f'{where}{key}={value!r} is no registered type; if you trust the module that has it, import it first'
+            )
+    return node
+
+
+def _is_registered(name: str) -> bool:
+    scope, _, kind = name.rpartition('.')
+    packages = [scope] if scope else ['mmengine', 'mmseg']
+    return all(package in PACKAGES for package in packages) and any(
+        kind in registry.module_dict for package in packages for registry in _registries(package)
+    )
+
+
+@cache
+def _registries(package: str) -> list[Registry]:
+    """List the registries of a package that is installed, filled with its own types."""
+    if find_spec(package) is None:
+        return []
+    if package != 'mmengine':
+        import_module(f'{package}.utils').register_all_modules(init_default_scope=False)
+    return [value for value in vars(import_module(f'{package}.registry')).values() if isinstance(value, Registry)]

@@ -1,0 +1,34 @@
+"""OverlayVisualizer: the overlays of this package from mmseg's hook."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from afa_mmseg.visualization import OverlayVisualizer, overlay_label
+
+NAMES, PALETTE = ('background', 'cat'), [[0, 0, 0], [255, 0, 0]]
+IMAGE = np.full((200, 240, 3), 100, np.uint8)
+
+
+def make_sample(**labels):
+    sample = SegDataSample()
+    sample.set_data({name: PixelData(data=torch.from_numpy(label)[None]) for name, label in labels.items()})
+    return sample
+
+
+@pytest.mark.parametrize('fields', [('pred_sem_seg',), ('gt_sem_seg', 'pred_sem_seg')])
+def test_ground_truth_and_segmentation_are_overlays_side_by_side(fields, tmp_path):
+    label = np.zeros(IMAGE.shape[:2], np.int64)
+    label[50:150, 60:] = 1
+    visualizer = OverlayVisualizer(name=f'overlays of {len(fields)}')
+    visualizer.dataset_meta = dict(classes=NAMES, palette=PALETTE)
+    visualizer.add_datasample('a', IMAGE, make_sample(**dict.fromkeys(fields, label)), out_file=str(tmp_path / 'a.png'))
+    drawn, expected = np.asarray(Image.open(tmp_path / 'a.png')), overlay_label(IMAGE, label.astype(np.uint8), PALETTE)
+    assert drawn.shape[1] // IMAGE.shape[1] == len(fields)
+    rows = [row for row in range(drawn.shape[0] - 200) if np.array_equal(drawn[row : row + 200, :240], expected)]
+    assert len(rows) == 1
+    assert np.array_equal(drawn[rows[0] : rows[0] + 200, -240:], expected)
+    assert (drawn[rows[0] + 200 :] == PALETTE[1]).all(axis=2).any()  # the legend
