@@ -22,7 +22,7 @@ CARD = """---
 
 # {name}
 
-Semantic segmentation, trained by {method} of [afa_mmseg](https://pypi.org/project/afa-mmseg/) {version}.
+Semantic segmentation by `{method}`, for afa_mmseg {version} and MMSegmentation.
 Classes, background first: {classes}.
 
 {figures}```python
@@ -86,7 +86,7 @@ def write_folder(
     name: Optional[str] = None,
 ) -> None:
     """Write `config.json`, `model.safetensors` and `README.md`; see `publish`."""
-    save_file = import_extra('safetensors.torch', 'hub').save_file
+    safetensors = import_extra('safetensors.torch', 'hub')
     folder = Path(folder)
     values = config.to_dict() if isinstance(config, Config) else dict(config)
     values = {key: value for key, value in values.items() if key not in LOCAL_KEYS}
@@ -96,7 +96,7 @@ def write_folder(
     # Clones: safetensors refuses tensors that share memory.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary, metadata=dict(format='pt'))
+        temporary.write_bytes(safetensors.save(tensors, dict(format='pt')))  # `save_file` makes it private to the user
     write_text(folder / CONFIG_FILE, text)
     write_text(folder / CARD_FILE, card)
 

@@ -170,10 +170,10 @@ def checkpoint_file(path: Path) -> Path:
     raise FileNotFoundError(f'{path} is a folder without {" or ".join(SNAPSHOT_FILES)}: name the checkpoint itself')
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> dict[str, dict[str, Tensor]]:
     package, reader = (import_extra(name, 'hub') for name in ('safetensors', 'safetensors.torch'))
     try:
-        return reader.load_file(path)
+        return dict(state_dict=reader.load_file(path))  # as mmengine's hooks expect it
     except package.SafetensorError as error:
         raise ValueError(f'{path} is no safetensors file, or incomplete: {error}') from error
 

@@ -47,6 +47,7 @@ def edit(folder, change):
 
 def test_a_saved_model_is_loaded_to_the_same_network(files, inferencer, folder):
     assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
     loaded = WeakSegInferencer.from_pretrained(folder, **QUIET)
     assert_same(loaded.model.state_dict(), inferencer.model.state_dict())
     assert (loaded.class_names, loaded.palette) == (CLASSES[1:], PALETTE)
