@@ -18,7 +18,7 @@ def tool_folder() -> Path:
 
 def shipped_configs() -> dict[str, Path]:
     """Return the shipped configs by name, sorted, without those that others inherit from only."""
-    files = sorted(config_folder().glob('[!_]*/*.py'))
+    files = sorted(config_folder().glob('[!_]*/*.py'), key=lambda path: path.stem)
     return {path.stem: path for path in files}
 
 
