@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 from unittest import mock
 
 #: Words of a command: (script in `tools/`, what it does). Those without a script are functions of this module.
@@ -168,7 +168,7 @@ def print_completion(shell: str) -> None:
     print(shtab.complete(build_parser(), shell))
 
 
-OWN = {
+OWN: dict[str, Callable[..., None]] = {
     'config list': list_configs,
     'config show': show_config,
     'config copy': copy_config,

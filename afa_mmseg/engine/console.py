@@ -11,7 +11,11 @@ from mmengine.runner import Runner
 from ..utils.command import is_verbose
 
 #: Starts of records that the console of our tools leaves to the log file, hundreds of lines together.
-FILE_ONLY = re.compile(r'\s*-*\s*(System environment:|Config:|Hooks will be executed|paramwise_options|Exp name:)')
+FILE_ONLY = re.compile(
+    r'\s*-*\s*(System environment:|Config:|Hooks will be executed|paramwise_options|Exp name:|'
+    r'The prefix is not set in metric|"FileClient" will be deprecated|"HardDiskBackend" is the alias|'
+    r'Distributed training is not used)'
+)
 
 
 @HOOKS.register_module()
@@ -22,6 +26,8 @@ class RunLengthLoggerHook(LoggerHook):
         min_records: Records of a training run at least, if it has as many iterations.
         kwargs: Of `LoggerHook`; `interval` is the longest one.
     """
+
+    interval: int
 
     def __init__(self, *, min_records: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)

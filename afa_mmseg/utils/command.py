@@ -14,6 +14,7 @@ VERBOSE = 'AFA_VERBOSE'
 HIDDEN_WARNINGS = (
     r"<class '.*'> instance named of .* has been created",  # mmengine, for a second visualizer or logger
     r"Failed to add <class '.*'>, please provide the `save_dir` argument",  # SegLocalVisualizer of inference
+    r'The draw is False, it means that the hook for visualization will not take effect',
 )
 
 

@@ -50,7 +50,7 @@ class Source(NamedTuple):
         return self.address.format(hub=hub.rstrip('/'))
 
 
-NVIDIA = 'NVIDIA Source Code License: research only, no commercial use'
+NVIDIA = 'NVIDIA Source Code License: non-commercial use only'
 DEIT = 'https://dl.fbaipublicfiles.com/deit/deit_{}_patch16_224-{}.pth'
 VIT = 'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_p16_224-80ecf9dd.pth'
 SOURCES = {
