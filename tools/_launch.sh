@@ -18,7 +18,7 @@ has_gpu() {
         nvidia-smi -L 2>/dev/null | grep -q '^GPU'
 }
 
-# keep_memory: glibc gives large blocks back at once, and the page faults can double the time of CPU tensors.
+# keep_memory: glibc returns large blocks at once, and the page faults can double the time of CPU tensors.
 keep_memory() {
     export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
     export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-8589934592}
