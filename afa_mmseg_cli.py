@@ -20,6 +20,7 @@ COMMANDS = {
     'demo': ('web_demo.py', 'serve a page for images and clicks'),
     'export': ('export_onnx.py', 'export to ONNX'),
     'pseudo-labels': ('export_pseudo_labels.py', 'write the pseudo-labels of a training set'),
+    'export-labels': ('export_labels.py', 'convert masks to COCO JSON, or to pre-annotations of Label Studio'),
     'check': ('dataset_converters/check_dataset.py', 'check images, labels, lists and masks before a run'),
     'prepare voc': ('dataset_converters/prepare_voc.py', 'complete a folder of PASCAL VOC 2012'),
     'prepare coco': ('dataset_converters/prepare_coco.py', 'make masks, labels and lists of COCO 2014'),

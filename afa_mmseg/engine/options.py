@@ -41,7 +41,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(path: str) -> Config:
-    """Read a config: a Python file, which is executed, its URL, published JSON or its folder, or the name of a shipped one.
+    """Read a config: Python, which is executed; published JSON or its folder, which is data; or a shipped one by name.
 
     Raises:
         FileNotFoundError: It is none of these.
