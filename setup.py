@@ -1,10 +1,14 @@
 """Packaging of afa-mmseg. Settings of the tools (ruff, mypy, pytest) stand in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+#: What a wheel holds as `afa_mmseg/.mim`, where mim and `afa_mmseg.utils.package_files` look.
+MIM = ('configs', 'tools', 'model-index.yml')
 
 # The mm* packages are extras, as OpenMMLab's own projects have it: OneDL's and OpenMMLab's distributions
 # install to the same folders, so a plain install must never pull one family over the other.
@@ -37,6 +41,7 @@ EXTRAS = {
     'demo': ['gradio>=6.30,<7'],  # web_demo.py
     'hub': ['huggingface_hub>=0.23', 'safetensors>=0.4'],  # publish_model.py
     'labels': ['label-studio-converter>=0.0.59', 'pycocotools>=2.0.7'],  # export_labels.py
+    'completion': ['shtab>=1.7'],  # afa completion
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
     'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1.0,<2'],
     'test': [
@@ -50,7 +55,7 @@ EXTRAS = {
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
-for name in ('converters', 'demo', 'docs', 'hub', 'labels', 'onnx', 'tensorboard', 'timm'):
+for name in ('completion', 'converters', 'demo', 'docs', 'hub', 'labels', 'onnx', 'tensorboard', 'timm'):
     EXTRAS['test'] += EXTRAS[name]
 EXTRAS['test'].append('transformers>=4.40')  # a test converts its SegformerModel
 EXTRAS['test'].append('efficientnet-lite-pytorch')  # 22 KB; a test compares logits
@@ -68,6 +73,23 @@ def version() -> str:
     return scope['__version__']
 
 
+class BuildWithMim(build_py):
+    """Copy `MIM` into the built package; checkouts and editable installs have them beside it."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib, 'afa_mmseg', '.mim')
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+        target.mkdir(parents=True)
+        for source in (ROOT / name for name in MIM):
+            if source.is_dir():
+                shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copy(source, target)
+
+
 setup(
     name='afa-mmseg',
     version=version(),
@@ -79,6 +101,9 @@ setup(
     license='Apache-2.0',
     keywords='weakly supervised semantic segmentation, transformers, class activation map, mmsegmentation',
     packages=find_packages(include=['afa_mmseg', 'afa_mmseg.*']),
+    py_modules=['afa_mmseg_cli'],
+    entry_points=dict(console_scripts=['afa = afa_mmseg_cli:main']),
+    cmdclass=dict(build_py=BuildWithMim),
     package_data={'afa_mmseg.datasets.preparation': ['voc_animals_*.txt']},
     python_requires='>=3.9',
     install_requires=['torch>=2.0', 'numpy'],

@@ -4,11 +4,12 @@ Importing this package registers its modules, so ``custom_imports = dict(imports
 that a config needs.
 """
 
-from ._stack_check import check_stack
+from ._stack_check import check_stack, quiet_imports
 
-check_stack()
+with quiet_imports():
+    check_stack()
 
-from . import datasets, engine, evaluation, models, visualization  # noqa: E402
+    from . import datasets, engine, evaluation, models, visualization
 from .version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']

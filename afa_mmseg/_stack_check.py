@@ -1,10 +1,17 @@
-"""One ImportError when mmcv, mmengine or mmseg is missing, broken or too old."""
+"""Import of mmcv, mmengine and mmseg: one ImportError when one is missing, broken or too old, and no other messages."""
 
+import builtins
 import importlib
+import os
 import re
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 # import name: (oldest supported version, OneDL's distribution, OpenMMLab's distribution)
 STACK = {
@@ -20,6 +27,28 @@ HINTS = {
     r'pkg_resources': 'pip install "setuptools<81"',
     r'libGL|libgthread': 'apt-get install libgl1 libglib2.0-0',
 }
+# What mmcv and mmseg print about optional parts that are not installed.
+NOISE = re.compile(r'Could not import OneDL|Fail to import ``MultiScaleDeformableAttention``')
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hide `NOISE` while modules are imported, unless `--verbose` or `AFA_VERBOSE=1` is set; nothing stays changed."""
+    if '--verbose' in sys.argv or os.environ.get('AFA_VERBOSE', '0') not in ('', '0'):
+        yield
+        return
+    show, write = warnings.showwarning, builtins.print
+
+    def show_others(message: Any, *args: Any, **kwargs: Any) -> None:
+        if not NOISE.match(str(message)):
+            show(message, *args, **kwargs)
+
+    def print_others(*args: Any, **kwargs: Any) -> None:
+        if not NOISE.match(str(next(iter(args), ''))):
+            write(*args, **kwargs)
+
+    with mock.patch.object(warnings, 'showwarning', show_others), mock.patch.object(builtins, 'print', print_others):
+        yield
 
 
 def check_stack() -> None:

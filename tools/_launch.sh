@@ -3,11 +3,6 @@
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PYTHON=${PYTHON:-$(command -v python || echo python3)}
 
-die() {
-    echo "$(basename "$0"): $*" >&2
-    exit 2
-}
-
 # need_arguments COUNT "$@": the usage, taken from the script's own header, unless there are COUNT arguments.
 need_arguments() {
     local count=$1
@@ -18,24 +13,9 @@ need_arguments() {
     fi
 }
 
-need_file() {
-    [[ $2 == *://* || -f $2 ]] || die "$1 not found: $2"
-}
-
-need_number() {
-    [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1 must be a positive number, got '$2'"
-}
-
 has_gpu() {
     [[ ${CUDA_VISIBLE_DEVICES-unset} != -1 && -n ${CUDA_VISIBLE_DEVICES-unset} ]] &&
         nvidia-smi -L 2>/dev/null | grep -q '^GPU'
-}
-
-# share_cores PROCS: as many threads for each process as there are cores for it.
-share_cores() {
-    local cores
-    cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > $1 ? cores / $1 : 1))}
 }
 
 # keep_memory: glibc returns large blocks at once, and the page faults can double the time of CPU tensors.
@@ -51,23 +31,22 @@ free_port() {
 
 # launch_torchrun PROCS SCRIPT ARGS...: start SCRIPT on this node; exec, so that Ctrl-C reaches torchrun itself.
 launch_torchrun() {
-    local procs=$1 nnodes=${NNODES:-1}
+    local procs=$1 nnodes=${NNODES:-1} cores
     shift
-    if [[ $nnodes == 1 ]]; then
-        PORT=${PORT:-$(free_port)}
+    if [[ ! $procs =~ ^[1-9][0-9]*$ ]]; then
+        echo "$(basename "$0"): NUM_PROCS must be a positive number, got '$procs'" >&2
+        exit 2
     fi
-    if ! has_gpu; then
-        share_cores "$procs"
+    if ! has_gpu; then # as many threads for each process as there are cores for it
+        cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+        export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > procs ? cores / procs : 1))}
         keep_memory
     fi
+    [[ $nnodes != 1 ]] || PORT=${PORT:-$(free_port)}
     # The time that the processes have for their checkpoint when they are stopped.
     export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-50}
-    exec "$PYTHON" -m torch.distributed.run \
-        --nnodes="$nnodes" \
-        --node_rank="${NODE_RANK:-0}" \
-        --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-        --master_port="${PORT:-29500}" \
-        --nproc_per_node="$procs" \
+    exec "$PYTHON" "$TOOLS/_torchrun.py" --nnodes="$nnodes" --node_rank="${NODE_RANK:-0}" \
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" --nproc_per_node="$procs" \
         "$@" --launcher pytorch
 }
 
@@ -94,13 +73,8 @@ launch_srun() {
     "${command[@]}"
 }
 
-# was_requeued: whether this is a batch job that Slurm starts again, after `requeue_job` or by itself.
-was_requeued() {
-    [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]
-}
-
-# requeue_job CODE: put the batch job back into the queue if Slurm stopped it by CODE: 75 with a checkpoint
-# written, 143 while it started, or where srun reports that another process ended.
+# requeue_job CODE: put the batch job back into the queue if CODE says that Slurm stopped it: 75 with a checkpoint
+# written, 143 while it started, or where srun reports that it ended another process.
 requeue_job() {
     local what
     [[ $1 == 75 || $1 == 143 ]] || return 0

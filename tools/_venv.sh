@@ -1,8 +1,7 @@
-# Sourced by quickstart.sh and run_tests.sh: makes or reuses .venv, installs into it once, and activates it.
+# Sourced by quickstart.sh, run_tests.sh and test_openmmlab.sh: makes or reuses .venv, installs into it once.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
-VERSION_CHECK='import sys; sys.exit(sys.version_info < (3, 10))'
 
 stage() {
     echo "==> $*"
@@ -13,29 +12,21 @@ fail() {
     exit 1
 }
 
-find_python() {
-    local candidate
-    for candidate in ${PYTHON:-} python3 python3.12 python3.11 python3.13 python3.10 python; do
-        if "$candidate" -c "$VERSION_CHECK" 2>/dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-    fail 'no Python 3.10 or newer found (the package itself runs on 3.9, the OneDL stack needs 3.10): install
-  one, for example with `apt-get install python3 python3-venv`, or name it: PYTHON=/path/to/python bash' "$0"
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
 
 make_venv() {
-    if [[ -x $VENV/bin/python ]]; then
-        "$VENV/bin/python" -c "$VERSION_CHECK" 2>/dev/null ||
-            fail "the Python of $VENV is broken or older than 3.10: remove that folder and start again"
-        return
+    local python=${PYTHON:-python3}
+    if [[ ! -x $VENV/bin/python ]]; then
+        is_new_enough "$python" || fail "$python is not Python 3.10 or newer (the package itself runs on 3.9, the OneDL
+  stack requires 3.10): install one (apt-get install python3 python3-venv), or name it: PYTHON=/path/to/python bash $0"
+        stage "making $VENV with $("$python" --version)"
+        "$python" -m venv "$VENV" ||
+            fail "\`$python -m venv\` failed (on Debian and Ubuntu: apt-get install python3-venv)"
     fi
-    local python
-    python=$(find_python) || exit 1
-    stage "making $VENV with $("$python" --version)"
-    "$python" -m venv "$VENV" ||
-        fail "\`$python -m venv\` failed (on Debian and Ubuntu: apt-get install python3-venv)"
+    is_new_enough "$VENV/bin/python" ||
+        fail "the Python of $VENV is broken or older than 3.10: remove that folder and start again"
 }
 
 # install_extras EXTRAS: an editable install, skipped where the same setup.py was installed already.
@@ -47,10 +38,8 @@ install_extras() {
         return
     fi
     stage "installing afa-mmseg[$1] into $VENV (the first time: some minutes and 6 GB)"
-    local quiet=(--quiet --disable-pip-version-check)
-    [[ ${CI:-} == true || ! -t 1 ]] && quiet+=(--progress-bar off)
-    "$VENV/bin/python" -m pip install "${quiet[@]}" -e "$ROOT[$1]" ||
-        fail 'pip failed (its message is above); run this script again to go on'
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --progress-bar off -e "$ROOT[$1]" ||
+        fail 'pip failed (its message is above); the same command continues'
     echo "$state" >"$stamp"
 }
 

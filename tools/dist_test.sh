@@ -10,7 +10,4 @@ set -euo pipefail
 source "$(dirname "$0")/_launch.sh"
 
 need_arguments 3 "$@"
-need_file config "$1"
-need_file checkpoint "$2"
-need_number NUM_PROCS "$3"
 launch_torchrun "$3" "$TOOLS/test.py" "$1" "$2" "${@:4}"

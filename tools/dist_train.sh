@@ -10,6 +10,4 @@ set -euo pipefail
 source "$(dirname "$0")/_launch.sh"
 
 need_arguments 2 "$@"
-need_file config "$1"
-need_number NUM_PROCS "$2"
 launch_torchrun "$2" "$TOOLS/train.py" "$1" "${@:3}"

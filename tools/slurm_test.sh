@@ -10,6 +10,4 @@ set -euo pipefail
 source "$(dirname "$0")/_launch.sh"
 
 need_arguments 4 "$@"
-need_file config "$3"
-need_file checkpoint "$4"
 launch_srun "$1" "$2" "$TOOLS/test.py" "${@:3}"

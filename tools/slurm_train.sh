@@ -14,9 +14,9 @@ set -euo pipefail
 source "$(dirname "$0")/_launch.sh"
 
 need_arguments 3 "$@"
-need_file config "$3"
 options=("${@:3}")
-if was_requeued && [[ " ${options[*]} " != *" --resume "* ]]; then
+# Slurm starts this batch job again, after requeue_job or by itself.
+if [[ ${SLURM_RESTART_COUNT:-0} != 0 && " ${options[*]} " != *" --resume "* ]]; then
     options+=(--resume)
 fi
 code=0

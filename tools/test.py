@@ -31,7 +31,7 @@ from afa_mmseg.engine import (  # noqa: E402
 from afa_mmseg.engine.data_hooks import unwrap  # noqa: E402
 from afa_mmseg.models.checkpoints import load_state  # noqa: E402
 from afa_mmseg.utils.checkpoints import named, read_state, use_strict_loading  # noqa: E402
-from afa_mmseg.utils.command import USER_ERRORS  # noqa: E402
+from afa_mmseg.utils.command import USER_ERRORS, program, set_verbosity  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,6 +68,7 @@ def build_config(args: argparse.Namespace) -> Config:
 
 @record  # has torchrun name the rank that failed
 def main() -> int:
+    set_verbosity()
     args = parse_args()
     use_strict_loading()
     try:
@@ -78,7 +79,7 @@ def main() -> int:
             with named(args.checkpoint):  # mmengine loads what fits of other weights
                 load_state(unwrap(runner.model), read_state(args.checkpoint))
     except USER_ERRORS as error:
-        sys.exit(f'test.py: error: {error}')
+        sys.exit(f'{program()}: error: {error}')
     if args.show_dir is not None and runner.world_size > 1:
         runner.logger.warning('--show-dir: only the images of the main process are drawn, as mmseg does')
     code = run_test(runner)

@@ -23,7 +23,7 @@ from afa_mmseg.engine import (  # noqa: E402
     shut_down,
 )
 from afa_mmseg.utils.checkpoints import use_strict_loading  # noqa: E402
-from afa_mmseg.utils.command import USER_ERRORS  # noqa: E402
+from afa_mmseg.utils.command import USER_ERRORS, program, set_verbosity  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,6 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 @record  # has torchrun name the rank that failed
 def main() -> int:
+    set_verbosity()
     args = parse_args()
     use_strict_loading()
     try:
@@ -60,7 +61,7 @@ def main() -> int:
             prepare_runtime(cfg, args.launcher)
             runner = build_runner(cfg)
     except USER_ERRORS as error:
-        sys.exit(f'train.py: error: {error}')
+        sys.exit(f'{program()}: error: {error}')
 
     if args.resume and not cfg.resume:
         runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')

@@ -2,6 +2,7 @@
 
 from .atomic_checkpoints import AtomicCheckpointHook
 from .config_check import check_config, naming_config
+from .console import QuietRunner, RunLengthLoggerHook
 from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper, CPUDistributedDataParallel
 from .data_hooks import ClassCountHook, SkippedImageHook
 from .finite import FiniteLossHook, read_dump
@@ -31,7 +32,9 @@ __all__ = [
     'CPUDistributedDataParallel',
     'ClassCountHook',
     'FiniteLossHook',
+    'QuietRunner',
     'ResumeHook',
+    'RunLengthLoggerHook',
     'ShutdownHook',
     'SkippedImageHook',
     'UpdateTrainLoop',

@@ -11,6 +11,8 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from .console import QuietRunner
+
 #: Environment variables of rank, number of processes and rank on the machine, and what starts the processes.
 RANK_VARIABLES = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'tools/dist_*.sh'),
@@ -52,7 +54,7 @@ def prepare_runtime(cfg: Config, launcher: str) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the one that `cfg.runner_type` names; nothing is added to what the config lists."""
-    return Runner.from_cfg(cfg) if cfg.get('runner_type') is None else RUNNERS.build(cfg)
+    return QuietRunner.from_cfg(cfg) if cfg.get('runner_type') is None else RUNNERS.build(cfg)
 
 
 def shut_down() -> None:

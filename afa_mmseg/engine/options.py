@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
 from ..utils.json_config import CONFIG_FILE, read_json_config
+from ..utils.package_files import find_config
 from .config_check import check_config, metrics_of
 from .launch import LAUNCHERS
 from .resume import set_resume
@@ -32,19 +33,22 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=LAUNCHERS, default='none', help='what started the processes (default: none)'
     )
+    parser.add_argument(
+        '--verbose', action='store_true', help='show warnings of libraries, and records that only the log file has'
+    )
     # Old launchers pass it, the environment holds it too.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
 
 def load_config(path: str) -> Config:
-    """Read a config file: Python, which is executed, or published JSON (or its folder), which is data.
+    """Read a config: Python, which is executed; published JSON or its folder, which is data; or a shipped one by name.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: It is none of these.
         ValueError: The JSON names something to execute.
     """
     path = osp.join(path, CONFIG_FILE) if osp.isdir(path) else path
-    require_file(path, 'config')
+    path = path if '://' in path else str(find_config(path))
     return read_json_config(path) if path.endswith('.json') else Config.fromfile(path)
 
 

@@ -1,12 +1,41 @@
-"""Entry point of the scripts of `tools/`: exit codes and one-line errors."""
+"""Entry point of the scripts of `tools/`: exit codes, one-line errors, no warnings that say nothing to the user."""
 
+import os
 import signal
 import sys
-from pathlib import Path
+import warnings
 from typing import Any, Callable, NoReturn, Optional
 
 #: What a user's mistake, a broken file or a missing package raises.
 USER_ERRORS = (ValueError, OSError, ImportError)
+#: Environment variable that shows what tools hide; child processes inherit it.
+VERBOSE = 'AFA_VERBOSE'
+#: Starts of warnings that libraries raise in every run.
+HIDDEN_WARNINGS = (
+    r"<class '.*'> instance named of .* has been created",  # mmengine, for a second visualizer or logger
+    r"Failed to add <class '.*'>, please provide the `save_dir` argument",  # SegLocalVisualizer of inference
+    r'The draw is False, it means that the hook for visualization will not take effect',
+)
+
+
+def is_verbose() -> bool:
+    """Return whether the user asks for what tools hide: `--verbose`, or `AFA_VERBOSE=1` in the environment."""
+    return os.environ.get(VERBOSE, '0') not in ('', '0')
+
+
+def set_verbosity() -> None:
+    """Apply `--verbose`, which any tool accepts, to this process and its children; without it, hide known warnings."""
+    if '--verbose' in sys.argv[1:]:
+        sys.argv[1:] = [word for word in sys.argv[1:] if word != '--verbose']
+        os.environ[VERBOSE] = '1'
+    if not is_verbose():
+        for message in HIDDEN_WARNINGS:
+            warnings.filterwarnings('ignore', message=message)
+
+
+def program() -> str:
+    """Return the name under which the tool was started: `train.py`, or `afa train`."""
+    return os.path.basename(sys.argv[0])
 
 
 def run_command(
@@ -20,15 +49,15 @@ def run_command(
         main: The script.
         if_interrupted: Message after Ctrl-C.
     """
-    name = Path(sys.argv[0]).name
+    set_verbosity()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(main() or 0)
     except USER_ERRORS as error:
-        print(f'{name}: error: {error}', file=sys.stderr)
+        print(f'{program()}: error: {error}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f'{name}: interrupted; {if_interrupted}', file=sys.stderr)
+        print(f'{program()}: interrupted; {if_interrupted}', file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,23 +1,44 @@
-"""Files of the project that are no modules: its configs, in a checkout or in an installed package."""
+"""Folders and configs that belong to the package, in a checkout and in an installed wheel."""
 
+import difflib
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
-    """Return the folder that holds `afa/`, `toco/` and `_base_/`.
+    """Return the folder of the shipped configs: `configs` of a checkout, `.mim/configs` of an installed package."""
+    return _root() / 'configs'
 
-    That is `.mim/configs` of a package that was installed as a wheel, and `configs` of a checkout.
+
+def tool_folder() -> Path:
+    """Return the folder of the scripts: `tools` of a checkout, `.mim/tools` of an installed package."""
+    return _root() / 'tools'
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the shipped configs by name, sorted, without those that others inherit from only."""
+    files = sorted(config_folder().glob('[!_]*/*.py'), key=lambda path: path.stem)
+    return {path.stem: path for path in files}
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config: a file, or the name of a shipped one, with or without `.py`.
 
     Raises:
-        FileNotFoundError: Neither exists.
+        FileNotFoundError: It is neither.
     """
-    folders = (PACKAGE / '.mim/configs', PACKAGE.parent / 'configs')
-    for folder in folders:
-        if (folder / 'afa').is_dir():
-            return folder
-    raise FileNotFoundError(
-        f'no configs in {" or ".join(map(str, folders))}: install the package as a wheel, or from a checkout '
-        '(pip install -e .)'
-    )
+    path, shipped = Path(name), shipped_configs()
+    if path.is_file():
+        return path
+    stem = name[: -len('.py')] if name.endswith('.py') else name
+    if stem not in shipped:
+        close = difflib.get_close_matches(path.stem, shipped, n=1)
+        hint = f'; did you mean {close[0]}?' if close else ''
+        raise FileNotFoundError(f'config not found: {name}{hint} `afa config list` lists those of the package')
+    return shipped[stem]
+
+
+def _root() -> Path:
+    """Return `.mim`, which `setup.py` adds to wheels, or else the checkout."""
+    return PACKAGE / '.mim' if (PACKAGE / '.mim').is_dir() else PACKAGE.parent

@@ -1,3 +1,4 @@
+# AFA with MiT-B0, which has no published figures.
 _base_ = './afa_mit-b1_voc.py'
 
 model = dict(

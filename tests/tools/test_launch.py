@@ -6,7 +6,6 @@ import os
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from afa_mmseg.engine import (
@@ -152,25 +151,6 @@ def test_work_dir(in_config, given, expected):
     cfg = Config({} if in_config is None else dict(work_dir=in_config))
     apply_common_options(cfg, arguments(work_dir=given))
     assert cfg.work_dir == expected
-
-
-def test_cfg_options_reach_nested_values():
-    cfg = Config(dict(model=dict(head=dict(channels=8, num_classes=2))))
-    apply_common_options(cfg, arguments(cfg_options={'model.head.channels': 16}))
-    assert cfg.model.head == dict(channels=16, num_classes=2)
-
-
-def test_cpu_amp_computes_in_bfloat16_and_updates_float32_weights():
-    layer = nn.Linear(4, 1, bias=False)
-    nn.init.ones_(layer.weight)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
-    wrapper = OPTIM_WRAPPERS.build(dict(type='CPUAmpOptimWrapper', optimizer=optimizer))
-    with wrapper.optim_context(layer):
-        output = layer(torch.ones(1, 4))
-    assert output.dtype == torch.bfloat16
-    wrapper.update_params(output.sum())
-    assert layer.weight.dtype == torch.float32
-    assert layer.weight.tolist() == [[0.5] * 4]
 
 
 @pytest.mark.parametrize('missing', [['tta_model'], ['tta_pipeline'], ['tta_model', 'tta_pipeline']])

@@ -57,10 +57,8 @@ def _where_to_get(file: str, own: State) -> str:
     if preset is None:
         return f'  Convert weights of the same architecture: {command}\n'
     return (
-        f"  Get MiT-{preset.upper()}'s ImageNet weights, any of: model.safetensors or pytorch_model.bin of\n"
-        f'  https://huggingface.co/nvidia/mit-{preset}, mit_{preset}.pth that the README of\n'
-        f'  https://github.com/NVlabs/SegFormer links, mit_{preset}_*.pth of mmseg, in its SegFormer configs; then\n'
-        f'    {command}\n'
+        f"  Get MiT-{preset.upper()}'s ImageNet weights: afa weights mit-{preset} --out {shlex.quote(file)}\n"
+        f'  or convert a download, which docs/weights.md lists: {command}\n'
     )
 
 

@@ -87,14 +87,14 @@ def test_a_missing_file_names_sources_and_command(preset):
     for part in (
         'not found: pre trained/mit.pth',
         'model.backbone.init_cfg.checkpoint',
-        f'https://huggingface.co/nvidia/mit-{preset},',
+        f"afa weights mit-{preset} --out 'pre trained/mit.pth'",
         "python tools/model_converters/convert_mit.py DOWNLOADED_FILE 'pre trained/mit.pth'",
     ):
         assert part in str(error.value)
 
 
 def test_a_backbone_looks_before_it_loads():
-    with pytest.raises(FileNotFoundError, match=r'(?s)no/mit\.pth.*huggingface\.co/nvidia/mit-b0,'):
+    with pytest.raises(FileNotFoundError, match=r'(?s)no/mit\.pth.*afa weights mit-b0 '):
         initialised('no/mit.pth', 'b0')
 
 
