@@ -71,6 +71,21 @@ def test_a_config_is_written_with_lists_or_without(root, monkeypatch, capsys):
     assert config.train_dataloader.dataset.label_file == 'data/labels.csv'
 
 
+def test_base_iterations_and_side_are_chosen(root, monkeypatch, capsys):
+    options = ['--base', 'afa_efficientnet-lite2_voc-animals', '--iterations', '60', '--side', '224']
+    assert run_here(monkeypatch, root, *FOLDER, '--config', 'mine.py', *options) == 0
+    config = Config.fromfile(root / 'mine.py')
+    assert config.model.backbone.type == 'AttentionBackbone'
+    assert config.model.decode_head.num_classes == 3
+    assert config.model.data_preprocessor['size'] == (224, 224)
+    (crop,) = [step for step in config.train_pipeline if step.type == 'RandomCropWithBox']
+    assert crop.crop_size == (224, 224)
+    assert (config.train_cfg.max_iters, config.model.train_cfg.cam_label_until) == (60, 18)
+    assert config.param_scheduler[0].max_iters == 60
+    with pytest.raises(FileNotFoundError, match='afa_mit-b9_voc'):
+        run_here(monkeypatch, root, *FOLDER, '--config', 'other.py', '--base', 'afa_mit-b9_voc')
+
+
 def test_folders_are_labels_of_their_own(root, monkeypatch, capsys):
     for number in range(20):
         folder = root / 'tags' / ('cat', 'dog')[number % 2]

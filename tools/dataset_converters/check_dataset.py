@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--report', metavar='DIR', help='write report.txt, report.json and classes.png there')
     parser.add_argument('--num-workers', type=int, metavar='N', help='processes (default: one for each CPU; 0: none)')
     args = parser.parse_args()
-    named = [args.labels, args.masks, args.config, args.split, *args.list]
+    named = [args.labels, args.masks, args.config, args.split, args.base, args.iterations, args.side, *args.list]
     if Path(args.source).suffix.lower() in CONFIG_SUFFIXES:
         if named != [None] * len(named):
             parser.error('with a config, its own fields name the files: omit --labels and what belongs to it')
@@ -78,6 +78,16 @@ def add_folder_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--seed', type=int, default=0, help='random seed of --split (default: %(default)s)')
     group.add_argument('--config', metavar='FILE', help='write a config to train with there, if there are no errors')
+    group.add_argument(
+        '--base',
+        metavar='NAME',
+        help='with --config: config to inherit from (default: afa_mit-b1_voc; on a CPU: '
+        'afa_efficientnet-lite2_voc-animals)',
+    )
+    group.add_argument(
+        '--iterations', type=int, metavar='N', help='with --config (default: as published for as many images)'
+    )
+    group.add_argument('--side', type=int, metavar='PIXELS', help='with --config: of images and crops (default: 512)')
 
 
 def inspect(args: argparse.Namespace) -> Inspection:
@@ -109,7 +119,7 @@ def main() -> int:
         print(f'train.txt ({len(train)}) and val.txt ({len(val)}) are in {folder}')
     if args.config is not None:
         files = DataFiles(args.source, args.labels, *lists, args.masks or '')
-        max_iters = write_config(args.config, inspection, files)
+        max_iters = write_config(args.config, inspection, files, args.base, args.iterations, args.side)
         print(f'{args.config}: {max_iters} iterations; train: python tools/train.py {args.config}')
     return 0
 

@@ -79,9 +79,10 @@ class Student(nn.Module):
             image (B, 3, H, W); output (B, K, h, w) and (B, K, 1, 1).
         """
         x = (image - self.mean) / self.std
-        if not hasattr(self.backbone, 'forward_with_tokens'):
+        forward_with_tokens: Any = getattr(self.backbone, 'forward_with_tokens', None)
+        if forward_with_tokens is None:
             return [self.projection(self.backbone(x)[-1])]
-        tokens = self.backbone.forward_with_tokens(x)
+        tokens = forward_with_tokens(x)
         return [self.projection(tokens.maps[-1]), self.projection(tokens.class_token[..., None, None])]
 
     def losses(self, batch: Batch, logit_weight: float) -> dict[str, Tensor]:

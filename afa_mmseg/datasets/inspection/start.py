@@ -4,15 +4,15 @@ import hashlib
 import os.path as osp
 import re
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from ...utils import write_text
-from ...utils.package_files import config_folder
+from ...utils.package_files import config_folder, find_config
 from ..images import read_ids
 from .sources import Inspection
 
-#: Template of the config, and the config that it inherits from.
-TEMPLATE, BASE = 'afa_mit-b1_custom.py', 'afa_mit-b1_voc.py'
+#: Template of the config, and the config that it inherits from by default.
+TEMPLATE, BASE = 'afa_mit-b1_custom.py', 'afa_mit-b1_voc'
 #: Iterations for as many images as published (VOC 2012 with SBD), and their limits.
 PUBLISHED, NUM_IMAGES, FEWEST, MOST = 20_000, 10_582, 2_000, 80_000
 
@@ -73,42 +73,54 @@ class DataFiles(NamedTuple):
         return dict(data_root=root, **paths)
 
 
-def write_config(path: Union[str, Path], inspection: Inspection, files: DataFiles) -> int:
+def write_config(
+    path: Union[str, Path],
+    inspection: Inspection,
+    files: DataFiles,
+    base: Optional[str] = None,
+    max_iters: Optional[int] = None,
+    long_side: Optional[int] = None,
+) -> int:
     """Write a config for checked images, the template with its settings filled in; return its iterations.
 
-    They are in proportion to those published, but at least 2 000. The config works from any folder.
+    The config works from any folder.
 
     Args:
         path: File to write, that ends in `.py`.
         inspection: Of the images; names the classes.
         files: Of the data set.
+        base: Name of the config to inherit from; default: the published one.
+        max_iters: Iterations; default: in proportion to those published, but at least 2 000.
+        long_side: Side in pixels of images and crops; default: that of the template.
 
     Raises:
         FileExistsError: The file exists and differs.
+        FileNotFoundError: There is no such base.
         ValueError: The name does not end in `.py`.
     """
     path = Path(path)
     if path.suffix != '.py':
         raise ValueError(f'config to write: {path} does not end in .py')
-    num_images = len(read_ids(files.train_list))
-    max_iters = int(min(max(round(num_images * PUBLISHED / NUM_IMAGES, -2), FEWEST), MOST))
+    proportional = round(len(read_ids(files.train_list)) * PUBLISHED / NUM_IMAGES, -2)
+    settings: dict[str, Any] = dict(max_iters=max_iters or int(min(max(proportional, FEWEST), MOST)))
+    if long_side is not None:
+        settings['long_side'] = long_side
     num_classes = len(inspection.splits[0].classes)
-    text = fill_template(**files.settings(), num_classes=num_classes, max_iters=max_iters)
+    text = fill_template(base, **files.settings(), num_classes=num_classes, **settings)
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise FileExistsError(f'{path} exists and differs; delete it, or name another file')
     write_text(path, text)
-    return max_iters
+    return settings['max_iters']
 
 
-def fill_template(**settings: Union[str, int]) -> str:
-    """Return the text of the template for one's own images with other settings.
+def fill_template(base: Optional[str] = None, **settings: Union[str, int]) -> str:
+    """Return the text of the template for one's own images with another base and other settings.
 
     Raises:
         KeyError: The template has no such setting.
     """
-    folder = config_folder() / 'afa'
-    text = (folder / TEMPLATE).read_text(encoding='utf-8')
-    for name, value in {**settings, '_base_': str(folder / BASE)}.items():
+    text = (config_folder() / 'afa' / TEMPLATE).read_text(encoding='utf-8')
+    for name, value in {**settings, '_base_': str(find_config(base or BASE))}.items():
         line = f'{name} = {value!r}'.replace('\\', r'\\')
         text, count = re.subn(rf'^{name} = .*?(?=  #|$)', line, text, flags=re.MULTILINE)
         if count != 1:
