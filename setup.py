@@ -22,7 +22,7 @@ EXTRAS = {
         'torchvision',  # mmpretrain imports it without declaring it
     ],
     'openmmlab': [
-        'mmcv>=2.1',
+        'mmcv>=2.1,<2.2',  # mmsegmentation 1.2.2 refuses 2.2
         'mmengine>=0.10',
         'mmsegmentation>=1.2.2',
         'mmpretrain>=1.2',

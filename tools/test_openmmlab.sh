@@ -17,7 +17,10 @@ if ! "$VENV/bin/python" -c 'import mmcv.ops' 2>/dev/null; then
     stage 'torch, and what builds mmcv'
     "${pip[@]}" torch torchvision 'setuptools<81' wheel ninja
     stage 'mmcv with its operators'
-    MMCV_WITH_OPS=1 "${pip[@]}" --no-build-isolation --no-binary mmcv mmcv
+    # mmcv asks for C++17, the headers of PyTorch 2.14 require C++20.
+    printf '#!/bin/sh\nexec g++ "$@" -std=c++20\n' >"$VENV/bin/c++20"
+    chmod +x "$VENV/bin/c++20"
+    CXX=$VENV/bin/c++20 MMCV_WITH_OPS=1 "${pip[@]}" --no-build-isolation --no-binary mmcv "mmcv>=2.1,<2.2"
 fi
 install_extras openmmlab,test
 keep_memory

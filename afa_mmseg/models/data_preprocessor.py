@@ -30,12 +30,13 @@ class NonBlockingSegDataPreProcessor(SegDataPreProcessor):
             output `inputs` (B, C, H, W).
         """
         # Flip the channels: mmseg indexes them by a list, which is copied to the GPU and waited for, image by image.
-        swap = self._channel_conversion  # type: ignore[has-type]
-        self._channel_conversion = False
+        name = 'channel_conversion' if hasattr(self, 'channel_conversion') else '_channel_conversion'  # of OneDL
+        swap = getattr(self, name)
+        setattr(self, name, False)
         try:
             if swap:
                 images = [image.flip(0) if len(image) == 3 else image for image in self.cast_data(data['inputs'])]
                 data = {**data, 'inputs': images}
             return super().forward(data, training)
         finally:
-            self._channel_conversion = swap
+            setattr(self, name, swap)
