@@ -12,7 +12,7 @@ from afa_mmseg.utils import package_files
 from tests.tools.toolbox import REPO, tool_environment
 
 #: Tools for developers, without a command.
-WITHOUT_COMMAND = {'quickstart_report.py', 'knn_accuracy.py', 'replay_nonfinite.py', '_torchrun.py'}
+WITHOUT_COMMAND = {'quickstart_report.py', 'knn_accuracy.py', '_torchrun.py'}
 
 
 def run(*words):

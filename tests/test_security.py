@@ -28,7 +28,6 @@ TOOLS = [
     'model_converters/convert_mit.py EVIL out.pth',
     'model_converters/convert_vit.py EVIL out.pth',
     'model_converters/convert_efficientnet_lite.py EVIL out.pth',
-    'analysis_tools/replay_nonfinite.py CONFIG EVIL',
     'web_demo.py CONFIG EVIL --port 0',
 ]
 DATA = ' '.join(f'{part}_dataloader.dataset.data_root=data' for part in ('train', 'val', 'test'))

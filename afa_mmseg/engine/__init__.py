@@ -5,7 +5,7 @@ from .config_check import check_config, naming_config
 from .console import QuietRunner, RunLengthLoggerHook
 from .cpu import AverageNormStatsHook, CPUAmpOptimWrapper, CPUDistributedDataParallel
 from .data_hooks import ClassCountHook, SkippedImageHook
-from .finite import FiniteLossHook, read_dump
+from .finite import FiniteLossHook
 from .launch import build_runner, prepare_runtime, shut_down
 from .loops import CAMValLoop, UpdateTrainLoop
 from .options import (
@@ -18,7 +18,6 @@ from .options import (
     require_file,
     save_predictions,
 )
-from .replay import replay
 from .resume import ResumeHook, find_checkpoint
 from .schedulers import WarmupPolyLR
 from .settings import merge_options
@@ -51,8 +50,6 @@ __all__ = [
     'merge_options',
     'naming_config',
     'prepare_runtime',
-    'read_dump',
-    'replay',
     'require_file',
     'run_test',
     'run_training',

@@ -1,8 +1,7 @@
-"""NaN protection: stop before the update that a non-finite loss or gradient would spoil, with a dump of the step."""
+"""NaN protection: stop before the update that a non-finite loss or gradient would spoil."""
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Optional, Union
 
 import torch
@@ -10,27 +9,16 @@ import torch.distributed as torch_dist
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..utils import atomic_path
-from ..utils.checkpoints import read_checkpoint
 from ..utils.checks import first_few
 from .data_hooks import unwrap
-from .resume import make_plain
-
-#: Tool that finds the cause in a dump, and the mark of a dump.
-SCRIPT = 'tools/analysis_tools/replay_nonfinite.py'
-FORMAT = 'training step'
 
 
 class TrainingPass(NamedTuple):
-    """A forward pass in training: normalised images, their samples, random states before it, scalar losses."""
+    """A forward pass in training: paths of its images, scalar losses."""
 
-    inputs: Tensor
-    samples: Sequence[SegDataSample]
-    random: dict[str, Tensor]
+    images: list[str]
     losses: dict[str, Tensor]
 
 
@@ -39,8 +27,7 @@ class FiniteLossHook(Hook):
     """Stop training on all ranks at a loss, gradient or weight that is not finite.
 
     Losses and gradients are checked before the update, weights before they are saved, so the last checkpoint is
-    good. The step is dumped to the work directory; see `replay`. With loss scaling only losses are checked: the
-    scaler skips updates with infinite gradients.
+    good. With loss scaling only losses are checked: the scaler skips updates with infinite gradients.
 
     Raises:
         FloatingPointError: Something is not finite. The message names iteration, rank, images and loss or weight.
@@ -50,7 +37,6 @@ class FiniteLossHook(Hook):
 
     def __init__(self) -> None:
         self._runner: Any = None
-        self._random: dict[str, Tensor] = {}
         self._passes: list[TrainingPass] = []
         self._handles: list[Any] = []
 
@@ -59,7 +45,6 @@ class FiniteLossHook(Hook):
         self._runner = runner
         model = unwrap(runner.model)
         self._handles = [
-            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
             model.register_forward_hook(self._after_forward, with_kwargs=True),
             runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_update),
         ]
@@ -85,15 +70,11 @@ class FiniteLossHook(Hook):
                 '  They are not saved; earlier checkpoints are good.'
             )
 
-    def _before_forward(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        if kwargs.get('mode') == 'loss':
-            self._random = _random_states(next(model.parameters()).device)
-
     def _after_forward(self, model: nn.Module, args: tuple, kwargs: dict, losses: dict) -> None:
         if kwargs.get('mode') == 'loss':
             terms = {name: add_up(value) for name, value in losses.items() if 'loss' in name}
-            inputs, samples = (*args, *(kwargs[name] for name in ('inputs', 'data_samples') if name in kwargs))
-            self._passes.append(TrainingPass(inputs, samples, self._random, terms))
+            samples = kwargs['data_samples'] if 'data_samples' in kwargs else args[1]
+            self._passes.append(TrainingPass([str(x.get('img_path', 'without a path')) for x in samples], terms))
 
     def _before_update(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         is_scaled = getattr(optimizer, 'found_inf', None) is not None
@@ -116,45 +97,28 @@ class FiniteLossHook(Hook):
         self._passes.clear()
 
     def _stop(self, bad_rank: int) -> NoReturn:
-        """Raise the error when all ranks have written their dumps: a launcher ends the others at the first exit."""
+        """Raise the error, which every rank does after the same reduction."""
         rank, world = get_dist_info()
         where = f'iteration {self._runner.iter + 1}' + (f', rank {rank} of {world}' if world > 1 else '')
-        try:
-            message = self._describe_losses(bad_rank) if bad_rank < world else self._describe_gradients()
-        finally:
-            if world > 1:
-                torch_dist.barrier()
+        message = self._describe_losses(bad_rank) if bad_rank < world else self._describe_gradients()
         raise FloatingPointError(f'stopped before the update of {where}: {message}\n  Earlier checkpoints are good.')
 
     def _describe_losses(self, bad_rank: int) -> str:
-        """Dump this rank's batches whose loss is not finite, and describe them."""
+        """Describe the batches of this rank whose loss is not finite."""
         bad = [one for one in self._passes if not all(value.isfinite() for value in one.losses.values())]
         if not bad:
             return f'a loss is not finite on rank {bad_rank} of {get_dist_info()[1]}, whose message names it'
         losses = [{name: value.item() for name, value in one.losses.items()} for one in bad]
         names = dict.fromkeys(name for terms in losses for name, value in terms.items() if not math.isfinite(value))
         listed = ', '.join(f'{name}={value:.4g}' for terms in losses for name, value in terms.items())
-        return f'{", ".join(names)} is not finite ({listed})\n  {self._dump(bad)}'
+        return f'{", ".join(names)} is not finite ({listed})\n  {_list_images(bad)}'
 
     def _describe_gradients(self) -> str:
-        """Dump all batches of this rank, and name the parameters."""
+        """Name the parameters."""
         named = unwrap(self._runner.model).named_parameters()
         bad = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
         reason = first_few(bad) or 'their sum is too large'
-        return f'losses are finite, gradients are not: {reason}\n  {self._dump(self._passes)}'
-
-    def _dump(self, passes: Sequence[TrainingPass]) -> str:
-        """Write what reproduces batches of this iteration; return lines of the message."""
-        runner = self._runner
-        path = Path(runner.work_dir, f'not_finite_iter_{runner.iter + 1}_rank_{get_dist_info()[0]}.pth')
-        samples = [sample for one in passes for sample in one.samples]
-        images = '\n    '.join(str(sample.get('img_path', 'without a path')) for sample in samples)
-        try:
-            write_dump(path, runner, passes)
-        except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
-            return f'Images:\n    {images}\n  The dump could not be written: {error}'
-        config = Path(runner.work_dir, Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
-        return f'Images:\n    {images}\n  Find the cause: python {SCRIPT} {config} {path}'
+        return f'losses are finite, gradients are not: {reason}\n  {_list_images(self._passes)}'
 
 
 def add_up(loss: Union[Tensor, Sequence[Tensor]]) -> Tensor:
@@ -163,57 +127,5 @@ def add_up(loss: Union[Tensor, Sequence[Tensor]]) -> Tensor:
     return torch.stack([part.detach().float().mean() for part in parts]).sum()
 
 
-def write_dump(path: Path, runner: Any, passes: Sequence[TrainingPass]) -> None:
-    """Write a file with what reproduces a training step, in tensors and plain values; see `read_dump`."""
-    model = unwrap(runner.model)
-    content = dict(
-        format=FORMAT,
-        iteration=runner.iter,
-        dtype=_product_type(runner.optim_wrapper, model),
-        passes=[_plain_pass(one) for one in passes],
-        state_dict={name: x.cpu() for name, x in model.state_dict().items()},
-        evaluating=[name for name, module in model.named_modules() if not module.training],
-    )
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
-
-
-def read_dump(path: Union[str, Path]) -> dict:
-    """Read what `write_dump` wrote.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no dump of a training step.
-    """
-    dump = read_checkpoint(path)
-    if not isinstance(dump, dict) or dump.get('format') != FORMAT:
-        raise ValueError(f'{path} is no dump of a training step: those are called not_finite_iter_*.pth')
-    return dump
-
-
-def _random_states(device: torch.device) -> dict[str, Tensor]:
-    states = dict(cpu=torch.get_rng_state())
-    if device.type != 'cpu':
-        states['device'] = getattr(torch, device.type).get_rng_state(device)
-    return states
-
-
-def _plain_pass(one: TrainingPass) -> dict:
-    """Return a pass as tensors and plain values; of samples, the data that can take part in losses."""
-    samples = [
-        dict(
-            meta={key: str(x) if isinstance(x, Path) else make_plain(x) for key, x in sample.metainfo_items()},
-            data={name: x.cpu() for name, x in sample.items() if isinstance(x, Tensor)},
-            maps={name: x.data.cpu() for name, x in sample.items() if isinstance(x, PixelData)},
-        )
-        for sample in one.samples
-    ]
-    losses = {name: value.item() for name, value in one.losses.items()}
-    return dict(inputs=one.inputs.cpu(), samples=samples, random=one.random, losses=losses)
-
-
-def _product_type(wrapper: Any, model: nn.Module) -> str:
-    """Return the type that matrix products of a training step have: that of mixed precision, or float32."""
-    one = next(model.parameters()).new_ones(1, 1)
-    with wrapper.optim_context(model):
-        return str((one @ one).dtype).split('.')[-1]
+def _list_images(passes: Sequence[TrainingPass]) -> str:
+    return 'Images:\n    ' + '\n    '.join(image for one in passes for image in one.images)
