@@ -126,7 +126,8 @@ def test_nothing_but_masks_leaves_the_zip(downloads, archive, tmp_path):
             file.writestr(name, b'x')
     prepare(downloads, aug_zip=archive)
     assert files_in(downloads / 'SegmentationClassAug') == [f'{img_id}.png' for img_id in sorted(IMAGES)]
-    assert not [path for name in ('evil.png', 'README.md') for path in tmp_path.parent.rglob(name)]
+    assert not [path for name in ('evil.png', 'README.md') for path in tmp_path.rglob(name)]
+    assert not (tmp_path.parent / 'evil.png').exists()
 
 
 def test_a_truncated_zip_is_named(downloads, archive):
