@@ -52,8 +52,6 @@ EXTRAS = {
         'ruff>=0.17.6,<0.18',  # another minor release formats differently
         'mypy>=2.4,<2.5',
         'codespell>=2.4,<2.5',
-        'nbclient>=0.10',  # runs docs/tutorial.ipynb
-        'ipykernel>=6',
         'setuptools>=70.1',  # builds the wheel that a test installs
     ],
 }
