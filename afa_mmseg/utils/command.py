@@ -15,6 +15,10 @@ HIDDEN_WARNINGS = (
     r"<class '.*'> instance named of .* has been created",  # mmengine, for a second visualizer or logger
     r"Failed to add <class '.*'>, please provide the `save_dir` argument",  # SegLocalVisualizer of inference
     r'The draw is False, it means that the hook for visualization will not take effect',
+    r'Setting (OMP|MKL)_NUM_THREADS environment variable for each process',  # mmengine, in several processes
+    r'`broadcast_buffers` is deprecated',  # mmengine, of its own argument
+    r'Grad strides do not match bucket view strides',  # PyTorch, of depthwise convolutions
+    r"'pin_memory' argument is set as true but no accelerator is found",  # configs are for GPUs, too
 )
 
 
