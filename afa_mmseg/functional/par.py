@@ -39,7 +39,7 @@ def par(
         num_iters: Propagation steps.
         bandwidth: Kernel width, in local standard deviations.
         pos_weight: Weight of the distance kernel relative to the colour kernel.
-        implementation: 'eager' runs anywhere; 'triton' needs a GPU, float32 and no gradients; 'auto' chooses.
+        implementation: 'eager' runs anywhere; 'triton' needs a GPU, float32 and no gradients; 'auto' uses it there.
 
     Shape:
         image (B, 3, H, W); cam (B, C, h, w), brought to (H, W) bilinearly; output (B, C, H, W) in cam's dtype.
