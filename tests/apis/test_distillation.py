@@ -21,7 +21,7 @@ from afa_mmseg.apis.distillation import (
     training,
     write_maps,
 )
-from afa_mmseg.apis.distillation.crops import sample_map
+from afa_mmseg.apis.distillation.crops import Batch, crop
 from afa_mmseg.apis.distillation.training import rate
 from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
@@ -130,19 +130,48 @@ def test_interrupted_maps_are_completed(images, maps, tmp_path):
 
 
 def test_a_map_is_cropped_where_the_image_is():
-    ramp = torch.arange(10.0).repeat(10, 1)[None]  # grows to the right
-    assert_close(sample_map(ramp, (0, 0, 1, 1), 10), ramp)
-    assert_close(sample_map(ramp, (0.5, 0, 1, 1), 5)[0, 0], torch.arange(5.0, 10.0))
-    assert_close(sample_map(ramp.transpose(1, 2), (0, 0.2, 1, 0.6), 4)[0, :, 0], torch.arange(2.0, 6.0))
+    ramp = torch.arange(10.0).repeat(10, 1)[None, None]  # grows to the right
+    boxes = torch.tensor([[0, 0, 1, 1], [0.5, 0, 1, 1], [1, 0, 0.5, 1]])
+    across = crop(ramp, boxes, 5)[:, 0]
+    assert_close(across[:, 0], torch.tensor([[0.5, 2.5, 4.5, 6.5, 8.5], [5, 6, 7, 8, 9], [9, 8, 7, 6, 5]]))
+    assert_close(across, across[:, :1].expand(-1, 5, -1))
+    down = crop(ramp.transpose(2, 3), torch.tensor([[0, 0.2, 1, 0.6]]), 4)[0, 0]
+    assert_close(down[:, 0], torch.arange(2.0, 6.0))
+
+
+def test_each_image_has_its_own_crops():
+    images = torch.tensor([10, 20], dtype=torch.uint8).view(2, 1, 1, 1).expand(-1, 3, 32, 32)
+    maps = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(-1, 4, 2, 2)
+    boxes = torch.tensor([0, 0, 1, 1.0]).expand(4, -1)
+    colours = torch.tensor([[1, 1, 1], [0.5, 1, 1], [1, 1, 1], [2, 1, 1]])
+    crops, targets = Batch(images, maps, boxes, colours).cut(32)
+    assert_close(crops[:, 0, 0, 0] * 255, torch.tensor([10.0, 5.0, 20.0, 40.0]))
+    assert_close(targets[:, 0], torch.tensor([1.0, 1.0, 2.0, 2.0]).view(4, 1, 1).expand(-1, 2, 2))
 
 
 def test_a_step_always_has_the_same_crops(images, maps):
-    crops = [Crops(images, maps.maps, steps=20, batch_size=5, size=64, final_size=96) for _ in range(2)]
+    crops = [Crops(images, maps.maps, steps=20, batch_size=6) for _ in range(2)]
     assert_close(crops[0][7], crops[1][7], rtol=0, atol=0)
-    assert not torch.equal(crops[0][7].images, crops[0][8].images)
-    assert crops[0][17].images.shape == (5, 3, 64, 64)
-    assert crops[0][18].images.shape == (5, 3, 96, 96)
-    assert crops[0][18].targets.shape == (5, 6, 6, 6)
+    assert not torch.equal(crops[0][7].boxes, crops[0][8].boxes)
+    with pytest.raises(ValueError, match='batch_size=5'):
+        Crops(images, maps.maps, steps=20, batch_size=5)
+
+
+def test_boxes_have_the_asked_area_and_shape(images, maps):
+    boxes = Crops(images, maps.maps, steps=1, batch_size=400, area=(0.2, 0.5))[0].boxes
+    across, down = (boxes[:, 2] - boxes[:, 0]).abs(), boxes[:, 3] - boxes[:, 1]
+    area, ratio = across * down, across / down * (90 / 70)
+    assert ((area > 0.19) & (area < 0.51)).all()
+    assert ((ratio > 0.74) & (ratio < 1.34)).all()
+    assert ((boxes >= 0) & (boxes <= 1 + 1e-6)).all()
+    assert 0.4 < (boxes[:, 2] < boxes[:, 0]).float().mean() < 0.6
+
+
+def test_half_precision_learns(images, maps, tmp_path):
+    recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3, amp=True)
+    distill(ARCH, images, maps, tmp_path, recipe, num_workers=0, log=lambda line: None)
+    log = [json.loads(line) for line in (tmp_path / 'log.jsonl').open()]
+    assert log[-1]['loss'] < 0.6 * log[0]['loss']
 
 
 def test_excluded_images_are_left_out(images):

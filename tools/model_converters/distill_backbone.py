@@ -37,6 +37,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--crop-size', type=int, default=default.crop_size, help='pixels (default: %(default)s)')
     parser.add_argument('--lr', type=float, default=default.lr, help='highest learning rate (default: %(default)s)')
+    parser.add_argument('--amp', action='store_true', help='bfloat16: faster on a GPU')
     parser.add_argument('--seed', type=int, default=default.seed, help='random seed (default: %(default)s)')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     parser.add_argument('--num-workers', type=int, default=1, help='processes that load images (default: %(default)s)')
@@ -55,7 +56,14 @@ def main() -> None:
     maps = write_maps(
         teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')
     )
-    recipe = Recipe(steps=args.steps, batch_size=args.batch_size, crop_size=args.crop_size, lr=args.lr, seed=args.seed)
+    recipe = Recipe(
+        steps=args.steps,
+        batch_size=args.batch_size,
+        crop_size=args.crop_size,
+        lr=args.lr,
+        amp=args.amp,
+        seed=args.seed,
+    )
     meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
     result = distill(
         args.arch, images, maps, args.out, recipe, device=args.device, num_workers=args.num_workers, meta=meta, log=log

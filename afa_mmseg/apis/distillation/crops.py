@@ -12,20 +12,38 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-#: Left, top, right and bottom, in shares of an image or in pixels.
-Box = tuple[float, float, float, float]
+#: Side that images are loaded at, in pixels.
+LOADED = 320
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 class Batch(NamedTuple):
-    """Crops of one step.
+    """What the crops of one step are cut from, and how.
+
+    Args:
+        images: RGB, 0..255.
+        maps: Whitened components of the teacher.
+        boxes: Left, top, right and bottom of each crop in shares of its image; B is a multiple of N. A mirrored crop
+            has left and right exchanged.
+        colours: Factors of brightness, contrast and saturation of each crop.
 
     Shape:
-        images (B, 3, S, S), RGB in 0..1; targets (B, K, S / 16, S / 16), whitened components.
+        images (N, 3, S, S), uint8; maps (N, K, g, g), float16; boxes (B, 4); colours (B, 3).
     """
 
     images: Tensor
-    targets: Tensor
+    maps: Tensor
+    boxes: Tensor
+    colours: Tensor
+
+    def cut(self, size: int) -> tuple[Tensor, Tensor]:
+        """Cut the crops, on whatever device the batch is.
+
+        Shape:
+            crops (B, 3, size, size) in 0..1, and their maps (B, K, size / 16, size / 16).
+        """
+        crops = jittered(crop(self.images.float() / 255, self.boxes, size), self.colours)
+        return crops, crop(self.maps.float(), self.boxes, size // 16)
 
 
 def list_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
@@ -47,13 +65,10 @@ def list_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Pa
 
 
 def load_square(path: Path, size: int) -> Tensor:
-    """Load an image resized to size x size, RGB in 0..1, (3, size, size)."""
+    """Load an image resized to size x size, RGB, uint8 (3, size, size)."""
     with Image.open(path) as image:
-        return _tensor(image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        pixels = np.array(image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 class Crops(Dataset):
@@ -63,9 +78,7 @@ class Crops(Dataset):
         images: Image files.
         maps: Maps of the teacher, (N, K, g, g).
         steps: Number of steps.
-        batch_size: Crops a step.
-        size: Side of the crops in pixels, a multiple of 16.
-        final_size: Side in the last tenth of the steps.
+        batch_size: Crops a step, a multiple of `crops_per_image`.
         area: Smallest and largest share of an image that a crop covers.
         jitter: Largest relative change of brightness, contrast and saturation.
         crops_per_image: Crops taken from each loaded image.
@@ -78,67 +91,66 @@ class Crops(Dataset):
         maps: np.ndarray,
         steps: int,
         batch_size: int = 32,
-        size: int = 160,
-        final_size: int = 224,
         area: tuple[float, float] = (0.2, 1.0),
         jitter: float = 0.4,
         crops_per_image: int = 2,
         seed: int = 0,
     ) -> None:
+        if batch_size % crops_per_image:
+            raise ValueError(f'batch_size={batch_size} is no multiple of crops_per_image={crops_per_image}')
         self.images, self.maps, self.steps, self.batch_size = images, maps, steps, batch_size
-        self.size, self.final_size, self.area, self.jitter = size, final_size, area, jitter
-        self.crops_per_image, self.seed = crops_per_image, seed
+        self.area, self.jitter, self.crops_per_image, self.seed = area, jitter, crops_per_image, seed
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
-        size = self.final_size if step >= 0.9 * self.steps else self.size
-        images, targets = [], []
-        for index in rng.integers(len(self.images), size=-(-self.batch_size // self.crops_per_image)):
-            with Image.open(self.images[index]) as file:
-                image = file.convert('RGB')
-            teacher_map = torch.from_numpy(np.asarray(self.maps[index], dtype=np.float32))
-            for _ in range(self.crops_per_image):
-                box, mirror = self._box(rng, *image.size), bool(rng.integers(2))
-                pixels = image.resize((size, size), Image.Resampling.BILINEAR, box=self._scaled(box, *image.size))
-                crop, target = _tensor(pixels), sample_map(teacher_map, box, size // 16)
-                images.append(jittered(crop.flip(-1) if mirror else crop, rng, self.jitter))
-                targets.append(target.flip(-1) if mirror else target)
-        return Batch(torch.stack(images[: self.batch_size]), torch.stack(targets[: self.batch_size]))
+        chosen = rng.integers(len(self.images), size=self.batch_size // self.crops_per_image)
+        aspects, images = [], []
+        for index in chosen:
+            with Image.open(self.images[index]) as image:
+                aspects.append(image.width / image.height)
+            images.append(load_square(self.images[index], LOADED))
+        return Batch(
+            torch.stack(images),
+            torch.from_numpy(np.array(self.maps[chosen])),
+            torch.from_numpy(self._boxes(rng, np.repeat(aspects, self.crops_per_image))),
+            torch.from_numpy(rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3)).astype(np.float32)),
+        )
 
-    def _box(self, rng: np.random.Generator, width: int, height: int) -> Box:
-        """Draw a box (left, top, right, bottom) in shares of the image."""
-        area, ratio = rng.uniform(*self.area), math.exp(rng.uniform(-0.288, 0.288))  # 3:4 to 4:3 in pixels
-        across = min(math.sqrt(area * ratio * height / width), 1.0)
-        down = min(math.sqrt(area / ratio * width / height), 1.0)
+    def _boxes(self, rng: np.random.Generator, aspect: np.ndarray) -> np.ndarray:
+        """Draw a box for each crop, of 3:4 to 4:3 in pixels, half of them mirrored."""
+        area = rng.uniform(*self.area, len(aspect))
+        ratio = np.exp(rng.uniform(-math.log(4 / 3), math.log(4 / 3), len(aspect))) / aspect
+        across, down = np.minimum(np.sqrt(area * ratio), 1), np.minimum(np.sqrt(area / ratio), 1)
         left, top = rng.uniform(0, 1 - across), rng.uniform(0, 1 - down)
-        return left, top, left + across, top + down
-
-    @staticmethod
-    def _scaled(box: Box, width: int, height: int) -> Box:
-        left, top, right, bottom = box
-        return left * width, top * height, min(right * width, width), min(bottom * height, height)
+        mirrored = rng.integers(2, size=len(aspect)).astype(bool)
+        ends = left, left + across
+        boxes = [np.where(mirrored, *ends[::-1]), top, np.where(mirrored, *ends), top + down]
+        return np.stack(boxes, axis=1).astype(np.float32)
 
 
-def sample_map(teacher_map: Tensor, box: Box, cells: int) -> Tensor:
-    """Crop a map to a box given in shares of the image, bilinear at the centres of cells.
+def crop(source: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Crop images or maps to boxes, bilinear at the centres of cells.
 
     Shape:
-        teacher_map (K, g, g); output (K, cells, cells).
+        source (N, C, h, w); boxes (B, 4) in shares, the same number for each image; output (B, C, size, size).
     """
-    left, top, right, bottom = box
-    centres = (torch.arange(cells) + 0.5) / cells
-    x, y = 2 * (left + (right - left) * centres) - 1, 2 * (top + (bottom - top) * centres) - 1
-    grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)  # (cells, cells, 2)
-    return F.grid_sample(teacher_map[None], grid[None], padding_mode='border', align_corners=False)[0]
+    count = len(boxes) // len(source)
+    centres = (torch.arange(size, device=source.device) + 0.5) / size
+    left, top, right, bottom = (side[:, None] for side in boxes.unbind(1))
+    x, y = left + (right - left) * centres, top + (bottom - top) * centres  # (B, size)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1) * 2 - 1
+    crops = F.grid_sample(source, grid.view(len(source), -1, size, 2), padding_mode='border', align_corners=False)
+    return crops.unflatten(2, (count, size)).transpose(1, 2).flatten(0, 1)
 
 
-def jittered(image: Tensor, rng: np.random.Generator, amount: float) -> Tensor:
-    """Change brightness, contrast and saturation of an image (3, H, W) in 0..1 by random factors."""
-    brightness, contrast, saturation = (float(x) for x in rng.uniform(1 - amount, 1 + amount, size=3))
+def jittered(image: Tensor, factors: Tensor) -> Tensor:
+    """Change brightness, contrast and saturation of images (B, 3, H, W) in 0..1 by factors (B, 3)."""
+    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(1)
     image = image * brightness
-    image = image.mean() + (image - image.mean()) * contrast
-    grey = image.mean(dim=0, keepdim=True)
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    image = mean + (image - mean) * contrast
+    grey = image.mean(dim=1, keepdim=True)
     return (grey + (image - grey) * saturation).clamp(0, 1)

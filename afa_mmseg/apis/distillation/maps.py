@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
@@ -13,7 +15,7 @@ from .crops import load_square
 from .teacher import Teacher
 
 #: Images that principal components are computed from, and images a batch.
-SAMPLE, BATCH = 1000, 16
+SAMPLE, BATCH = 1000, 32
 #: File that lists what maps were made from, and how many are done.
 RECORD = 'maps.json'
 
@@ -114,8 +116,9 @@ def principal_components(teacher: Teacher, images: Sequence[Path], size: int, co
 
 
 def _run(teacher: Teacher, images: Sequence[Path], size: int) -> Tensor:
-    batch = torch.stack([load_square(path, size) for path in images])
-    return teacher(batch.to(teacher.mean.device)).float()
+    with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+        batch = torch.stack([*pool.map(load_square, images, repeat(size))])
+    return teacher(batch.to(teacher.mean.device) / 255).float()
 
 
 def _open_maps(out: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -28,7 +28,7 @@ def pooled_features(
     pooled = []
     for start in range(0, len(images), batch_size):
         batch = torch.stack([load_square(path, size) for path in images[start : start + batch_size]])
-        pooled.append(features(batch).mean(dim=(2, 3)))
+        pooled.append(features(batch / 255).mean(dim=(2, 3)))
     return F.normalize(torch.cat(pooled).float(), dim=1)
 
 

@@ -40,6 +40,7 @@ class Recipe:
         weight_decay: Of AdamW; norms and biases have none.
         warmup: Share of the steps in which the learning rate rises.
         logit_weight: Weight of the divergence of logits, beside that of the features.
+        amp: Whether the student computes in bfloat16.
         seed: Random seed.
     """
 
@@ -51,6 +52,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup: float = 0.02
     logit_weight: float = 0.5
+    amp: bool = False
     seed: int = 0
 
 
@@ -85,21 +87,20 @@ class Student(nn.Module):
         tokens = forward_with_tokens(x)
         return [self.projection(tokens.maps[-1]), self.projection(tokens.class_token[..., None, None])]
 
-    def losses(self, batch: Batch, logit_weight: float) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor, recipe: Recipe) -> dict[str, Tensor]:
         """Compare with the teacher: weighted squared error of the maps, divergence of the logits of their means."""
-        predicted = self(batch.images)
-        error = (predicted[0] - batch.targets).square().mean(dim=(0, 2, 3))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.amp):
+            predicted = [x.float() for x in self(images)]
+        error = (predicted[0] - targets).square().mean(dim=(0, 2, 3))
         teacher, *students = (
-            F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1)
-            for x in (batch.targets, *predicted)
+            F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1) for x in (targets, *predicted)
         )
         divergences = [F.kl_div(x, teacher, reduction='batchmean', log_target=True) for x in students]
         divergence = torch.stack(divergences).mean()
         features = (error * self.component_weight).mean()
         agreement = (students[-1].argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
-        return dict(
-            loss=features + logit_weight * divergence, features=features, divergence=divergence, agreement=agreement
-        )
+        loss = features + recipe.logit_weight * divergence
+        return dict(loss=loss, features=features, divergence=divergence, agreement=agreement)
 
 
 def build_backbone(arch: Any, init_cfg: Optional[dict] = None) -> nn.Module:
@@ -172,8 +173,7 @@ def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[S
 def _loader(
     images: Sequence[Path], maps: TeacherMaps, recipe: Recipe, steps: range, num_workers: int
 ) -> DataLoader[Batch]:
-    sizes = recipe.crop_size, recipe.final_crop_size
-    crops = Crops(images, maps.maps, recipe.steps, recipe.batch_size, *sizes, seed=recipe.seed)
+    crops = Crops(images, maps.maps, recipe.steps, recipe.batch_size, seed=recipe.seed)
     return DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)
 
 
@@ -183,7 +183,9 @@ def _train_step(
     torch.manual_seed(recipe.seed * 1_000_003 + step)  # drop path
     for group in optimizer.param_groups:
         group['lr'] = recipe.lr * rate(step, recipe)
-    losses = student.losses(Batch(*(x.to(student.mean.device) for x in batch)), recipe.logit_weight)
+    size = recipe.final_crop_size if step >= 0.9 * recipe.steps else recipe.crop_size
+    images, targets = Batch(*(x.to(student.mean.device, non_blocking=True) for x in batch)).cut(size)
+    losses = student.losses(images, targets, recipe)
     optimizer.zero_grad()
     losses['loss'].backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -236,16 +238,16 @@ class _Meter:
 
     def __init__(self, start: int, recipe: Recipe, path: Path, log: Callable[[str], None]) -> None:
         self.recipe, self.path, self.log = recipe, path, log
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor] = {}
         self.count, self.begin, self.first = 0, time.monotonic(), start
 
     def update(self, step: int, losses: dict[str, Tensor]) -> None:
         self.count += 1
         for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
         if (step + 1) % LOG_INTERVAL and step + 1 != self.recipe.steps:
             return
-        means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
+        means = {name: round(float(value) / self.count, 4) for name, value in self.sums.items()}
         speed = (step + 1 - self.first) / (time.monotonic() - self.begin)
         left = timedelta(seconds=round((self.recipe.steps - step - 1) / speed))
         crops = speed * self.recipe.batch_size
