@@ -65,14 +65,14 @@ class Run(NamedTuple):
 
 RUNS = {
     LITE2: Run(LITE2, seeds=3, tests=True),
-    'full_efficientnet-lite2_voc-animals': Run('full_efficientnet-lite2_voc-animals', seeds=3, tests=True),
+    'full_efficientnet-lite2_voc-animals': Run('full_efficientnet-lite2_voc-animals', seeds=3),
     MIT_B0: Run(MIT_B0, seeds=3, tests=True),
-    'full_mit-b0_voc-animals': Run('full_mit-b0_voc-animals', seeds=3, tests=True),
+    'full_mit-b0_voc-animals': Run('full_mit-b0_voc-animals', seeds=3),
     **{
         f'{LITE2}_{name}': Run(f'{LITE2}_{name}')
         for name in ('no-affinity', 'no-par', 'pamr', 'crf-refiner', 'single-scale-cam', 'avg-pool', 'reg', 'radius-4')
     },
-    f'{LITE2}_second-stage': Run('full_efficientnet-lite2_voc-animals', seeds=1, after=LITE2, tests=True),
+    f'{LITE2}_second-stage': Run('full_efficientnet-lite2_voc-animals', seeds=1, after=LITE2),
     f'{LITE2}_from-scratch': Run(LITE2, seeds=1, settings={'model.backbone.init_cfg': None}),
     'afa_deit-s_voc-animals': Run('afa_deit-s_voc-animals', seeds=1, tests=True),
     'toco_deit-s_voc-animals': Run('toco_deit-s_voc-animals', seeds=1, tests=True),
@@ -176,34 +176,39 @@ def test(job: Job, name: str) -> float:
 
 
 def work(job: Job) -> None:
-    """Train, test and write the results of a job, unless they exist."""
-    if job.file.exists():
-        return
+    """Train, test and write the results of a job; what its file holds already is left out."""
+    result = json.loads(job.file.read_text()) if job.file.exists() else trained(job)
+    for name in TESTS if job.run.tests else ():
+        if name not in result['figures']:
+            result['figures'][name] = round(test(job, name), 2)
+            job.file.write_text(json.dumps(result) + '\n')
+    print(f'{job.name}, seed {job.seed}: {result["figures"]}, {result["hours"]} h', flush=True)
+
+
+def trained(job: Job) -> dict[str, Any]:
+    """Train and write the results."""
     if job.run.after is not None:
         export_labels(Job(job.run.after, RUNS[job.run.after], job.seed, job.args))
     begin = time.monotonic()
     log = train(job)
     hours = (time.monotonic() - begin) / 3600
     found = [item for record in log if 'loss' not in record for item in record.items()]
-    figures = {key: round(value, 2) for key, value in found if key in FIGURES}
-    if job.run.tests:
-        figures.update({name: round(test(job, name), 2) for name in TESTS})
     cfg = Config.fromfile(job.config)
-    record = dict(
+    result = dict(
         run=job.name,
         config=str(job.config.relative_to(ROOT)),
         settings=[*[f'{key}={value}' for key, value in job.run.settings.items()], *job.args.cfg_options],
         seed=job.seed,
         iterations=max(entry['step'] for entry in log),
         batch_size=cfg.train_dataloader.batch_size,
-        hours=round(hours, 2),
-        figures=figures,
+        hours=round(hours, 3),
+        figures={key: round(value, 2) for key, value in found if key in FIGURES},
         record=describe(torch.device('cuda' if torch.cuda.is_available() else 'cpu')),
         log=list(thin(log)),
     )
     job.file.parent.mkdir(parents=True, exist_ok=True)
-    job.file.write_text(json.dumps(record) + '\n')
-    print(f'{job.name}, seed {job.seed}: {figures}, {hours:.2f} h', flush=True)
+    job.file.write_text(json.dumps(result) + '\n')
+    return result
 
 
 def export_labels(job: Job) -> None:

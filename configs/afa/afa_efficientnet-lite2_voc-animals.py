@@ -4,7 +4,7 @@
 _base_ = [
     '../_base_/models/afa_mit-b1.py',
     '../_base_/datasets/voc_animals.py',
-    '../_base_/schedules/schedule_2k.py',
+    '../_base_/schedules/schedule_1k.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -24,6 +24,6 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='pretrained/efficientnet_lite2.pth'),
     ),
     decode_head=dict(in_channels=[24, 48, 120, 352], channels=128, num_classes=7),
-    train_cfg=dict(cls_only_until=300, cam_label_until=700),
+    train_cfg=dict(cls_only_until=150, cam_label_until=350),
     test_cfg=dict(affinity_scale='largest'),
 )

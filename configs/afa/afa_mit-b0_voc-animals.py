@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/afa_mit-b1.py',
     '../_base_/datasets/voc_animals.py',
-    '../_base_/schedules/schedule_2k.py',
+    '../_base_/schedules/schedule_1k.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -10,6 +10,6 @@ model = dict(
     data_preprocessor=dict(size=(256, 256)),
     backbone=dict(arch='b0', init_cfg=dict(checkpoint='pretrained/mit_b0_distilled.pth')),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=7),
-    train_cfg=dict(cls_only_until=300, cam_label_until=700),
+    train_cfg=dict(cls_only_until=150, cam_label_until=350),
     test_cfg=dict(affinity_scale='largest'),
 )

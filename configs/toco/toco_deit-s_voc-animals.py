@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/toco_deit-b.py',
     '../_base_/datasets/voc_animals.py',
     '../_base_/datasets/three_views.py',
-    '../_base_/schedules/schedule_2k.py',
+    '../_base_/schedules/schedule_1k.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -11,8 +11,8 @@ model = dict(
     data_preprocessor=dict(size=(256, 256)),
     backbone=dict(arch='deit-s', init_cfg=dict(checkpoint='pretrained/deit_s.pth')),
     decode_head=dict(in_channels=[384, 384], num_classes=7),
-    # The published phases in proportion to 2 000 iterations; local crops in proportion to the crop.
-    train_cfg=dict(no_seg_until=200, local_size=56),
+    # The published phases in proportion to 1 000 iterations; local crops in proportion to the crop.
+    train_cfg=dict(no_seg_until=100, local_size=56),
     test_size=None,
 )
 train_pipeline = _base_.three_view_pipeline

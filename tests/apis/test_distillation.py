@@ -60,7 +60,7 @@ def maps(images, tmp_path):
 
 def run(images, maps, out, arch=ARCH, **options):
     lines = []
-    recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3)
+    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=5e-3)
     out.mkdir(exist_ok=True)
     result = distill(arch, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
@@ -105,7 +105,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
 def test_a_state_of_another_recipe_is_refused(images, maps, tmp_path):
     run(images, maps, tmp_path / 'out', stop_at=5)
     with pytest.raises(ValueError, match='lr'):
-        distill(ARCH, images, maps, tmp_path / 'out', Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80))
+        distill(ARCH, images, maps, tmp_path / 'out', Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80))
 
 
 def test_maps_restore_the_teachers_logits(images, maps):
@@ -150,7 +150,7 @@ def test_each_image_has_its_own_crops():
 
 
 def test_a_step_always_has_the_same_crops(images, maps):
-    crops = [Crops(images, maps.maps, steps=20, batch_size=6) for _ in range(2)]
+    crops = [Crops(images, maps.maps, steps=20, batch_size=8) for _ in range(2)]
     assert_close(crops[0][7], crops[1][7], rtol=0, atol=0)
     assert not torch.equal(crops[0][7].boxes, crops[0][8].boxes)
     with pytest.raises(ValueError, match='batch_size=5'):
@@ -168,7 +168,7 @@ def test_boxes_have_the_asked_area_and_shape(images, maps):
 
 
 def test_half_precision_learns(images, maps, tmp_path):
-    recipe = Recipe(steps=30, batch_size=6, crop_size=64, final_crop_size=80, lr=5e-3, amp=True)
+    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=5e-3, amp=True)
     distill(ARCH, images, maps, tmp_path, recipe, num_workers=0, log=lambda line: None)
     log = [json.loads(line) for line in (tmp_path / 'log.jsonl').open()]
     assert log[-1]['loss'] < 0.6 * log[0]['loss']

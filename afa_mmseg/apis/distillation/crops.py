@@ -93,7 +93,7 @@ class Crops(Dataset):
         batch_size: int = 32,
         area: tuple[float, float] = (0.2, 1.0),
         jitter: float = 0.4,
-        crops_per_image: int = 2,
+        crops_per_image: int = 4,
         seed: int = 0,
     ) -> None:
         if batch_size % crops_per_image:

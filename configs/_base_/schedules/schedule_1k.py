@@ -1,7 +1,7 @@
-# 2 000 iterations of 8 images, for a small data set and two CPU cores (under 90 minutes) or a GPU (minutes).
+# 1 000 iterations of 8 images, for a small data set and two CPU cores (under 90 minutes) or a GPU (minutes).
 _base_ = './schedule_20k.py'
 
-max_iters = 2000
+max_iters = 1000
 
 optim_wrapper = dict(
     optimizer=dict(lr=1e-4),
@@ -9,7 +9,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'backbone.attention_': dict(lr_mult=10.0)}),
 )
 param_scheduler = _base_.param_scheduler
-param_scheduler[0].update(max_iters=max_iters, warmup_iters=150)
+param_scheduler[0].update(max_iters=max_iters, warmup_iters=75)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(pseudo_label=True)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200, max_keep_ckpts=1))
