@@ -4,8 +4,9 @@
     python benchmarks/voc_animals.py ... --only afa_efficientnet-lite2_voc-animals --seeds 0
     python benchmarks/voc_animals.py --list
 
-Each run is tools/train.py and tools/test.py as a user starts them. Its settings, versions, hours, figures and its
-thinned log are kept in OUT/RUN_seed-N.json; their table replaces what stands between the marks of OUT/README.md.
+Each run is tools/train.py and tools/test.py as a user starts them. Its settings, versions, hours and figures are kept
+in OUT/RUN_seed-N.json, its thinned log in OUT/logs; the table of all replaces what is between the marks of
+OUT/README.md.
 """
 
 import argparse
@@ -94,6 +95,10 @@ class Job(NamedTuple):
     @property
     def file(self) -> Path:
         return self.args.out / f'{self.name}_seed-{self.seed}.json'
+
+    @property
+    def log_file(self) -> Path:
+        return self.args.out / 'logs' / self.file.name
 
     @property
     def config(self) -> Path:
@@ -204,9 +209,9 @@ def trained(job: Job) -> dict[str, Any]:
         hours=round(hours, 3),
         figures={key: round(value, 2) for key, value in found if key in FIGURES},
         record=describe(torch.device('cuda' if torch.cuda.is_available() else 'cpu')),
-        log=list(thin(log)),
     )
-    job.file.parent.mkdir(parents=True, exist_ok=True)
+    job.log_file.parent.mkdir(parents=True, exist_ok=True)
+    job.log_file.write_text(''.join(json.dumps(record) + '\n' for record in thin(log)))
     job.file.write_text(json.dumps(result) + '\n')
     return result
 

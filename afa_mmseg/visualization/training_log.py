@@ -99,8 +99,9 @@ def _read_log(file: Path) -> list[dict[str, float]]:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the work directory that a path is of or in."""
-    path = path.parent if path.suffix == '.json' else path
+    """Return the name of the work directory that a path is of or in, or that of a log by itself."""
+    if path.suffix == '.json':
+        path = path.parent if re.fullmatch(r'scalars|\d{8}_\d{6}', path.stem) else path.with_suffix('')
     while re.fullmatch(r'vis_data|\d{8}_\d{6}', path.name):
         path = path.parent
     return path.name

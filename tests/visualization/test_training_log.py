@@ -39,6 +39,11 @@ def test_runs_are_named_by_folder_or_by_path(tmp_path):
     assert [run.name for run in read_runs([*paths, paths[0]])] == [str(paths[0]), str(paths[1]), 'other']
 
 
+def test_a_log_by_itself_is_named_by_its_file(tmp_path):
+    log = write_log(tmp_path, training([1, 2])).rename(tmp_path / 'afa_seed-0.json')
+    assert [run.name for run in read_runs([log])] == ['afa_seed-0']
+
+
 def test_a_last_line_cut_off_is_left_out(tmp_path):
     file = write_log(tmp_path, training([1, 2]))
     file.write_text(file.read_text()[:-20])
