@@ -94,7 +94,8 @@ class WeakSegInferencer(MMSegInferencer):
             _check_tta(cfg.get('tta_model') or {})
         if crf:
             cfg.merge_from_dict({'model.test_cfg.crf': cfg.model.get('test_cfg', {}).get('crf') or {}})
-        super().__init__(cfg, str(weights), device=device, scope=scope, show_progress=show_progress)
+        super().__init__(cfg, str(weights), device=device, scope=scope)
+        self.show_progress = show_progress  # mmengine's; mmsegmentation 1.2.2 has no argument for it
         if dataset_name is not None:
             classes, palette = classes or get_classes(dataset_name), palette or get_palette(dataset_name)
         self._rename(classes, palette)
