@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import cv2
 import numpy as np
@@ -118,8 +118,9 @@ def _write(painter: Painter, sample: SegDataSample, image: Image, out: Path, nam
             mask = cv2.resize(label, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             save_mask(mask, painter.palette, out / 'mask' / result / f'{name}.png')
     if request.npz:
+        scores: dict[str, Any] = scores_of(sample, what)
         with atomic_path(out / 'scores' / f'{name}.npz') as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **scores_of(sample, what))
+            np.savez_compressed(temporary, **scores)
 
 
 def _save(image: Image, path: Path) -> None:

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import gradio as gr
 import numpy as np
@@ -123,8 +123,9 @@ def no_ties() -> tuple:
 def save_numbers(ties: Ties) -> str:
     """Write the drawn numbers to a temporary file, which the page deletes later."""
     path = Path(tempfile.mkdtemp(prefix='ties-')) / f'ties_{ties.point[0]}_{ties.point[1]}.npz'
-    maps = {name: x for name, x in (('affinity', ties.affinity), ('attention', ties.attention)) if x is not None}
-    np.savez_compressed(path, allow_pickle=False, point=ties.point, cell=ties.cell, **maps)
+    maps: dict[str, Any] = dict(affinity=ties.affinity, attention=ties.attention)
+    maps = {name: x for name, x in maps.items() if x is not None}
+    np.savez_compressed(path, point=ties.point, cell=ties.cell, **maps)
     return str(path)
 
 
