@@ -23,6 +23,7 @@ EXTRAS = {
     ],
     'openmmlab': [
         'mmcv>=2.1,<2.2',  # mmsegmentation 1.2.2 refuses 2.2
+        'numpy<2',  # on NumPy 2, mmcv 2.1 cannot shift hues, which ToCo's colour jitter does
         'mmengine>=0.10',
         'mmsegmentation>=1.2.2',
         'mmpretrain>=1.2',
