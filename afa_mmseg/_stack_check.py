@@ -22,7 +22,7 @@ STACK = {
 # Pattern in the message of a failed import: remedy.
 HINTS = {
     r'mmcv\._ext|mmcv\.ops': 'mmcv lacks compiled operators. Build it with: pip install "setuptools<81" && '
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv',
+    'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv "mmcv>=2.1,<2.2"',
     "No module named '(ftfy|regex)'": 'pip install ftfy regex',
     r'pkg_resources': 'pip install "setuptools<81"',
     r'libGL|libgthread': 'apt-get install libgl1 libglib2.0-0',
