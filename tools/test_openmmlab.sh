@@ -3,8 +3,8 @@
 #
 #   bash tools/test_openmmlab.sh [options of pytest]
 #
-# VENV names the environment (default: .venv-openmmlab). mmcv has no wheel: its C++ operators are built once, which
-# takes 15 minutes on two cores; MAX_JOBS limits the processes.
+# VENV names the environment (default: .venv-openmmlab). mmcv has no wheel, and mmseg imports its C++ operators: they
+# are built once, which takes 15 to 30 minutes on two cores; MAX_JOBS limits the processes.
 
 set -euo pipefail
 VENV=${VENV:-$(cd "$(dirname "$0")/.." && pwd)/.venv-openmmlab}
@@ -22,7 +22,7 @@ if ! "$VENV/bin/python" -c 'import mmcv.ops' 2>/dev/null; then
     chmod +x "$VENV/bin/c++20"
     CXX=$VENV/bin/c++20 MMCV_WITH_OPS=1 "${pip[@]}" --no-build-isolation --no-binary mmcv "mmcv>=2.1,<2.2"
 fi
-install_extras openmmlab,test
+use_venv openmmlab,test
 keep_memory
 [[ " $* " == *" -m"* ]] || set -- -m 'not slow and not browser' "$@"
-"$VENV/bin/python" -m pytest -n auto --dist loadfile "$@"
+python -m pytest -n auto --dist loadfile "$@"
