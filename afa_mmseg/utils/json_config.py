@@ -67,8 +67,9 @@ def parse_config_text(text: str) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and len(node.args) <= 1:
+        positional = _literal(node.args[0]) if node.args else {}  # keys that are no names
+        return {**positional, **{keyword.arg: _literal(keyword.value) for keyword in node.keywords}}
     if isinstance(node, ast.Dict):
         return {ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values)}  # type: ignore[arg-type]
     if isinstance(node, (ast.List, ast.Tuple)):

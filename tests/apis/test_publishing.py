@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from afa_mmseg.apis import WeakSegInferencer, init_model, publish
 from afa_mmseg.utils.json_config import TUPLE, parse_config_text, read_json_config
+from afa_mmseg.utils.package_files import config_folder
 from tests.apis.hub_server import hub_server
 from tests.models.checkpoints.states import assert_same
 from tests.test_security import Attack
@@ -98,6 +99,12 @@ def test_other_checkpoints_are_refused(files, tmp_path, monkeypatch, meta, words
     with pytest.raises(ValueError, match=f'a.pth: .*{words}'):
         publish(tmp_path / 'a.pth', tmp_path / 'out', licence='other')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth']
+
+
+@pytest.mark.parametrize('name', ['afa/afa_efficientnet-lite2_voc-animals', 'toco/toco_deit-b_voc'])
+def test_config_texts_of_mmengine_are_read(name):
+    config = Config.fromfile(config_folder() / f'{name}.py')
+    assert parse_config_text(config.pretty_text) == config.to_dict()
 
 
 def test_config_texts_are_read_as_python_reads_them(files):
