@@ -28,19 +28,18 @@ def run_here(tmp_path, monkeypatch, capsys):
 def test_afas_checkpoint_becomes_ours_and_afas_again(tmp_path, run_here):
     output = run_tool(SCRIPT, WETR, 'out/afa.pth', cwd=tmp_path).stdout
     assert "AFA's segmentor" in output
-    assert 'tensors: 195 read, 0 left out, 179 written' in output
+    assert 'written: out/afa.pth (179 tensors, ' in output
     assert 'written: out/wetr.pth (' in run_here('out/afa.pth', 'out/wetr.pth', '--to', 'afa')
     assert_same(torch.load(tmp_path / 'out/wetr.pth', weights_only=True), afa_state())
 
 
-def test_a_backbone_comes_with_its_line_of_config_and_stays(tmp_path, run_here):
+def test_a_backbone_comes_with_its_line_of_config(tmp_path, run_here):
     torch.save(nvlabs_state(), tmp_path / 'mit.pth')
     output = run_here('mit.pth', 'ours.pth')
     assert (
         'use it: model = dict(backbone=dict(arch=dict(embed_dims=8, num_layers=(2, 2, 2, 2)), '
         "init_cfg=dict(type='Pretrained', checkpoint='ours.pth')), decode_head=dict(in_channels=[8, 16, 40, 64]))"
     ) in output
-    assert 'holds these weights already: ours.pth' in run_here('mit.pth', 'ours.pth')
     process = run_tool(SCRIPT, WETR, 'ours.pth', cwd=tmp_path, check=False)
     assert process.returncode == 1
     assert 'convert_mit.py: error: ours.pth exists' in process.stdout.splitlines()[-1]

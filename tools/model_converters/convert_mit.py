@@ -9,7 +9,7 @@ python tools/model_converters/convert_mit.py afa_voc.pth wetr_voc.pth --to afa  
 import argparse
 from pathlib import Path
 
-from afa_mmseg.models.checkpoints import LAYOUTS, Report, convert_file, convert_file_to_afa
+from afa_mmseg.models.checkpoints import LAYOUTS, Weights, convert_file, convert_file_to_afa
 from afa_mmseg.utils import run_command
 from afa_mmseg.utils.checks import first_few
 
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('out', metavar='OUT', help='file to write, such as pretrained/mit_b1.pth')
     parser.add_argument('--to', choices=['ours', 'afa'], default='ours', help="layout of OUT; afa: AFA's wetr_*.pth")
-    parser.add_argument('--force', action='store_true', help='replace OUT if it holds something else')
+    parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
 
@@ -35,25 +35,24 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     convert = convert_file_to_afa if args.to == 'afa' else convert_file
-    report = convert(args.source, args.out, force=args.force)
-    print(f'recognised: {report.source}, {report.architecture}')
-    print(f'tensors: {report.num_read} read, {len(report.left_out)} left out, {report.num_written} written')
-    for what in sorted(set(report.left_out.values())):
-        names = [name for name, kind in report.left_out.items() if kind == what]
+    weights = convert(args.source, args.out, force=args.force)
+    print(f'recognised: {weights.layout.title if args.to == "ours" else "our segmentor"}, {weights.architecture}')
+    for what in sorted(set(weights.left_out.values())):
+        names = [name for name, kind in weights.left_out.items() if kind == what]
         print(f'left out, {what}: {first_few(names)}')
     size = Path(args.out).stat().st_size / 1e6
-    print(f'{"written" if report.is_new else "holds these weights already"}: {args.out} ({size:.1f} MB)')
+    print(f'written: {args.out} ({len(weights.state)} tensors, {size:.1f} MB)')
     if args.to == 'ours':
-        print(f'use it: {usage(report, args.out)}')
+        print(f'use it: {usage(weights, args.out)}')
 
 
-def usage(report: Report, out: str) -> str:
+def usage(weights: Weights, out: str) -> str:
     """The line that uses the result."""
-    if report.is_segmentor:
+    if weights.layout.is_segmentor:
         return f'python tools/test.py CONFIG {out}'
     pretrained = f"init_cfg=dict(type='Pretrained', checkpoint={out!r})"
-    head = f'decode_head=dict(in_channels={list(report.architecture.widths)})'
-    return f'model = dict(backbone=dict(arch={report.architecture.setting}, {pretrained}), {head})'
+    head = f'decode_head=dict(in_channels={list(weights.architecture.widths)})'
+    return f'model = dict(backbone=dict(arch={weights.architecture.setting}, {pretrained}), {head})'
 
 
 if __name__ == '__main__':

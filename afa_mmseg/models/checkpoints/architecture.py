@@ -1,20 +1,16 @@
-"""Size of the Mix Transformer in a state dict, from its shapes, and the shapes of our network of that size."""
+"""Size of the Mix Transformer in a state dict, from its shapes."""
 
 from collections.abc import Mapping
 from itertools import count
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
-import torch
-from mmseg.registry import MODELS
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from ...utils.checks import first_few
 from ..backbones.presets import ARCHITECTURES
 from .layouts import Layout
 
 NUM_HEADS = (1, 2, 5, 8)
-Shapes = dict[str, tuple[int, ...]]
 
 
 class Architecture(NamedTuple):
@@ -77,41 +73,3 @@ def find_architecture(layout: Layout, tensors: Mapping[str, Tensor]) -> Architec
         )
     num_layers = [next(b for b in count(1) if name_of('1.{b}.norm1', i, b) not in tensors) for i in stages]
     return Architecture(widths[0], tuple(num_layers))
-
-
-def backbone_shapes(architecture: Architecture) -> Shapes:
-    """Shapes of all tensors of our backbone."""
-    return _shapes(_backbone_config(architecture))
-
-
-def segmentor_shapes(architecture: Architecture, channels: int, num_classes: int) -> Shapes:
-    """Shapes of all tensors of our segmentor.
-
-    Args:
-        architecture: Size of the backbone.
-        channels: Width of the decode head.
-        num_classes: Classes with background.
-    """
-    head = dict(type='AFAHead', in_channels=architecture.widths, channels=channels, num_classes=num_classes)
-    head['norm_cfg'] = dict(type='BN')
-    return _shapes(dict(type='AFA', backbone=_backbone_config(architecture), decode_head=head))
-
-
-def _backbone_config(architecture: Architecture) -> dict:
-    return dict(type='AttnMixVisionTransformer', arch=architecture._asdict(), num_heads=NUM_HEADS)
-
-
-def _shapes(config: dict) -> Shapes:
-    """Build a module without memory for its weights."""
-    with torch.device('meta'), _ValuesStayReal():
-        return {key: tuple(value.shape) for key, value in MODELS.build(config).state_dict().items()}
-
-
-class _ValuesStayReal(TorchFunctionMode):
-    """Keep `linspace` on the CPU: mmseg reads the rates of stochastic depth while it builds a network."""
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs['device'] = 'cpu'
-        return func(*args, **kwargs)

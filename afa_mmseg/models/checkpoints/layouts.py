@@ -116,11 +116,11 @@ AFA_NAMES: Names = {
         for ours, name in NVLABS_NAMES.items()
     },
     'decode_head.projections.{i}': 'decoder.linear_c{n}.proj',
-    'decode_head.fusion_conv.conv': 'decoder.linear_fuse.conv',
+    'decode_head.fusion_conv.conv.weight': 'decoder.linear_fuse.conv.weight',
     **{f'decode_head.fusion_conv.bn.{leaf}': f'decoder.linear_fuse.bn.{leaf}' for leaf in BATCH_NORM},
     'decode_head.conv_seg': 'decoder.linear_pred',
     'decode_head.affinity_proj': 'attn_proj',
-    'decode_head.classifier': 'classifier',
+    'decode_head.classifier.weight': 'classifier.weight',
 }
 _HF4 = 'encoder.block.{i}.{b}'
 HUGGING_FACE_NAMES: Names = {
@@ -136,21 +136,6 @@ HUGGING_FACE_NAMES: Names = {
     'layers.{i}.1.{b}.ffn.layers.1': f'{_HF4}.mlp.dwconv.dwconv',
     'layers.{i}.1.{b}.ffn.layers.4': f'{_HF4}.mlp.dense2',
     'layers.{i}.2': 'encoder.layer_norm.{i}',
-}
-_HF5 = 'stages.{i}.blocks.{b}'
-TRANSFORMERS_5_NAMES: Names = {
-    'layers.{i}.0.projection': 'stages.{i}.patch_embeddings.proj',
-    'layers.{i}.0.norm': 'stages.{i}.patch_embeddings.layer_norm',
-    'layers.{i}.1.{b}.norm1': f'{_HF5}.layernorm_before',
-    'layers.{i}.1.{b}.norm2': f'{_HF5}.layernorm_after',
-    'layers.{i}.1.{b}.attn.attn.in_proj_{leaf}': tuple(f'{_HF5}.attention.{n}_proj' for n in 'qkv'),
-    'layers.{i}.1.{b}.attn.attn.out_proj': f'{_HF5}.attention.o_proj',
-    'layers.{i}.1.{b}.attn.sr': f'{_HF5}.attention.sequence_reduction.sequence_reduction',
-    'layers.{i}.1.{b}.attn.norm': f'{_HF5}.attention.sequence_reduction.layer_norm',
-    'layers.{i}.1.{b}.ffn.layers.0': f'{_HF5}.mlp.fc1',
-    'layers.{i}.1.{b}.ffn.layers.1': f'{_HF5}.mlp.dwconv.dwconv',
-    'layers.{i}.1.{b}.ffn.layers.4': f'{_HF5}.mlp.fc2',
-    'layers.{i}.2': 'stages.{i}.layer_norm',
 }
 LAYOUTS = (
     Layout(
@@ -176,13 +161,6 @@ LAYOUTS = (
         title="Hugging Face's SegFormer (nvidia/mit-b*)",
         marker='encoder.patch_embeddings.0.proj.weight',
         names=of_modules(HUGGING_FACE_NAMES),
-        prefixes=('', 'segformer.'),
-        left_out={'classifier.': CLASSIFIER, 'decode_head.': DECODER},
-    ),
-    Layout(
-        title="state dict of transformers 5's SegFormer",
-        marker='stages.0.patch_embeddings.proj.weight',
-        names=of_modules(TRANSFORMERS_5_NAMES),
         prefixes=('', 'segformer.'),
         left_out={'classifier.': CLASSIFIER, 'decode_head.': DECODER},
     ),

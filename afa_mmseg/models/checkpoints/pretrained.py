@@ -6,8 +6,8 @@ from typing import Optional
 
 from ...utils.checkpoints import read_state
 from ...utils.checks import first_few
-from .conversion import Weights, check_shapes, recognise
-from .layouts import WRAPPER, State
+from .conversion import Weights, recognise
+from .layouts import WRAPPER, State, check_names
 
 CONVERT = 'python tools/model_converters/convert_mit.py'
 FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
@@ -31,8 +31,13 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
     inner = {key[len(start) :]: value for key, value in whole.items() if key.startswith(start)}
     # mmengine ignores other keys, such as a classifier, with a warning.
     layers = {key: value for key, value in inner.items() if key in own or key.startswith('layers.')}
+    wrong = [
+        f'{key} is {tuple(layers[key].shape)}, expected {tuple(value.shape)}'
+        for key, value in own.items()
+        if key in layers and layers[key].shape != value.shape
+    ]
     try:
-        check_shapes(layers, {key: tuple(value.shape) for key, value in own.items()})
+        check_names(layers, own, wrong)
     except ValueError as error:
         raise ValueError(
             f'pretrained weights do not fit: {file}\n{FIELD}\n  {_describe(whole, own)}\n  {error}'
