@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values: a.b=1'
     )
     add_folder_options(parser.add_argument_group('with a folder of images'))
-    parser.add_argument('--report', metavar='DIR', help='write report.txt, report.json and classes.png there')
+    parser.add_argument('--report', metavar='DIR', help='write report.txt there, with all findings')
     parser.add_argument('--num-workers', type=int, metavar='N', help='processes (default: one for each CPU; 0: none)')
     args = parser.parse_args()
     named = [args.labels, args.masks, args.config, args.split, args.base, args.iterations, args.side, *args.list]
