@@ -1,6 +1,5 @@
 """Data set of images with image-level labels."""
 
-import logging
 import os
 import os.path as osp
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ import numpy as np
 from mmengine import fileio
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
-from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
@@ -29,7 +27,7 @@ from .images import (
     match_ids,
     read_ids,
 )
-from .label_files import LabelDict, rare_classes, read_classes, read_label_file
+from .label_files import LabelDict, read_classes, read_label_file
 
 #: Second half of the remedy for a missing `data_root`.
 SET_ROOT = '\n  or set its place: --cfg-options data_root=...'
@@ -115,8 +113,6 @@ class ImageLevelDataset(BaseSegDataset):
         prefix = {name: os.fspath(path) for name, path in prefix.items() if path is not None}
         self.broken_images = broken_images
         self.label_file = label_file
-        #: Whether the classes are those that the label file names; `check_fields` decides.
-        self.classes_from_labels = False
         super().__init__(ann_file=os.fspath(ann_file or ''), data_prefix=prefix, img_suffix=img_suffix, **kwargs)
 
     @property
@@ -162,7 +158,6 @@ class ImageLevelDataset(BaseSegDataset):
         """Check that the files of all fields exist, and read the classes from the label file if none are set."""
         self._check_folders()
         if not self._metainfo.get('classes'):
-            self.classes_from_labels = True
             self._metainfo['classes'] = ('background', *read_classes(self._require_label_file()))
             self._metainfo['palette'] = self._update_palette()
         classes = list(self._metainfo['classes'])
@@ -209,8 +204,6 @@ class ImageLevelDataset(BaseSegDataset):
                 f'  Its ids look like {first_few(list(labels))}. Add the ids (with an empty list where a '
                 'image shows none of the classes), or take them out of the split.'
             )
-        if self.classes_from_labels:
-            self._warn_of_rare_classes(labels)
         return labels
 
     def read_labels(self, ids: list[str]) -> LabelDict:
@@ -270,14 +263,6 @@ class ImageLevelDataset(BaseSegDataset):
         if not osp.isdir(self.label_file):
             require_file(self.label_file, self._field('label_file'), self.LABEL_REMEDY)
         return self.label_file
-
-    def _warn_of_rare_classes(self, labels: LabelDict) -> None:
-        """Log a warning of classes in few images named almost like a common one; `MMLogger` logs it once."""
-        similar = {name: hint for name, hint in rare_classes(labels, self.label_classes).items() if hint}
-        if similar:
-            names = '; '.join(f'{name!r}: {hint}' for name, hint in similar.items())
-            text = f'{self.label_file} names classes that few images show: {names}'
-            print_log(text, logger='current', level=logging.WARNING)
 
     def _check_files(self, ids: list[str], images: ImageFiles) -> None:
         img_dir, mask_dir = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')

@@ -93,17 +93,6 @@ def test_classes_come_from_the_label_file(folder, name):
     assert cat_dog == {'a': [1, 0], 'b': [1, 1], 'c': [0, 0]}
 
 
-def test_a_class_in_few_images_with_the_name_of_another_is_logged(folder, monkeypatch):
-    lines = []
-    monkeypatch.setattr('afa_mmseg.datasets.image_level.print_log', lambda text, **_: lines.append(text))
-    write_image(folder / 'img/d.jpg')
-    (folder / 'labels.csv').write_text('a,cat\nb,dog\nc,cat\nd,cta\n')
-    build(folder, label_file='labels.csv', metainfo=None)
-    build(folder, label_file='labels.csv', metainfo=dict(classes=['background', 'cat', 'cta', 'dog']))
-    (line,) = lines
-    assert [word for word in ("'cta'", "'cat'", 'labels.csv') if word not in line] == []
-
-
 def test_folders_of_images_are_labels(folder):
     for name in ('img/cat/x', 'img/dog/x', 'img/dog/y'):
         write_image(folder / f'{name}.jpg', seed=name[-1] == 'y')
