@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--crop-size', type=int, default=default.crop_size, help='pixels (default: %(default)s)')
     parser.add_argument('--lr', type=float, default=default.lr, help='highest learning rate (default: %(default)s)')
-    parser.add_argument('--amp', action='store_true', help='bfloat16: faster on a GPU')
+    parser.add_argument('--amp', action='store_true', help='the student computes in bfloat16')
     parser.add_argument('--seed', type=int, default=default.seed, help='random seed (default: %(default)s)')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     parser.add_argument('--num-workers', type=int, default=1, help='processes that load images (default: %(default)s)')
