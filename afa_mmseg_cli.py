@@ -36,6 +36,7 @@ COMMANDS = {
     'weights': ('model_converters/download_weights.py', 'download pretrained weights and convert them'),
     'distill': ('model_converters/distill_backbone.py', 'distil a classifier into a Mix Transformer'),
     'plot': ('analysis_tools/plot_training.py', 'plot losses and validation of runs'),
+    'errors': ('analysis_tools/error_profile.py', 'find where a segmentor loses points'),
     'publish': ('publish_model.py', 'publish a checkpoint of a run'),
     'config list': (None, 'list the configs of the package'),
     'config show': (None, 'print a config with all that it inherits'),

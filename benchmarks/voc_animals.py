@@ -77,6 +77,8 @@ RUNS = {
     f'{LITE2}_from-scratch': Run(LITE2, seeds=1, settings={'model.backbone.init_cfg': None}),
     'afa_deit-s_voc-animals': Run('afa_deit-s_voc-animals', seeds=1, tests=True),
     'toco_deit-s_voc-animals': Run('toco_deit-s_voc-animals', seeds=1, tests=True),
+    'afa_hybrid-s_voc-animals': Run('afa_hybrid-s_voc-animals', seeds=1),
+    'toco_hybrid-s_voc-animals': Run('toco_hybrid-s_voc-animals', seeds=1),
 }
 
 

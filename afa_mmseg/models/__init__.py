@@ -1,6 +1,11 @@
 """Registered models: thin modules around `afa_mmseg.functional`."""
 
-from .backbones import AttentionBackbone, AttnMixVisionTransformer, AttnVisionTransformer
+from .backbones import (
+    AttentionBackbone,
+    AttnMixVisionTransformer,
+    AttnVisionTransformer,
+    HybridVisionTransformer,
+)
 from .data_preprocessor import NonBlockingSegDataPreProcessor
 from .decode_heads import AFAHead, ToCoHead
 from .losses import (
@@ -25,6 +30,7 @@ __all__ = [
     'AttentionBackbone',
     'AttnMixVisionTransformer',
     'AttnVisionTransformer',
+    'HybridVisionTransformer',
     'BalancedCrossEntropyLoss',
     'CamPseudoLabeler',
     'ClassTokenContrastLoss',

@@ -30,7 +30,7 @@ class AttentionBackbone(BaseModule):
         in_channels: Channels of its last map.
         stride: Stride of its last map in pixels.
         embed_dims: Width of the blocks; by default `in_channels`, otherwise a 1x1 convolution projects to it.
-        num_blocks: Number of blocks; all of them expose their attention.
+        num_blocks: Number of blocks; all of them expose their attention. 0 only norms the map.
         num_heads: Attention heads of each block.
         mlp_ratio: Hidden width of a block's feed-forward part, in multiples of `embed_dims`.
         drop_path_rate: Stochastic depth of the blocks.
@@ -67,10 +67,10 @@ class AttentionBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         width = embed_dims or in_channels
-        if width % num_heads or num_blocks < 1:
+        if width % num_heads or num_blocks < 0:
             raise ValueError(
                 f'AttentionBackbone: embed_dims={width} must be a multiple of num_heads={num_heads}, and '
-                f'num_blocks={num_blocks} at least 1'
+                f'num_blocks={num_blocks} at least 0'
             )
         if str(backbone.get('type')).endswith('TIMMBackbone') and find_spec('timm') is None:
             raise ModuleNotFoundError('backbone.type=TIMMBackbone requires timm: pip install -e ".[timm]"')

@@ -125,7 +125,7 @@ class AttnVisionTransformer(VisionTransformer):
                 f'image of {x.shape[-2]} x {x.shape[-1]} pixels is too small for the network: each side needs at '
                 f'least {self.min_size}. Use a larger crop_size, larger images, or leave out small scales'
             )
-        x, grid = self.patch_embed(x)  # (B, N, C)
+        x, grid = self.embed(x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + N, C)
         x = self.drop_after_pos(x + self._position_embedding(grid))
         maps, attentions = [], []
@@ -138,6 +138,10 @@ class AttnVisionTransformer(VisionTransformer):
             if i in self.out_indices:
                 maps.append(x[:, 1:].transpose(1, 2).unflatten(2, grid))  # (B, C, h, w)
         return Tokens(tuple(maps), x[:, 0], attentions)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return patch tokens (B, N, C) before the first block, without position, and their grid."""
+        return self.patch_embed(x)
 
     def _position_embedding(self, grid: tuple[int, int]) -> Tensor:
         own = self.img_size[0] // self.patch_size, self.img_size[1] // self.patch_size

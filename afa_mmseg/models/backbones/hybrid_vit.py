@@ -1,0 +1,66 @@
+"""Vision Transformer on the map of a pretrained backbone."""
+
+from typing import Any, Union
+
+from mmseg.models.utils import nchw_to_nlc
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .attention_backbone import AttentionBackbone
+from .attn_vit import VIT_ARCHITECTURES, AttnVisionTransformer
+
+
+@MODELS.register_module()
+class HybridVisionTransformer(AttnVisionTransformer):
+    """Vision Transformer whose patches are the cells of another backbone's last map (Dosovitskiy et al., ICLR 2021).
+
+    So methods that need a class token and patch tokens, such as ToCo, run on any pretrained backbone of mmseg,
+    mmpretrain or timm. Parameters of the backbone below start with `patch_embed.backbone.`, for `paramwise_cfg`; all
+    others are new.
+
+    Args:
+        stem: Settings of `AttentionBackbone` without blocks: `backbone`, `in_channels`, `stride`, and `init_cfg` of
+            its pretrained file.
+        arch: See `AttnVisionTransformer`.
+        freeze_pos_embed: Leave the position embedding, which starts at random, as it is in training.
+        kwargs: See `AttnVisionTransformer`; the position embedding belongs to an `img_size` in pixels.
+
+    Shape:
+        Input (B, 3, H, W); output a tuple of maps (B, C, h, w) of the size of the last map below.
+
+    Raises:
+        ValueError, FileNotFoundError, ModuleNotFoundError: See `AttentionBackbone` and `AttnVisionTransformer`.
+    """
+
+    def __init__(
+        self, stem: dict, arch: Union[str, dict] = 'deit-s', freeze_pos_embed: bool = False, **kwargs: Any
+    ) -> None:
+        stride = stem.get('stride', 16)
+        super().__init__(arch, freeze_pos_embed=freeze_pos_embed, patch_size=stride, **kwargs)
+        width = self.pos_embed.shape[-1]
+        preset = VIT_ARCHITECTURES[arch] if isinstance(arch, str) else arch
+        self.patch_embed: Any = AttentionBackbone(**stem, embed_dims=width, num_blocks=0, num_heads=preset['num_heads'])
+
+    @property
+    def min_size(self) -> int:
+        """Smallest image side, in pixels: a cell."""
+        return self.patch_embed.min_size
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the map for an image of this size in pixels."""
+        return self.patch_embed.grid_size(height, width)
+
+    def init_weights(self) -> None:
+        """Load `init_cfg`'s file of the whole; without one, initialise the blocks, and the stem from its own file."""
+        if self.init_cfg is not None:
+            super().init_weights()
+            return
+        stem, self.patch_embed = self.patch_embed, nn.Identity()  # mmseg's ViT would draw its weights anew
+        super().init_weights()
+        self.patch_embed = stem
+        stem.init_weights()
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the cells of the map (B, N, C) before the first block, without position, and their grid."""
+        last = self.patch_embed(x)[-1]
+        return nchw_to_nlc(last), (last.shape[-2], last.shape[-1])
