@@ -18,8 +18,6 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
-from afa_mmseg.datasets import ShapesVOCDataset
-from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.models.segmentors import Phases
 from tests.tools.toolbox import REPO, tool_environment
 
@@ -196,14 +194,21 @@ def test_blocks_name_their_content():
 
 def test_the_method_is_drawn_by_its_lines(tmp_path, monkeypatch):
     page, script = DOCS / 'method.md', tmp_path / 'method.py'
-    make_shapes_voc(tmp_path / 'data/ShapesVOC', num_train=1, num_val=5)
+    pytest.importorskip('timm')
+    name = 'afa_efficientnet-lite2_voc-animals'
+    data = tmp_path / 'data/voc_animals'
+    for folder, mode, suffix in (('images', 'RGB', 'jpg'), ('masks', 'L', 'png')):
+        (data / folder).mkdir(parents=True)
+        for image_id in ('2009_004507', '2007_008964'):
+            Image.new(mode, (352, 235)).save(data / folder / f'{image_id}.{suffix}')
     (tmp_path / 'configs').symlink_to(REPO / 'configs')
-    run = tmp_path / 'work_dirs/afa_mit-tiny_shapes'
+    run = tmp_path / 'work_dirs' / name
     run.mkdir(parents=True)
-    model = MODELS.build(Config.fromfile(CONFIGS / 'afa_mit-tiny_shapes.py').model)
-    state = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=ShapesVOCDataset.METAINFO))
-    for iteration in (450, 900):
-        torch.save(state, run / f'iter_{iteration}.pth')
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    config.model.backbone.init_cfg = None
+    classes = ('background', 'cat', 'cow', 'dog', 'horse', 'person', 'sheep')
+    state = MODELS.build(config.model).state_dict()
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=classes))), run / 'iter_1000.pth')
     script.write_text('\n'.join(text for kind, text in blocks(page) if kind == 'python'))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(script))
