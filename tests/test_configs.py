@@ -26,13 +26,15 @@ def load(path):
     """Load a config for a network without pretrained weights."""
     config = Config.fromfile(path)
     config.model.backbone.init_cfg = None
+    if 'stem' in config.model.backbone:
+        config.model.backbone.stem.init_cfg = None
     return config
 
 
 def shrink(config):
     """Make the network of a config cheap: two blocks a stage, or narrow ones, and the image of one crop small."""
     backbone, head = config.model.backbone, config.model.decode_head
-    if backbone.type == 'AttnVisionTransformer':
+    if backbone.type in ('AttnVisionTransformer', 'HybridVisionTransformer'):
         backbone.arch = dict(embed_dims=24, num_layers=12, num_heads=6)
         head.in_channels = [24] * len(head.in_channels)
     elif backbone.type != 'AttentionBackbone':

@@ -126,7 +126,9 @@ def training_set(config: Config) -> ImageLevelDataset:
 def describe_settings(config: Config, dataset: ImageLevelDataset, checkpoint: Union[str, Path]) -> dict[str, Any]:
     """Return what pseudo-labels depend on: model, pipeline, digests of the weights and of the image-level labels."""
     labels = [(info['img_id'], info['gt_label'].tolist()) for info in map(dataset.get_data_info, range(len(dataset)))]
-    backbone = {key: value for key, value in config.model.backbone.items() if key != 'init_cfg'}
+    backbone = config.model.backbone.to_dict()
+    for part in (backbone, backbone.get('stem', {})):
+        part.pop('init_cfg', None)
     settings = dict(
         afa_mmseg=__version__,
         checkpoint=_digest(checkpoint_file(Path(checkpoint)).read_bytes()),

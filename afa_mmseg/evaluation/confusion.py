@@ -1,4 +1,4 @@
-"""Confusion of classes over many label maps, and what it tells about errors."""
+"""Confusion matrix of classes, pooled over many label maps."""
 
 from typing import Optional, Union
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Confusion:
-    """Pixels of each pair of true and predicted class, pooled over all label maps that are added.
+    """Count the pixels of each pair of true and predicted class, pooled over all label maps.
 
     Args:
         num_classes: Classes with background, which is 0.
@@ -38,11 +38,17 @@ class Confusion:
             All (H, W).
 
         Raises:
-            ValueError: The shapes differ.
+            ValueError: The shapes differ, or a value is no class.
         """
-        label, mask = np.asarray(label).astype(np.int64), np.asarray(mask).astype(np.int64)
+        label, mask = (np.asarray(x.cpu() if isinstance(x, Tensor) else x).astype(np.int64) for x in (label, mask))
         if label.shape != mask.shape:
             raise ValueError(f'a label map of shape {label.shape} does not fit a mask of shape {mask.shape}')
+        for name, x in (('label', label), ('mask', mask)):
+            wrong = x[(x != self.ignore_index) & ((x < 0) | (x >= self.num_classes))]
+            if wrong.size:
+                raise ValueError(
+                    f'{name} holds {wrong[0]}: classes are 0 to {self.num_classes - 1}, or {self.ignore_index}'
+                )
         counted = mask != self.ignore_index
         if where is not None:
             counted &= where
@@ -86,6 +92,6 @@ class Confusion:
 
     @property
     def foreground(self) -> tuple[float, float]:
-        """Precision and recall of the right foreground class over pixels; ignored ones are not found."""
+        """Precision and recall of foreground classes over pixels; an ignored pixel counts as missed."""
         right = np.trace(self.decided[1:, 1:])
         return float(right / max(self.decided[:, 1:].sum(), 1)), float(right / max(self.counts[1:].sum(), 1))

@@ -53,5 +53,12 @@ def test_a_class_without_a_pixel_is_left_out():
     confusion.add(np.zeros((2, 2)), np.zeros((2, 2)))
     assert np.isnan(confusion.iou).tolist() == [False, True, True]
     assert confusion.mean_iou == 100
-    with pytest.raises(ValueError, match=r'\(2, 3\)'):
-        confusion.add(np.zeros((2, 3)), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ('label', 'mask', 'match'), [((2, 3), (2, 2), r'\(2, 3\)'), (3, 0, 'label holds 3'), (0, -1, 'mask holds -1')]
+)
+def test_wrong_maps_are_refused(label, mask, match):
+    maps = [np.zeros(x) if isinstance(x, tuple) else np.full((2, 2), x) for x in (label, mask)]
+    with pytest.raises(ValueError, match=match):
+        Confusion(3).add(*maps)

@@ -1,4 +1,4 @@
-"""HybridVisionTransformer on small backbones of mmseg and timm, under AFA and ToCo."""
+"""HybridVisionTransformer on small backbones of mmseg and timm; under AFA and ToCo it is in test_configs.py."""
 
 import pytest
 import torch
@@ -78,6 +78,16 @@ def test_wrong_settings_and_small_images_are_refused():
         make()(torch.rand(1, 3, 15, 64))
     with pytest.raises(ValueError, match='deit-x'):
         HybridVisionTransformer(dict(backbone=RESNET, in_channels=64), 'deit-x')
+    with pytest.raises(ValueError, match=r'stem\.num_blocks'):
+        HybridVisionTransformer(dict(backbone=RESNET, in_channels=64, num_blocks=2), TINY)
+    with pytest.raises(ValueError, match=r'stem\.in_channels'):
+        HybridVisionTransformer(dict(backbone=RESNET), TINY)
+
+
+def test_a_missing_file_of_the_stem_is_named_with_a_remedy(tmp_path):
+    hybrid = make(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'none.pth')))
+    with pytest.raises(FileNotFoundError, match=r'none\.pth[\s\S]*afa weights'):
+        hybrid.init_weights()
 
 
 @pytest.mark.parametrize('name', ['afa', 'toco'])

@@ -1,7 +1,9 @@
 """error_profile.py as a user runs it; its figures are those of the model's own predictions and labels."""
 
 import re
+import runpy
 
+import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
@@ -10,7 +12,7 @@ from mmseg.registry import DATASETS
 from afa_mmseg.apis import init_model
 from afa_mmseg.evaluation.confusion import Confusion
 from tests.apis.small_run import write_small_run
-from tests.tools.toolbox import run_tool
+from tests.tools.toolbox import REPO, run_tool
 
 SCRIPT = 'analysis_tools/error_profile.py'
 
@@ -50,3 +52,29 @@ def test_a_missing_checkpoint_is_an_error(tmp_path):
     run = run_tool(SCRIPT, config, tmp_path / 'none.pth', cwd=tmp_path, check=False)
     assert run.returncode == 1
     assert 'none.pth' in run.stdout.splitlines()[-1]
+
+
+def test_the_band_has_both_sides_of_an_outline_and_of_a_ring():
+    tool = runpy.run_path(str(REPO / 'tools' / SCRIPT))
+    mask = np.zeros((9, 30), int)
+    mask[:, 13:18] = 255  # a ring between background and a class
+    mask[:, 18:] = 1
+    near = tool['near_outlines'](mask, 3)
+    assert near[4].nonzero()[0].tolist() == [*range(10, 21)]
+    mask[mask == 255] = 0
+    assert tool['near_outlines'](mask, 3)[4].nonzero()[0].tolist() == [*range(15, 21)]
+
+
+@pytest.mark.parametrize(
+    ('option', 'match'),
+    [
+        (['--every', 0], '--every 0'),
+        (['--cfg-options', 'test_dataloader.dataset.data_prefix.seg_map_path=nowhere'], 'seg_map_path|mask'),
+    ],
+)
+def test_mistakes_are_errors(tmp_path, option, match):
+    config, checkpoint = write_small_run(tmp_path, num_train=1)
+    run = run_tool(SCRIPT, config, checkpoint, *option, cwd=tmp_path, check=False)
+    assert run.returncode == 1
+    assert 'Traceback' not in run.stdout
+    assert re.search(match, run.stdout)

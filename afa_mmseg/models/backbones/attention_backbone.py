@@ -30,7 +30,7 @@ class AttentionBackbone(BaseModule):
         in_channels: Channels of its last map.
         stride: Stride of its last map in pixels.
         embed_dims: Width of the blocks; by default `in_channels`, otherwise a 1x1 convolution projects to it.
-        num_blocks: Number of blocks; all of them expose their attention. 0 only norms the map.
+        num_blocks: Number of blocks; all of them expose their attention. 0 only projects and normalises the map.
         num_heads: Attention heads of each block.
         mlp_ratio: Hidden width of a block's feed-forward part, in multiples of `embed_dims`.
         drop_path_rate: Stochastic depth of the blocks.
@@ -113,7 +113,13 @@ class AttentionBackbone(BaseModule):
         if config.get('checkpoint') is None:
             super().init_weights()
         else:
-            load_pretrained(self.backbone, config['checkpoint'], config.get('prefix') or '')
+            try:
+                load_pretrained(self.backbone, config['checkpoint'], config.get('prefix') or '')
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f'{error}\n  (`init_cfg.checkpoint` of AttentionBackbone). See docs/weights.md; for example: '
+                    'afa weights efficientnet-lite2'
+                ) from error
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps."""

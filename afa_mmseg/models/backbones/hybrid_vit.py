@@ -6,21 +6,25 @@ from mmseg.models.utils import nchw_to_nlc
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.checks import check_keys
 from .attention_backbone import AttentionBackbone
-from .attn_vit import VIT_ARCHITECTURES, AttnVisionTransformer
+from .attn_vit import AttnVisionTransformer
+
+#: Settings of `AttentionBackbone` that a stem may have.
+STEM_KEYS = ('backbone', 'in_channels', 'stride', 'round_up', 'norm_eval', 'freeze_norm', 'init_cfg')
 
 
 @MODELS.register_module()
 class HybridVisionTransformer(AttnVisionTransformer):
     """Vision Transformer whose patches are the cells of another backbone's last map (Dosovitskiy et al., ICLR 2021).
 
-    So methods that need a class token and patch tokens, such as ToCo, run on any pretrained backbone of mmseg,
+    Methods that need a class token and patch tokens, such as ToCo, thereby run on any pretrained backbone of mmseg,
     mmpretrain or timm. Parameters of the backbone below start with `patch_embed.backbone.`, for `paramwise_cfg`; all
     others are new.
 
     Args:
-        stem: Settings of `AttentionBackbone` without blocks: `backbone`, `in_channels`, `stride`, and `init_cfg` of
-            its pretrained file.
+        stem: Settings of `AttentionBackbone` but for its blocks: `backbone`, `in_channels`, `stride`, `init_cfg` of
+            its pretrained file, and others of `STEM_KEYS`.
         arch: See `AttnVisionTransformer`.
         freeze_pos_embed: Leave the position embedding, which starts at random, as it is in training.
         kwargs: See `AttnVisionTransformer`; the position embedding belongs to an `img_size` in pixels.
@@ -35,11 +39,14 @@ class HybridVisionTransformer(AttnVisionTransformer):
     def __init__(
         self, stem: dict, arch: Union[str, dict] = 'deit-s', freeze_pos_embed: bool = False, **kwargs: Any
     ) -> None:
-        stride = stem.get('stride', 16)
-        super().__init__(arch, freeze_pos_embed=freeze_pos_embed, patch_size=stride, **kwargs)
-        width = self.pos_embed.shape[-1]
-        preset = VIT_ARCHITECTURES[arch] if isinstance(arch, str) else arch
-        self.patch_embed: Any = AttentionBackbone(**stem, embed_dims=width, num_blocks=0, num_heads=preset['num_heads'])
+        check_keys(stem, STEM_KEYS, 'model.backbone.stem')
+        missing = [key for key in ('backbone', 'in_channels') if key not in stem]
+        if missing:
+            raise ValueError(f'model.backbone.stem.{missing[0]} is missing: see HybridVisionTransformer')
+        super().__init__(arch, freeze_pos_embed=freeze_pos_embed, patch_size=stem.get('stride', 16), **kwargs)
+        self.patch_embed: Any = AttentionBackbone(
+            **stem, embed_dims=self.pos_embed.shape[-1], num_blocks=0, num_heads=1
+        )
 
     @property
     def min_size(self) -> int:

@@ -147,8 +147,10 @@ class AFAHead(BaseDecodeHead):
             attentions with query, key (B, heads, N, d); output with query, key (B, N, heads d).
 
         Raises:
-            ValueError: the number of heads is not `num_attention_heads`.
+            ValueError: There is no attention, or the number of heads is not `num_attention_heads`.
         """
+        if not attentions:
+            raise ValueError('the backbone returns no attention: num_blocks of AttentionBackbone must be at least 1')
         query = torch.cat([attention.query for attention in attentions], dim=1)  # (B, heads, N, d)
         key = torch.cat([attention.key for attention in attentions], dim=1)
         if query.shape[1] != self.affinity_proj.in_channels:
