@@ -200,7 +200,7 @@ def trained(job: Job) -> dict[str, Any]:
     log = train(job)
     hours = (time.monotonic() - begin) / 3600
     found = [item for record in log if 'loss' not in record for item in record.items()]
-    cfg = Config.fromfile(job.config)
+    cfg = Config.fromfile(job.work_dir / job.config.name)  # with all options, as the run wrote it
     result = dict(
         run=job.name,
         config=str(job.config.relative_to(ROOT)),

@@ -83,6 +83,7 @@ def test_the_table_is_trained_tested_and_written(folder):
     log = [json.loads(line) for line in (folder / f'out/logs/{names[0]}_seed-0.json').open()]
     assert log[-1]['mIoU'] == pytest.approx(weak['figures']['mIoU'], abs=0.01)
     assert weak['iterations'] == 2
+    assert weak['batch_size'] == 2  # of the options, not the config's
     page = (folder / 'out/README.md').read_text()
     ratio = f'{weak["figures"]["mIoU"] / full["figures"]["mIoU"]:.2f}'
     assert page.startswith('before')
