@@ -22,6 +22,7 @@ TOOLS = [
     'test.py CONFIG EVIL --work-dir w',
     'infer.py CONFIG EVIL . --out out',
     'infer_video.py CONFIG EVIL . --out out.mp4',
+    'analysis_tools/error_profile.py CONFIG EVIL',
     'export_onnx.py CONFIG EVIL out.onnx',
     'export_pseudo_labels.py CONFIG EVIL --out out --procs 0 --cfg-options train_dataloader.dataset.data_root=data',
     'publish_model.py EVIL out --license other',
