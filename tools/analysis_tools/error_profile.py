@@ -107,7 +107,8 @@ def label_maps(steps: Any, scores: list[float]) -> Iterator[tuple[str, Tensor]]:
             yield f'{name} {score:g}', scored.argmax(dim=0)
         if steps.has_affinity:
             yield f'propagated CAM {score:g}', steps.to_original(steps.propagated(score)).argmax(dim=0)
-    yield CAM_LABEL, steps.to_original(steps.cam_label())
+    if steps.has_affinity:  # otherwise the two are one
+        yield CAM_LABEL, steps.to_original(steps.cam_label())
     yield LABEL, steps.to_original(steps.pseudo_label())
 
 
@@ -125,7 +126,7 @@ def report(counts: dict[str, Confusion], classes: list[str], args: argparse.Name
     rows = [[kind, *(_number(counts[f'{kind} {score:g}'].mean_iou) for score in args.scores)] for kind in kinds]
     tables.append(_table(['mIoU at background score', *(f'{score:g}' for score in args.scores)], rows))
     rows = []
-    for name in (CAM_LABEL, LABEL):
+    for name in [name for name in (CAM_LABEL, LABEL) if name in counts]:
         precision, recall = counts[name].foreground
         rows.append(
             [name, _number(counts[name].mean_iou), f'{counts[name].ignored:.1%}', f'{precision:.2f}', f'{recall:.2f}']
