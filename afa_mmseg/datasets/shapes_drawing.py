@@ -273,14 +273,15 @@ def _dots(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.clip(2.5 * (np.cos(11 * u) * np.cos(11 * v) - 0.3), -0.3, 1)
 
 
-#: By class: rings, checks, stripes, dots, spokes, chevrons; mean hues are evenly spaced.
+#: By class: rings, checks, stripes, dots, spokes, chevrons; mean hues are evenly spaced. A star's arms and a ring's band
+#: are about two cells of the CAM wide.
 SHAPES = {
-    'disc': Shape(_polygon(1.0, count=64), [], lambda u, v: _wave(3.2 * np.hypot(u, v)), 0 / 6),
+    'disc': Shape(_polygon(1.0, count=64), [], lambda u, v: _wave(3.2 * np.hypot(u, v)), 3 / 6),
     'square': Shape(_polygon(1.0, count=4), [], lambda u, v: _wave(1.6 * (u + v)) * _wave(1.6 * (u - v)), 1 / 6),
     'triangle': Shape(_polygon(1.0, count=3), [], lambda u, v: _wave(3.4 * v), 2 / 6),
-    'star': Shape(_polygon(1.0, 0.45, count=5), [], _dots, 3 / 6),
+    'star': Shape(_polygon(1.0, 0.6, count=5), [], _dots, 0 / 6),
     'ring': Shape(
-        _polygon(1.0, count=64), _polygon(0.5, count=48), lambda u, v: _wave(7 * np.arctan2(v, u) / math.pi), 4 / 6
+        _polygon(1.0, count=64), _polygon(0.4, count=48), lambda u, v: _wave(7 * np.arctan2(v, u) / math.pi), 4 / 6
     ),
     'cross': Shape(_plus(0.36), [], lambda u, v: _wave(3.0 * (np.abs(u) - np.abs(v))), 5 / 6),
 }

@@ -16,7 +16,7 @@ from .shapes_drawing import Scene, draw_scene
 from .voc import ShapesVOCDataset
 
 #: Incremented with every change of the drawings, so that old folders are recognised.
-VERSION = 1
+VERSION = 2
 SETTINGS_FILE = 'shapes_voc.json'
 FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets/Segmentation')
 IGNORE_INDEX = 255

@@ -7,7 +7,8 @@ _base_ = [
 ]
 
 randomness = dict(seed=2)
-model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=550))
+# Propagated CAMs become labels late: affinity has few iterations to learn in.
+model = dict(train_cfg=dict(cls_only_until=400, cam_label_until=750))
 val_cfg = dict(pseudo_label=True)
 val_evaluator = [
     dict(type='PaletteIoUMetric', iou_metrics=['mIoU']),
