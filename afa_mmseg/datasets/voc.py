@@ -117,10 +117,10 @@ class ShapesVOCDataset(VOCImageLevelDataset):
         classes=('background', 'disc', 'square', 'triangle', 'star', 'ring', 'cross'),
         palette=[
             [0, 0, 0],
-            [214, 69, 65],
+            [44, 182, 190],
             [222, 184, 45],
             [72, 178, 76],
-            [44, 182, 190],
+            [214, 69, 65],
             [70, 92, 214],
             [190, 76, 196],
         ],

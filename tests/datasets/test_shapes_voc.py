@@ -50,7 +50,7 @@ def test_masks_boxes_and_images_agree_with_the_xml(shapes_root):
     for xml in (shapes_root / 'Annotations').iterdir():
         mask = Image.open(shapes_root / 'SegmentationClassAug' / f'{xml.stem}.png')
         assert mask.mode == 'P'
-        assert mask.getpalette()[:6] == [0, 0, 0, 214, 69, 65]
+        assert mask.getpalette()[:6] == [0, 0, 0, 44, 182, 190]
         assert Image.open(shapes_root / 'JPEGImages' / f'{xml.stem}.jpg').size == mask.size == (64, 64)
         mask = np.asarray(mask)
         names = read_voc_xml(xml)
