@@ -75,7 +75,7 @@ def test_each_label_is_the_one_that_the_segmentor_predicts(run, exported):
     assert len(exported.jobs) == exported.num_written == 12
     assert read_mask(run[2] / f'labels/{ODD}.png').shape == (71, 97)
     with Image.open(exported.jobs[0].file) as image:
-        assert image.getpalette()[3:6] == [214, 69, 65]
+        assert image.getpalette()[3:6] == [44, 182, 190]
 
 
 def test_another_refiner_makes_its_own_labels(run, exported, tmp_path):
