@@ -274,7 +274,7 @@ def _dots(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 #: By class: rings, checks, stripes, dots, spokes, chevrons; mean hues are evenly spaced.
-#: A star's arms and a ring's band are about two cells of the CAM wide.
+#: At 128 pixels a ring's band is two to four cells of the finest CAM wide.
 SHAPES = {
     'disc': Shape(_polygon(1.0, count=64), [], lambda u, v: _wave(3.2 * np.hypot(u, v)), 3 / 6),
     'square': Shape(_polygon(1.0, count=4), [], lambda u, v: _wave(1.6 * (u + v)) * _wave(1.6 * (u - v)), 1 / 6),
