@@ -58,9 +58,9 @@ def maps(images, tmp_path):
     return write_maps(make_teacher(), images, tmp_path / 'teacher', size=64, components=6)
 
 
-def run(images, maps, out, arch=ARCH, **options):
+def run(images, maps, out, arch=ARCH, lr=5e-3, **options):
     lines = []
-    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=5e-3)
+    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=lr)
     out.mkdir(exist_ok=True)
     result = distill(arch, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
@@ -91,6 +91,13 @@ def test_a_plain_transformer_learns_with_its_class_token_and_position(images, ma
     backbone.init_weights()
     assert_close(backbone.state_dict(), result['state_dict'], rtol=0, atol=0)
     assert result['state_dict']['pos_embed'].std() > 0.02  # of the initialisation
+
+
+def test_a_student_that_collapses_is_not_trained_to_the_end(images, maps, tmp_path):
+    _, log, _ = run(images, maps, tmp_path / 'good')
+    assert 0.3 < log[-1]['contrast'] < 1.5
+    with pytest.raises(RuntimeError, match=r'the student answers the same to every crop.* Lower lr=3'):
+        run(images, maps, tmp_path / 'bad', lr=3)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
