@@ -23,12 +23,12 @@ class Batch(NamedTuple):
     Args:
         images: RGB, 0..255.
         maps: Whitened components of the teacher.
-        boxes: Left, top, right and bottom of each crop in shares of its image; B is a multiple of N. A mirrored crop
-            has left and right exchanged.
+        boxes: Left, top, right and bottom of each crop in shares of its image. A mirrored crop has left and right
+            exchanged.
         colours: Factors of brightness, contrast and saturation of each crop.
 
     Shape:
-        images (N, 3, S, S), uint8; maps (N, K, g, g), float16; boxes (B, 4); colours (B, 3).
+        images (B, 3, S, S), uint8; maps (B, K, g, g), float16; boxes (B, 4); colours (B, 3).
     """
 
     images: Tensor
@@ -78,10 +78,9 @@ class Crops(Dataset):
         images: Image files.
         maps: Maps of the teacher, (N, K, g, g).
         steps: Number of steps.
-        batch_size: Crops a step, a multiple of `crops_per_image`.
+        batch_size: Crops a step, each of another image: several of one image teach less (docs/results/README.md).
         area: Smallest and largest share of an image that a crop covers.
         jitter: Largest relative change of brightness, contrast and saturation.
-        crops_per_image: Crops taken from each loaded image.
         seed: Random seed.
     """
 
@@ -91,22 +90,19 @@ class Crops(Dataset):
         maps: np.ndarray,
         steps: int,
         batch_size: int = 32,
-        area: tuple[float, float] = (0.2, 1.0),
+        area: tuple[float, float] = (0.4, 1.0),
         jitter: float = 0.4,
-        crops_per_image: int = 4,
         seed: int = 0,
     ) -> None:
-        if batch_size % crops_per_image:
-            raise ValueError(f'batch_size={batch_size} is no multiple of crops_per_image={crops_per_image}')
         self.images, self.maps, self.steps, self.batch_size = images, maps, steps, batch_size
-        self.area, self.jitter, self.crops_per_image, self.seed = area, jitter, crops_per_image, seed
+        self.area, self.jitter, self.seed = area, jitter, seed
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
-        chosen = rng.integers(len(self.images), size=self.batch_size // self.crops_per_image)
+        chosen = rng.integers(len(self.images), size=self.batch_size)
         aspects, images = [], []
         for index in chosen:
             with Image.open(self.images[index]) as image:
@@ -115,7 +111,7 @@ class Crops(Dataset):
         return Batch(
             torch.stack(images),
             torch.from_numpy(np.array(self.maps[chosen])),
-            torch.from_numpy(self._boxes(rng, np.repeat(aspects, self.crops_per_image))),
+            torch.from_numpy(self._boxes(rng, np.array(aspects))),
             torch.from_numpy(rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3)).astype(np.float32)),
         )
 
@@ -135,15 +131,13 @@ def crop(source: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Crop images or maps to boxes, bilinear at the centres of cells.
 
     Shape:
-        source (N, C, h, w); boxes (B, 4) in shares, the same number for each image; output (B, C, size, size).
+        source (B, C, h, w); boxes (B, 4) in shares; output (B, C, size, size).
     """
-    count = len(boxes) // len(source)
     centres = (torch.arange(size, device=source.device) + 0.5) / size
     left, top, right, bottom = (side[:, None] for side in boxes.unbind(1))
     x, y = left + (right - left) * centres, top + (bottom - top) * centres  # (B, size)
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1) * 2 - 1
-    crops = F.grid_sample(source, grid.view(len(source), -1, size, 2), padding_mode='border', align_corners=False)
-    return crops.unflatten(2, (count, size)).transpose(1, 2).flatten(0, 1)
+    return F.grid_sample(source, grid, padding_mode='border', align_corners=False)
 
 
 def jittered(image: Tensor, factors: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Recipe:
     batch_size: int = 32
     crop_size: int = 128
     final_crop_size: int = 224
-    lr: float = 5e-4
+    lr: float = 4e-4
     weight_decay: float = 0.05
     warmup: float = 0.02
     logit_weight: float = 0.5
