@@ -254,7 +254,7 @@ COMMANDS = [
     (['train.py', CONFIG, '--cfg-options', 'model.test_cfg.bkg_scor=1'], ['bkg_scor', 'bkg_score']),
     (['train.py', CONFIG, '--cfg-options', 'load_from=gone.pth'], ['load_from not found: gone.pth']),
     (['train.py', CONFIG, '--cfg-options', 'model.type=Segmentr'], ['cannot be built: KeyError: Segmentr is not in']),
-    (['train.py', CONFIG, '--cfg-options', 'custom_hooks.7.x=1'], ['cannot be built: KeyError: Index 7 exceeds']),
+    (['train.py', CONFIG, '--cfg-options', 'custom_hooks.7.x=1'], ['--cfg-options do not fit', 'Index 7 exceeds']),
     (['train.py', 'open.py'], ['open.py cannot be built: SyntaxError', 'AFA_TRACEBACK=1']),
     (['train.py', 'empty.py'], ['empty.py: `model` is None']),
     (['test.py', CONFIG, 'gone.pth'], ['checkpoint not found: gone.pth']),
@@ -269,6 +269,8 @@ COMMANDS = [
     (['publish_model.py', 'notes.txt', 'out', '--license', 'other'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
+    (['dataset_converters/check_dataset.py', CONFIG, '--cfg-options', 'custom_hooks.7.x=1'], ['Index 7 exceeds']),
+    (['infer.py', 'type.py', 'other.pth', 'a.jpg', '--out', 'out'], ['type.py cannot be built', 'Segmentr']),
     (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),
 ]
 
@@ -278,6 +280,7 @@ def test_command_lines_end_with_one_message(command, words, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'notes.txt').write_text('no checkpoint\n')
     (tmp_path / 'bare.py').write_text('model = dict()\n')
+    (tmp_path / 'type.py').write_text(f"_base_ = '{CONFIG}'\nmodel = dict(type='Segmentr')\n")
     (tmp_path / 'empty.py').touch()
     (tmp_path / 'open.py').write_text('model = (\n')
     torch.save(dict(weight=torch.zeros(1)), tmp_path / 'other.pth')

@@ -11,7 +11,7 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS, MODELS
 
-from ..engine.config_check import check_config
+from ..engine.config_check import check_config, naming_config
 from ..engine.options import load_config
 from ..models.checkpoints import load_state
 from ..utils.checkpoints import named, read_checkpoint, state_of, strict_loading
@@ -27,7 +27,9 @@ def read_config(config: Union[str, Path, Config, dict]) -> Config:
     """
     if isinstance(config, (str, Path)):
         return load_config(str(config))
-    return Config(config.to_dict() if isinstance(config, Config) else dict(config))
+    if isinstance(config, Config):
+        return Config(config.to_dict(), cfg_text=config.text, filename=config.filename)
+    return Config(dict(config))
 
 
 def init_model(
@@ -47,12 +49,13 @@ def init_model(
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
-        ValueError: It cannot be read or does not match the config; a key of the config is unexpected; the segmentor
-            has no CAMs; the device is not available.
+        ValueError: It cannot be read or does not match the config; the model cannot be built; the segmentor has no
+            CAMs; the device is not available.
     """
     check_device(device)
     config, content = read_config(config), read_checkpoint(checkpoint)
-    model = _build(config)
+    with naming_config(config.filename or 'the config'):
+        model = _build(config)
     if requires_cams and not hasattr(model, 'explain'):
         raise ValueError(
             f'model.type {type(model).__name__} has no CAMs (no method `explain`): '

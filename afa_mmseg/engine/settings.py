@@ -30,8 +30,16 @@ def merge_options(cfg: Config, overrides: Mapping[str, Any]) -> None:
     refuses for them.
 
     Raises:
-        ValueError: A setting has another form.
+        ValueError: A setting has another form, or the config has no such place.
     """
+    try:
+        _merge(cfg, overrides)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        raise ValueError(f'--cfg-options do not fit {cfg.filename or "the config"}: {reason}') from error
+
+
+def _merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
     settings = {name: _read(name, overrides[name]) for name in SETTINGS if name in overrides}
     of_data = {'data_root': settings['data_root']} if 'data_root' in settings else {}
     if 'classes' in settings:

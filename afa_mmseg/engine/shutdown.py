@@ -133,7 +133,7 @@ def run_training(runner: Any) -> int:
 
     Errors of config, data, disk and non-finite numbers are reported in one message; all others are raised.
     """
-    return _run(runner, runner.train)
+    return _run(runner, runner.train, f'--resume continues from the newest checkpoint in {runner.work_dir}')
 
 
 def run_test(runner: Any) -> int:
@@ -141,15 +141,14 @@ def run_test(runner: Any) -> int:
     return _run(runner, runner.test)
 
 
-def _run(runner: Any, action: Callable[[], Any]) -> int:
-    hint = f'--resume continues from the newest checkpoint in {runner.work_dir}'
+def _run(runner: Any, action: Callable[[], Any], *hints: str) -> int:
     try:
         action()
         return 0
     except KeyboardInterrupt as error:
         number = getattr(error, 'number', signal.SIGINT)
         if is_main_process():
-            _report(f'interrupted; {hint}')
+            _report('; '.join(('interrupted', *hints)))
         return REQUEUE if number not in (signal.SIGINT, getattr(signal, 'SIGHUP', None)) else 128 + number
     except Exception as error:
         hooks = [hook for hook in runner.hooks if isinstance(hook, ShutdownHook)]
@@ -159,7 +158,7 @@ def _run(runner: Any, action: Callable[[], Any]) -> int:
         message = _message(error, started, runner.cfg.filename or 'the config')
         if message is None:
             raise
-        _report(f'error: {message}' + (f'\n  {hint}' if started else ''))
+        _report('\n  '.join((f'error: {message}', *(hints if started else ()))))
         return 1
 
 

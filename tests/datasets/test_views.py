@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import Compose
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
@@ -22,14 +22,21 @@ def sample(height=60, width=90):
     return dict(img=image, img_shape=(height, width), ori_shape=(height, width), gt_label=np.array([1, 0, 1]))
 
 
+class InvertInPlace(BaseTransform):
+    def transform(self, results):
+        np.subtract(255, results['img'], out=results['img'])
+        return results
+
+
 def test_a_view_is_transformed_and_the_image_is_not():
     results = sample()
     image = results['img'].copy()
-    results = TRANSFORMS.build(dict(type='AddView', key='view2', transforms=[dict(type='RandomFlip', prob=1.0)]))(
-        results
-    )
+    transforms = [dict(type='RandomFlip', prob=1.0), dict(type=InvertInPlace)]
+    results = TRANSFORMS.build(dict(type='AddView', key='view2', transforms=transforms[:1]))(results)
+    results = TRANSFORMS.build(dict(type='AddView', key='view3', transforms=transforms[1:]))(results)
     assert np.array_equal(results['img'], image)
     assert np.array_equal(results['view2'], image[:, ::-1])
+    assert np.array_equal(results['view3'], 255 - image)
     assert 'flip' not in results
 
 

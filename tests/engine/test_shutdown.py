@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from afa_mmseg.engine import ShutdownHook, run_training, shutdown
+from afa_mmseg.engine import ShutdownHook, run_test, run_training, shutdown
 from afa_mmseg.engine.shutdown import Stopped, explain, shield_workers
 from tests.utils.processes import is_running
 
@@ -98,6 +98,14 @@ def test_in_a_validation_ranks_agree_before_the_batches_that_all_have(monkeypatc
 def test_exit_codes(error, code, tmp_path, capsys):
     assert run_training(runner_that_raises(error, tmp_path)) == code
     assert len(capsys.readouterr().err.splitlines()) <= 2
+
+
+def test_only_training_is_continued_by_resume(tmp_path, capsys):
+    runner = runner_that_raises(KeyboardInterrupt(), tmp_path)
+    runner.test = runner.train
+    for run, named in ((run_training, True), (run_test, False)):
+        assert run(runner) == 130
+        assert ('--resume' in capsys.readouterr().err) == named
 
 
 def test_errors_of_the_program_are_raised_once_training_has_begun(tmp_path):

@@ -28,7 +28,7 @@ class AddView(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Set the view `key`, (H, W, 3)."""
-        view = self.transforms(dict(img=results['img'], img_shape=results['img'].shape[:2]))
+        view = self.transforms(dict(img=results['img'].copy(), img_shape=results['img'].shape[:2]))
         results[self.key] = view['img']
         return results
 
