@@ -82,6 +82,15 @@ def test_links_lead_somewhere(path):
             assert not anchor or anchor in anchors(target), link
 
 
+def test_every_registered_module_is_listed():
+    page = (DOCS / 'api/index.md').read_text(encoding='utf-8')
+    trees = [ast.parse(path.read_text(encoding='utf-8')) for path in (REPO / 'afa_mmseg').rglob('*.py')]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    names = {node.name for node in classes if any('register_module' in ast.unparse(x) for x in node.decorator_list)}
+    assert len(names) > 40
+    assert {name for name in names if f'`{name}`' not in page} == set()
+
+
 def test_images_are_used_and_small():
     used = {(page.parent / link).resolve() for page in LINKING for link in LINK.findall(without_code(page))}
     images = set((DOCS / 'images').iterdir())

@@ -86,7 +86,7 @@ def softmax_weights(
 
     Shape:
         image (B, 3, H, W); scale (B, 3, H, W); prior (1, K, 1, 1); output (B, K, H, W), K = 8 neighbours at each
-        dilation. On a CPU the weights of a pixel lie side by side (`torch.channels_last`), as `diffuse` likes them.
+        dilation. On a CPU the weights of a pixel lie side by side (`torch.channels_last`), as `diffuse` expects them.
     """
     batch, _, height, width = image.shape
     taps = len(WINDOW)

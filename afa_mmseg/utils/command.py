@@ -1,4 +1,4 @@
-"""Entry point of the scripts of `tools/`: exit codes, one-line errors, no warnings that say nothing to the user."""
+"""Entry point of the scripts of `tools/`: exit codes, one-line errors, no irrelevant warnings."""
 
 import os
 import signal

@@ -161,9 +161,8 @@ def distill(
     """
     student, optimizer = _build(arch, maps, recipe, device)
     meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
-    start = _resume(out / 'state.pth', student, optimizer, asdict(recipe)) if (out / 'state.pth').is_file() else 0
-    steps = range(start, min(recipe.steps, stop_at or recipe.steps))
-    meter = _Meter(start, recipe, out / 'log.jsonl', log)
+    steps = range(_resume(out / 'state.pth', student, optimizer, recipe), min(recipe.steps, stop_at or recipe.steps))
+    meter = _Meter(steps.start, recipe, out / 'log.jsonl', log)
     for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
         meter.update(step, _train_step(student, optimizer, batch, step, recipe))
         if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
@@ -243,11 +242,14 @@ def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: i
             torch.save(content, temporary)
 
 
-def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, recipe: dict) -> int:
-    state = read_checkpoint(path)
-    if state['recipe'] != recipe:
+def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, recipe: Recipe) -> int:
+    """Load the state of an interrupted run, if there is one; return its step."""
+    if not path.is_file():
+        return 0
+    state, wanted = read_checkpoint(path), asdict(recipe)
+    if state['recipe'] != wanted:
         changed = {
-            key: (state['recipe'].get(key), recipe[key]) for key in recipe if state['recipe'].get(key) != recipe[key]
+            key: (state['recipe'].get(key), wanted[key]) for key in wanted if state['recipe'].get(key) != wanted[key]
         }
         raise ValueError(f'{path} is of another recipe (there, here): {changed}. Name another folder, or delete it')
     student.load_state_dict(state['student'])
