@@ -11,15 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..evaluation.iou_metrics import TITLES
 from ..utils import atomic_path
 from .training_log import Curve, Run
 
 #: Metrics of validation, and their titles.
 METRICS = {
     'mIoU': 'segmentation',
-    'cam/mIoU': 'CAM',
-    'propagated_cam/mIoU': 'propagated CAM',
-    'refined_cam/mIoU': 'refined CAM',
+    **{f'{field.removeprefix("pred_")}/mIoU': title for field, title in TITLES.items()},
     'cls/f1': 'classifier (F1)',
 }
 #: Colours for any kind of colour vision (Okabe and Ito, 2008), without yellow; then other dashes.

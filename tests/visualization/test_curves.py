@@ -40,6 +40,15 @@ def test_of_one_run_related_quantities_share_a_panel():
     assert rate.get_lines()[0].get_ydata().tolist() == run.curves['lr'][1]
 
 
+def test_every_kind_of_cam_has_its_figure():
+    run = make_run()
+    for number, key in enumerate(('aux_cam', 'propagated_cam', 'refined_cam')):
+        run.curves[f'{key}/mIoU'] = ([40], [10.0 * number])
+    lines = panels(draw_curves([run]))['validation (mIoU)'].get_lines()
+    shown = {line.get_label() for line in lines}
+    assert {'auxiliary CAM: 0.0', 'propagated CAM: 10.0', 'refined CAM: 20.0'} < shown
+
+
 def test_of_several_runs_each_quantity_has_a_panel_and_each_run_a_colour():
     runs = [make_run('a'), make_run('b', seed=1, loss_energy=1), make_run('c', seed=2, num_steps=60)]
     drawn = panels(draw_curves(runs))

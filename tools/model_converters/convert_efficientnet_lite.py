@@ -8,8 +8,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
+from afa_mmseg.models.checkpoints import write_weights
 from afa_mmseg.models.checkpoints.efficientnet_lite import efficientnet_lite_to_timm
 from afa_mmseg.utils import run_command
 from afa_mmseg.utils.checkpoints import read_state
@@ -20,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='name of an installed package, such as efficientnet-lite2, or a .pth file')
     parser.add_argument('out', help='file to write, such as pretrained/efficientnet_lite2.pth')
+    parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
 
@@ -42,9 +42,8 @@ def main() -> None:
     args = parse_args()
     source = find_weights(args.source)
     state = efficientnet_lite_to_timm(read_state(source))
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     meta = dict(source=source.name, names='timm', licence='Apache-2.0')
-    torch.save(dict(state_dict=state, meta=meta), args.out)
+    write_weights(args.out, dict(state_dict=state, meta=meta), args.force)
     print(f'written: {args.out} ({len(state)} tensors, {Path(args.out).stat().st_size / 1e6:.1f} MB)')
 
 

@@ -9,12 +9,10 @@ ToCo's own network has an `encoder.head` that nothing uses: load what `--to toco
 """
 
 import argparse
-from pathlib import Path
 
-import torch
-
+from afa_mmseg.models.checkpoints import write_weights
 from afa_mmseg.models.checkpoints.vit import convert_vit, find_vit_layout, to_toco
-from afa_mmseg.utils import atomic_path, run_command
+from afa_mmseg.utils import run_command
 from afa_mmseg.utils.checkpoints import read_state
 
 
@@ -31,8 +29,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    if Path(args.out).exists() and not args.force:
-        raise FileExistsError(f'{args.out} exists: name another file, or replace it with --force')
     state = read_state(args.source)
     if args.to == 'toco':
         title, content = 'our segmentor ToCo', to_toco(state)
@@ -40,8 +36,7 @@ def main() -> None:
     else:
         title, converted = find_vit_layout(state)[0].title, convert_vit(state)
         content = dict(state_dict=converted, meta=dict(converted_from=title))
-    with atomic_path(Path(args.out)) as temporary:
-        torch.save(content, temporary)
+    write_weights(args.out, content, args.force)
     print(f'recognised: {title}; {len(state)} tensors read, {len(converted)} written: {args.out}')
 
 

@@ -1,7 +1,7 @@
 """Conversion between weights of other projects and ours, strict loading."""
 
 from .conversion import Weights, convert, recognise, to_afa
-from .files import convert_file, convert_file_to_afa
+from .files import convert_file, convert_file_to_afa, write_weights
 from .fitting import load_state
 from .layouts import LAYOUTS, Layout
 from .pretrained import check_pretrained
@@ -17,4 +17,5 @@ __all__ = [
     'load_state',
     'recognise',
     'to_afa',
+    'write_weights',
 ]

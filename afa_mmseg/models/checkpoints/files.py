@@ -37,7 +37,7 @@ def convert_file(source: PathLike, out: PathLike, *, force: bool = False) -> Wei
     meta['afa_mmseg_version'] = __version__
     if layout.is_segmentor:
         meta.update(_dataset_meta(len(converted['decode_head.conv_seg.bias'])))
-    _write(out, dict(state_dict=converted, meta=meta), force)
+    write_weights(out, dict(state_dict=converted, meta=meta), force)
     return weights
 
 
@@ -46,14 +46,20 @@ def convert_file_to_afa(source: PathLike, out: PathLike, *, force: bool = False)
     state = read_state(source)
     with named(source):
         converted = to_afa(state)
-    _write(out, converted, force)
+    write_weights(out, converted, force)
     return recognise(converted)
 
 
-def _write(out: PathLike, content: Any, force: bool) -> None:
+def write_weights(out: PathLike, content: Any, force: bool) -> None:
+    """Write converted weights, whole or not at all.
+
+    Raises:
+        FileExistsError: `out` exists, and may not be replaced (`force`), or is a folder.
+    """
     out = Path(out)
     if out.is_dir() or (out.exists() and not force):
         raise FileExistsError(f'{out} exists: name another file, or replace a file with --force')
+    out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out.parent)
     with atomic_path(out) as temporary:
         save(content, temporary)
