@@ -27,7 +27,3 @@ class PAMR(Refiner):
     def forward(self, image: Tensor, cam: Tensor) -> Tensor:
         """Refine cam (B, C, h, w) on image (B, 3, H, W); output (B, C, H, W)."""
         return pamr(image, cam, self.dilations, self.num_iters)
-
-    def extra_repr(self) -> str:
-        """Show the settings in `print(model)`."""
-        return f'num_iters={self.num_iters}, dilations={self.dilations}'
