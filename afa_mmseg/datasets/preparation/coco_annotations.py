@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-IGNORE_INDEX = 255
+from ...utils import IGNORE_INDEX
+
 #: What the pixels of crowd regions become: their class, ignored, or what lies below.
 CROWD_RULES = ('class', 'ignore', 'skip')
 #: An image's name is a file of its folder; ids in lists are names without `.jpg`.

@@ -11,14 +11,13 @@ from typing import Any, BinaryIO, Callable, Optional, Union
 import numpy as np
 from PIL import Image
 
-from ...utils import atomic_path, read_mask, save_mask
+from ...utils import IGNORE_INDEX, atomic_path, read_mask, save_mask
 from ...utils.checks import check_ids, first_few, require_dir, require_file, require_files
 from ..images import read_ids
 from ..transforms.loading import check_mask
 from ..voc import VOCImageLevelDataset
 
 CLASSES, PALETTE = (VOCImageLevelDataset.METAINFO[key] for key in ('classes', 'palette'))
-IGNORE_INDEX = 255
 IMAGES, VOC_MASKS, FOLDER = 'JPEGImages', 'SegmentationClass', 'SegmentationClassAug'
 SBD_SOURCE = 'SBD (benchmark.tgz), http://home.bharathh.info/pubs/codes/SBD/download.html'
 SBD_REMEDY = f'Get {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), and name the folder benchmark_RELEASE.'
