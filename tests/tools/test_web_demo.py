@@ -81,5 +81,5 @@ def test_missing_files_are_named(fails, tiny_files, tmp_path):
 
 
 def test_gradio_missing_is_one_line(fails, tiny_files, monkeypatch):
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    assert fails(*tiny_files) == 'web_demo.py: error: gradio not installed: pip install -e ".[demo]"'
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    assert fails(*tiny_files) == 'web_demo.py: error: gradio is not installed: pip install "afa-mmseg[demo]"'
