@@ -262,6 +262,7 @@ COMMANDS = [
     (['test.py', CONFIG, 'other.pth'], ['other.pth: ', 'not one of this config']),
     (['train.py', CONFIG], ['no such folder: data/ShapesVOC', 'make_shapes_voc.py']),
     (['export_onnx.py', CONFIG, 'other.pth', 'a.onnx'], ['other.pth: ', 'not one of this config', "lacks 'backbone."]),
+    (['export_onnx.py', CONFIG, 'gone.pth', 'a.onnx'], ['checkpoint not found: gone.pth']),
     (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out'], ['other.pth: ', 'not one of', "lacks 'backbone."]),
     (['infer.py', CONFIG, 'other.pth', 'a.jpg', '--out', 'out', '--device', 'gpu'], ["'gpu'", '--device', 'use cpu']),
     (['infer_video.py', CONFIG, 'other.pth', '0', '--out', 'a.mp4', '--device', 'cuda:99'], ["'cuda:99'", 'use cpu']),
@@ -269,6 +270,9 @@ COMMANDS = [
     (['publish_model.py', 'notes.txt', 'out', '--license', 'other'], ['notes.txt is no checkpoint']),
     (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
     (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
+    (['dataset_converters/prepare_coco.py', '.'], ['images of train2014: no such folder']),
+    (['analysis_tools/error_profile.py', CONFIG, 'gone.pth'], ['gone.pth']),
+    (['analysis_tools/plot_training.py', 'nothing'], ['no training log in nothing: ']),
     (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),
 ]
 
