@@ -268,11 +268,11 @@ COMMANDS = [
     (['infer_video.py', CONFIG, 'other.pth', '0', '--out', 'a.mp4', '--device', 'cuda:99'], ["'cuda:99'", 'use cpu']),
     (['export_pseudo_labels.py', 'bare.py', 'other.pth', '--out', 'out'], ['train_dataloader.dataset']),
     (['publish_model.py', 'notes.txt', 'out', '--license', 'other'], ['notes.txt is no checkpoint']),
-    (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
-    (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
     (['dataset_converters/prepare_coco.py', '.'], ['images of train2014: no such folder']),
     (['analysis_tools/error_profile.py', CONFIG, 'gone.pth'], ['gone.pth']),
     (['analysis_tools/plot_training.py', 'nothing'], ['no training log in nothing: ']),
+    (['model_converters/convert_mit.py', 'gone.pth', 'out.pth'], ['checkpoint not found: gone.pth']),
+    (['dataset_converters/check_dataset.py', 'gone.py'], ['gone.py']),
     (['quickstart_report.py', '--afa', 'gone', '--out', 'report'], ['no trained run in gone']),
 ]
 

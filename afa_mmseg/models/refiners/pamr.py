@@ -17,6 +17,9 @@ class PAMR(Refiner):
     Args:
         num_iters: Propagation steps.
         dilations: Neighbour distances in pixels.
+
+    Raises:
+        ValueError: `num_iters` is negative.
     """
 
     def __init__(self, num_iters: int = 10, dilations: Sequence[int] = DILATIONS) -> None:
