@@ -124,7 +124,7 @@ def fill_in(page: str, figures: Mapping[str, list[str]]) -> str:
     for name, lines in figures.items():
         pattern = re.compile(rf'(<!-- figures: {name} -->\n).*?(<!-- end -->)', re.DOTALL)
         if not pattern.search(page):
-            raise KeyError(f'{PAGE.name} has no <!-- figures: {name} --> ... <!-- end -->')
+            raise KeyError(f'the page has no <!-- figures: {name} --> ... <!-- end -->')
         text = '\n'.join(['', *lines, '', ''])
         page = pattern.sub(lambda match, text=text: match[1] + text + match[2], page)
     return page

@@ -21,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+import cpu_figures
 import torch
 from _environment import ROOT, describe
 from _suite import table
 from mmengine.config import Config
 
-MARKS = '<!-- figures: table -->', '<!-- end -->'
 #: Figures of a run, and their titles in the table.
 FIGURES = {
     'cls/f1': "classifier's F1",
@@ -247,9 +247,7 @@ def fill_in(page: Path) -> None:
             cells['weak / full'] = f'{means(results)[cells["run"]] / full[rest]:.2f}'
     if not rows:
         return
-    before, _, rest = page.read_text(encoding='utf-8').partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    page.write_text('\n'.join([before + MARKS[0], '', *table(rows), '', MARKS[1] + after]), encoding='utf-8')
+    page.write_text(cpu_figures.fill_in(page.read_text(encoding='utf-8'), dict(table=table(rows))), encoding='utf-8')
 
 
 def means(results: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:

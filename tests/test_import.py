@@ -104,14 +104,6 @@ def installed(tmp_path_factory):
     return folder / 'target'
 
 
-def test_install_holds_the_whole_package_and_nothing_else(installed):
-    expected = {path.relative_to(REPO) for path in (REPO / 'afa_mmseg').rglob('*.py')}
-    found = {path.relative_to(installed) for path in (installed / 'afa_mmseg').rglob('*.py')}
-    assert {path for path in found if '.mim' not in path.parts} == expected
-    names = {path.name.split('-')[0] for path in installed.iterdir()}
-    assert names - {'bin', '__pycache__'} == {'afa_mmseg', 'afa_mmseg_cli.py'}
-
-
 def test_message_of_an_install_names_the_distribution(tmp_path, installed):
     write_stubs(tmp_path, without('mmseg'))
     assert 'pip install "afa-mmseg[onedl]"' in import_error(tmp_path, installed)

@@ -4,17 +4,14 @@ python tools/web_demo.py CONFIG CHECKPOINT [--examples DIR]
 """
 
 import argparse
-import importlib.util
 import os
-from pathlib import Path
 from typing import Optional
-
-from mmengine.config import Config
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.engine.options import load_config, require_file
 from afa_mmseg.utils import run_command
-from afa_mmseg.web.examples import examples_in, examples_of
+from afa_mmseg.utils.checks import import_extra
+from afa_mmseg.web.examples import find_examples
 from afa_mmseg.web.uploads import Limits
 
 # No telemetry.
@@ -63,7 +60,7 @@ def main() -> None:
     limits.check()
     cfg = load_config(args.config)
     require_file(args.checkpoint, 'checkpoint')
-    require_gradio()
+    import_extra('gradio', 'demo')
     from afa_mmseg.web.page import build_page
     from afa_mmseg.web.server import LOOPBACK, build_app, listen, make_server, private_files
 
@@ -78,24 +75,6 @@ def main() -> None:
             make_server(build_app(page, limits, args.host)).run(sockets=[place])
         except KeyboardInterrupt:
             print('stopped')
-
-
-def find_examples(cfg: Config, folder: Optional[str]) -> list[Path]:
-    """List the example images; print the reason if the config has none."""
-    if folder is not None:
-        return examples_in(folder)
-    try:
-        return examples_of(cfg)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        print(f'no example images: the validation set cannot be read ({reason}); use --examples DIR')
-        return []
-
-
-def require_gradio() -> None:
-    """Raise a `ModuleNotFoundError` with the remedy where Gradio is missing."""
-    if importlib.util.find_spec('gradio') is None:
-        raise ModuleNotFoundError('gradio not installed: pip install -e ".[demo]"')
 
 
 if __name__ == '__main__':

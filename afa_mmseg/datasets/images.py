@@ -90,7 +90,7 @@ def check_whole(path: Union[str, Path]) -> None:
         raise OSError('the file is empty')
     ends = [end for start, end in ENDS if head.startswith(start)]
     if ends and not tail.rstrip(PADDING).endswith(ends[0]):
-        with _no_warnings(), Image.open(path) as image:
+        with no_warnings(), Image.open(path) as image:
             image.load()
 
 
@@ -107,7 +107,7 @@ def check_array(image: np.ndarray) -> None:
 def _check_size(data: bytes, name: str) -> None:
     """Raise a `BrokenImageError` if the header of a file exceeds Pillow's limit of pixels."""
     try:
-        with _no_warnings(), Image.open(io.BytesIO(data)):
+        with no_warnings(), Image.open(io.BytesIO(data)):
             pass
     except Image.DecompressionBombError as error:
         raise BrokenImageError(f'cannot read {name} as an image: {error}\n  Make it smaller.') from error
@@ -116,9 +116,10 @@ def _check_size(data: bytes, name: str) -> None:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
+    """Silence warnings of large images and odd metadata."""
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of large images and odd metadata
+        warnings.simplefilter('ignore')
         yield
 
 

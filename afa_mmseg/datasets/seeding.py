@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, Optional
@@ -69,13 +70,24 @@ class SequenceSampler(InfiniteSampler):
 
 def fetch_samples(dataset: Any, indices: Sequence[int]) -> list:
     """Fetch the samples of a batch, each seeded by its position; restore the global generators."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
+    with own_randomness():
         return [_fetch(dataset, index) for index in indices]
+
+
+@contextmanager
+def own_randomness(seed: Optional[int] = None) -> Iterator[None]:
+    """Restore the random generators of the CPU after a `with` block; `seed` is that of the block, if it has one."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            torch.default_generator.manual_seed(seed)
+        yield
     finally:
-        random.setstate(state[0])
-        np.random.set_state(state[1])  # noqa: NPY002
-        torch.set_rng_state(state[2])
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
 
 
 def _fetch(dataset: Any, index: int) -> Any:

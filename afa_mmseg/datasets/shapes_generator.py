@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import RandomState
 from PIL import Image
 
-from ..utils import save_mask, show_progress
+from ..utils import IGNORE_INDEX, save_mask, show_progress
 from .shapes_drawing import Scene, draw_scene
 from .voc import ShapesVOCDataset
 
@@ -19,7 +19,6 @@ from .voc import ShapesVOCDataset
 VERSION = 2
 SETTINGS_FILE = 'shapes_voc.json'
 FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClassAug', 'ImageSets/Segmentation')
-IGNORE_INDEX = 255
 
 
 def make_shapes_voc(

@@ -14,7 +14,7 @@ from ..utils.package_files import find_config
 from .config_check import check_config, metrics_of
 from .launch import LAUNCHERS
 from .resume import set_resume
-from .settings import merge_options
+from .settings import inner_datasets, merge_options
 
 #: Types of `--amp` on GPUs.
 AMP_TYPES = ('float16', 'bfloat16')
@@ -133,7 +133,8 @@ def enable_tta(cfg: Config) -> None:
     missing = [field for field in ('tta_model', 'tta_pipeline') if cfg.get(field) is None]
     if missing:
         raise ValueError(f"--tta needs {' and '.join(missing)} in the config: see mmseg's _base_/datasets")
-    _set_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    for dataset in inner_datasets(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 
@@ -188,13 +189,3 @@ def _section(node: Any, key: str, **default: str) -> Any:
 def _type_name(node: dict, default: str = '') -> str:
     kind = node.get('type', default)
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
-
-
-def _set_pipeline(dataset: dict, pipeline: list) -> None:
-    """Set the pipeline of a data set, inside wrappers such as ConcatDataset too."""
-    wrapped = [dataset['dataset']] if 'dataset' in dataset else []
-    inner = dataset.get('datasets') or wrapped
-    for child in inner:
-        _set_pipeline(child, pipeline)
-    if not inner:
-        dataset['pipeline'] = pipeline

@@ -56,6 +56,14 @@ def _merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
             cfg[loader].pop('persistent_workers', None)
 
 
+def inner_datasets(setting: Any) -> list[dict]:
+    """List the data sets inside wrappers such as RepeatDataset."""
+    if not setting:
+        return []
+    inner = setting.get('datasets') or ([setting['dataset']] if 'dataset' in setting else [])
+    return [data for item in inner for data in inner_datasets(item)] or [setting]
+
+
 def _set_crop(cfg: Config, crop: tuple[int, int]) -> None:
     for node in _dicts(cfg.train_dataloader.dataset):
         if 'crop_size' in node:

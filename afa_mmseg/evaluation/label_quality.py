@@ -10,9 +10,7 @@ from mmengine import fileio
 from prettytable import PrettyTable
 
 from ..datasets.transforms import LoadMask
-from ..utils import read_mask, run_parallel
-
-IGNORE_INDEX = 255
+from ..utils import IGNORE_INDEX, read_mask, run_parallel
 
 
 class Areas(NamedTuple):

@@ -29,15 +29,6 @@ def affinity_loss(affinity: Tensor, target: Tensor, ignore_index: int = 255) -> 
     return 0.5 * pull + 0.5 * push
 
 
-def count_pairs(target: Tensor) -> tuple[Tensor, Tensor]:
-    """Count the positive and the negative pairs of an affinity target.
-
-    Shape:
-        target (B, hw, hw) of 1, 0 and ignored; outputs two scalars.
-    """
-    return (target == 1).sum(), (target == 0).sum()
-
-
 def balanced_cross_entropy(logits: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
     """Average the cross-entropy over background and over foreground pixels with equal weight (Ru et al., CVPR 2022).
 

@@ -2,10 +2,11 @@
 
 from .command import run_command
 from .files import atomic_path, remove_leftovers, write_text
-from .masks import mask_palette, read_mask, save_mask
+from .masks import IGNORE_INDEX, mask_palette, read_mask, save_mask
 from .parallel import run_parallel, show_progress
 
 __all__ = [
+    'IGNORE_INDEX',
     'atomic_path',
     'mask_palette',
     'read_mask',

@@ -9,7 +9,8 @@ from PIL import Image
 
 from .files import atomic_path
 
-#: Colour of ignored pixels (255) in VOC's own masks.
+#: Value of ignored pixels, and their colour in VOC's own masks.
+IGNORE_INDEX = 255
 IGNORE_COLOUR = (224, 224, 192)
 
 
@@ -61,7 +62,7 @@ def mask_palette(palette: Sequence[Sequence[int]]) -> list[int]:
     """Flatten a palette for Pillow: 256 RGB triples, black where there is no class, VOC's colour for 255."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = np.array(palette)
-    colours[255] = IGNORE_COLOUR
+    colours[IGNORE_INDEX] = IGNORE_COLOUR
     return colours.flatten().tolist()
 
 

@@ -7,8 +7,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
+from ..datasets.seeding import own_randomness
 from ..engine.data_hooks import unwrap
-from .samples import FixedSample, draw_sample, indices_of, own_randomness, take_samples
+from .samples import FixedSample, draw_sample, indices_of, take_samples
 
 
 @HOOKS.register_module()

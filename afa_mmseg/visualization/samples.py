@@ -1,6 +1,5 @@
 """Fixed samples of a data set, drawn repeatedly while a network trains."""
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..datasets.seeding import own_randomness
 from .explanation_panel import image_of, panel_of_explanation, row_of_explanation, salient_points
 from .overlays import Image
 
@@ -116,18 +116,3 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-
-
-@contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Seed the random generators of the CPU inside a `with` block, then restore their states."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])

@@ -1,7 +1,6 @@
 """Uploaded images: limits and decoding."""
 
 import io
-import warnings
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -10,7 +9,7 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from ..apis.images import shrink
-from ..datasets.images import check_whole, decode_image
+from ..datasets.images import check_whole, decode_image, no_warnings
 from ..visualization.overlays import Image
 
 #: Accepted formats; Pillow supports more, some of which start other programs.
@@ -50,11 +49,9 @@ def read_upload(path: Union[str, Path], limits: Limits) -> tuple[Image, tuple[in
     if len(data) > limits.max_bytes:
         raise ValueError(f'the file has {len(data) / 1e6:.1f} MB; the limit is {limits.max_mb:g} MB')
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of large images: they are refused below
-            with PILImage.open(io.BytesIO(data), formats=FORMATS) as header:
-                if header.width * header.height > limits.max_pixels:
-                    raise PILImage.DecompressionBombError
+        with no_warnings(), PILImage.open(io.BytesIO(data), formats=FORMATS) as header:
+            if header.width * header.height > limits.max_pixels:
+                raise PILImage.DecompressionBombError
         check_whole(path)
     except PILImage.DecompressionBombError as error:
         raise ValueError(f'the image has too many pixels; the limit is {limits.max_pixels:,}') from error

@@ -1,5 +1,7 @@
 """AttentionBackbone on small pretrained backbones of mmseg and timm, and under AFAHead."""
 
+import sys
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -107,7 +109,7 @@ def test_a_classifiers_checkpoint_is_loaded_below(tmp_path):
 
 
 def test_without_timm_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr('afa_mmseg.models.backbones.attention_backbone.find_spec', lambda name: None)
+    monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(ModuleNotFoundError, match=r'\[timm\]'):
         make(TIMM)
 

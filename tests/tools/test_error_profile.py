@@ -47,13 +47,6 @@ def test_figures_are_those_of_the_maps_themselves(tmp_path):
     assert found[2:] == pytest.approx(label.foreground, abs=0.0051)
 
 
-def test_a_missing_checkpoint_is_an_error(tmp_path):
-    config, _ = write_small_run(tmp_path, num_train=1)
-    run = run_tool(SCRIPT, config, tmp_path / 'none.pth', cwd=tmp_path, check=False)
-    assert run.returncode == 1
-    assert 'none.pth' in run.stdout.splitlines()[-1]
-
-
 def test_the_band_has_both_sides_of_an_outline_and_of_a_ring():
     tool = runpy.run_path(str(REPO / 'tools' / SCRIPT))
     mask = np.zeros((9, 30), int)

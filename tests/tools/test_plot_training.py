@@ -16,11 +16,3 @@ def test_two_runs_become_a_png_and_an_svg(tmp_path):
     with Image.open(tmp_path / 'out/both.runs.png') as image:
         assert image.width == 1440
     assert (tmp_path / 'out/both.runs.svg').read_text().count('<svg') == 1
-
-
-def test_a_folder_without_a_log_is_one_message(tmp_path):
-    process = run_tool(SCRIPT, 'nothing', '--out', 'plot.png', cwd=tmp_path, check=False)
-    assert process.returncode == 1
-    assert 'plot_training.py: error: no training log in nothing: ' in process.stdout
-    assert 'Traceback' not in process.stdout
-    assert not (tmp_path / 'plot.png').exists()

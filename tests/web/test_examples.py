@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from afa_mmseg.web.examples import NUM_CHOSEN, NUM_SHOWN, examples_in, examples_of
+from afa_mmseg.web.examples import NUM_CHOSEN, NUM_SHOWN, find_examples
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def config(folder):
 
 
 def test_those_of_a_config_are_spread_over_its_validation_set(images):
-    assert [path.name for path in examples_of(config(images))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
+    assert [path.name for path in find_examples(config(images))] == [f'{i:02}.png' for i in (0, 5, 10, 15, 20, 25)]
     (images / '05.png').unlink()
-    assert len(examples_of(config(images))) == NUM_CHOSEN  # 29 images
+    assert len(find_examples(config(images))) == NUM_CHOSEN  # 29 images
 
 
 def test_those_of_a_folder_are_the_first_ones(images):
-    assert [path.name for path in examples_in(images)] == [f'{i:02}.png' for i in range(NUM_SHOWN)]
+    assert [path.name for path in find_examples(Config(), str(images))] == [f'{i:02}.png' for i in range(NUM_SHOWN)]
 
 
-def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(ValueError, match='the config has no val_dataloader'):
-        examples_of(Config())
+def test_what_is_missing_is_named(tmp_path, capsys):
+    assert find_examples(Config()) == []
+    assert '(the config has no val_dataloader); use --examples DIR' in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match='no images in'):
-        examples_in(tmp_path)
+        find_examples(Config(), str(tmp_path))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...utils.checkpoints import read_state
+from ...utils.checks import import_extra
 
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -112,10 +113,6 @@ def build_teacher(name: str, weights: Optional[str] = None) -> Teacher:
 
 
 def _timm(model: str, *, pretrained: bool) -> tuple[nn.Module, dict]:
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'teacher timm/{model} requires timm: pip install -e ".[timm]"') from error
-    classifier = timm.create_model(model, pretrained=pretrained)
+    classifier = import_extra('timm', 'timm').create_model(model, pretrained=pretrained)
     config: Any = classifier.pretrained_cfg
     return classifier, {key: config[key] for key in ('mean', 'std')}

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -12,13 +11,12 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from ...utils import read_mask, run_parallel
-from ..images import decode_image
+from ...utils import IGNORE_INDEX, read_mask, run_parallel
+from ..images import decode_image, no_warnings
 from ..label_files import rare_classes
 from ..transforms.loading import AS_SHOWN, AS_STORED, ORIENTATION_TAG, turn_upright
 from .sources import ERROR, WARNING, Facts, Finding, Inspection, Source, Split, gather
 
-IGNORE_INDEX = 255
 #: Path of an image, path of its mask, and whether both are turned by their EXIF orientation.
 Job = tuple[str, Optional[str], bool]
 
@@ -68,8 +66,7 @@ def _text(reason: Exception) -> str:
 
 def _read_image(data: bytes, path: str, exif_orientation: bool) -> Facts:
     pixels = decode_image(data, path, AS_SHOWN if exif_orientation else AS_STORED)  # as LoadImage does
-    with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-        warnings.simplefilter('ignore')  # of large images and odd metadata
+    with no_warnings(), Image.open(io.BytesIO(data)) as image:
         image.load()  # to the end: OpenCV accepts truncated files
         turned = image.format != 'TIFF' and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from ...engine.settings import inner_datasets
 from ..image_level import ImageLevelDataset
 from ..images import IMAGE_SUFFIXES, ImageFiles, describe_suffixes, find_images
 
@@ -106,7 +107,7 @@ def sources_of_config(cfg: Config) -> list[Source]:
     num_classes = cfg.get('model', {}).get('decode_head', {}).get('num_classes')
     sources = []
     for name in ('train', 'val'):
-        settings = _unwrap((cfg.get(f'{name}_dataloader') or {}).get('dataset'))
+        settings = inner_datasets((cfg.get(f'{name}_dataloader') or {}).get('dataset'))
         for number, setting in enumerate(settings, 1):
             kind = DATASETS.get(setting['type']) if isinstance(setting['type'], str) else setting['type']
             if kind is not None and not issubclass(kind, ImageLevelDataset):
@@ -201,11 +202,3 @@ def _gather_masks(source: Source, ids: list[str]) -> tuple[dict[str, str], list[
     level, remedy = ERROR if dataset.loads_masks else WARNING, 'validation requires a mask for each of its images'
     findings = [Finding(level, f'{source.name}: images without a {suffix} mask in {mask_dir}', bare, remedy)]
     return {i: osp.join(mask_dir, found[i]) for i in ids if i in found}, findings
-
-
-def _unwrap(setting: Any) -> list[dict]:
-    """List the data sets inside wrappers such as RepeatDataset."""
-    if not setting:
-        return []
-    inner = setting.get('datasets') or ([setting['dataset']] if 'dataset' in setting else [])
-    return [data for item in inner for data in _unwrap(item)] or [setting]

@@ -10,10 +10,10 @@ from typing import Any, Callable, Optional, Union
 from PIL import Image
 
 from ...utils import remove_leftovers, save_mask, write_text
-from ...utils.checks import require_dir, require_file, require_files
+from ...utils.checks import import_extra, require_dir, require_file, require_files
 from ..coco import COCOImageLevelDataset
 from ..label_files import label_text
-from .coco_annotations import CROWD_RULES, CocoImage, draw_mask, image_labels, pycocotools, read_images
+from .coco_annotations import CROWD_RULES, CocoImage, draw_mask, image_labels, read_images
 from .collect import run_collecting
 
 SPLITS = ('train', 'val')
@@ -56,7 +56,7 @@ def prepare_coco(
         ModuleNotFoundError: pycocotools is not installed.
         ValueError: An option, an annotation file or an image cannot be used.
     """
-    pycocotools('mask')
+    import_extra('pycocotools.mask', 'converters')
     root = Path(root)
     if crowd not in CROWD_RULES or unannotated not in UNANNOTATED_RULES:
         raise ValueError(

@@ -4,13 +4,14 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 
-IGNORE_INDEX = 255
+from ...utils import IGNORE_INDEX
+from ...utils.checks import import_extra
+
 #: What the pixels of crowd regions become: their class, ignored, or what lies below.
 CROWD_RULES = ('class', 'ignore', 'skip')
 #: An image's name is a file of its folder; ids in lists are names without `.jpg`.
@@ -43,16 +44,6 @@ class CocoImage(NamedTuple):
         return self.file_name[: -len('.jpg')]
 
 
-def pycocotools(name: str) -> Any:
-    """Import a module of pycocotools, or raise a `ModuleNotFoundError` that names the extra."""
-    try:
-        return import_module(f'pycocotools.{name}')
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'pycocotools, which reads COCO\'s annotations, is not installed.\n  pip install -e ".[converters]"'
-        ) from error
-
-
 def read_images(path: Union[str, Path], classes: Sequence[str]) -> list[CocoImage]:
     """Read an annotation file of COCO; images are sorted by number.
 
@@ -65,7 +56,7 @@ def read_images(path: Union[str, Path], classes: Sequence[str]) -> list[CocoImag
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            coco = pycocotools('coco').COCO(str(path))
+            coco = import_extra('pycocotools.coco', 'converters').COCO(str(path))
         labels = _label_of_category(coco.dataset['categories'], classes)
         images = []
         for number, image in sorted(coco.imgs.items()):
@@ -134,7 +125,7 @@ def _draw(region: Region, image: CocoImage) -> np.ndarray:
     try:
         if isinstance(outline, list):
             outline = [polygon for polygon in outline if len(polygon) >= MIN_NUMBERS]
-        coco = pycocotools('coco').COCO()
+        coco = import_extra('pycocotools.coco', 'converters').COCO()
         coco.imgs = {0: dict(height=image.height, width=image.width)}
         pixels = coco.annToMask(dict(image_id=0, segmentation=outline)) if outline else np.zeros(size)
     except Exception as error:  # pycocotools raises bare exceptions, too

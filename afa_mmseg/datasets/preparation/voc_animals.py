@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 from PIL import Image
 
-from ...utils import atomic_path, read_mask, run_parallel, save_mask, write_text
+from ...utils import IGNORE_INDEX, atomic_path, read_mask, run_parallel, save_mask, write_text
 from ...utils.checks import first_few, require_files
 from ..voc import VOCImageLevelDataset, read_voc_xml
 
@@ -17,7 +17,6 @@ CLASSES = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 LONG_SIDE, QUALITY = 352, 86
 #: Every which image of the training list is held out for looking at settings, and which one is the first.
 TUNE_EVERY, TUNE_FIRST = 13, 6
-IGNORE_INDEX = 255
 
 
 def read_ids(split: str) -> list[str]:

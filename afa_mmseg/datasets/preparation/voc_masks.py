@@ -6,19 +6,18 @@ import zlib
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Callable, Optional, Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 from PIL import Image
 
-from ...utils import atomic_path, read_mask, save_mask
-from ...utils.checks import check_ids, first_few, require_dir, require_file, require_files
+from ...utils import IGNORE_INDEX, atomic_path, read_mask, save_mask
+from ...utils.checks import check_ids, first_few, import_extra, require_dir, require_file, require_files
 from ..images import read_ids
 from ..transforms.loading import check_mask
 from ..voc import VOCImageLevelDataset
 
 CLASSES, PALETTE = (VOCImageLevelDataset.METAINFO[key] for key in ('classes', 'palette'))
-IGNORE_INDEX = 255
 IMAGES, VOC_MASKS, FOLDER = 'JPEGImages', 'SegmentationClass', 'SegmentationClassAug'
 SBD_SOURCE = 'SBD (benchmark.tgz), http://home.bharathh.info/pubs/codes/SBD/download.html'
 SBD_REMEDY = f'Get {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz), and name the folder benchmark_RELEASE.'
@@ -80,7 +79,7 @@ def find_sbd(folder: Union[str, Path]) -> tuple[Path, set[str]]:
     Raises:
         FileNotFoundError: Files are missing.
     """
-    import_loadmat()
+    import_extra('scipy.io', 'converters')
     require_dir(str(folder), 'SBD', SBD_REMEDY)
     data = Path(folder, 'dataset') if Path(folder, 'dataset').is_dir() else Path(folder)
     for split in ('train', 'val'):
@@ -96,7 +95,7 @@ def read_sbd_mask(path: Path) -> np.ndarray:
     Shape:
         output (H, W), uint8.
     """
-    loadmat = import_loadmat()
+    loadmat = import_extra('scipy.io', 'converters').loadmat
     try:
         mask = loadmat(str(path), variable_names=['GTcls'])['GTcls'][0, 0]['Segmentation']
         return np.ascontiguousarray(mask.astype(np.uint8, casting='no'))
@@ -105,15 +104,6 @@ def read_sbd_mask(path: Path) -> np.ndarray:
             f'SBD mask {path}: cannot read GTcls.Segmentation ({error or type(error).__name__}); '
             "unpack it again from SBD's folder `cls`"
         ) from error
-
-
-def import_loadmat() -> Callable[..., dict[str, Any]]:
-    """Import scipy's reader of MATLAB files, or raise a `ModuleNotFoundError` that states how to install it."""
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("SBD's .mat files require scipy: pip install scipy") from error
-    return loadmat
 
 
 # Zip

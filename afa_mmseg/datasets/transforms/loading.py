@@ -2,14 +2,14 @@
 
 import io
 from collections.abc import Mapping
-from typing import Callable, Optional
+from typing import Optional
 
 import mmcv.transforms
 import numpy as np
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ...utils.checks import first_few
 from ..images import BrokenImageError, WrongMaskError, decode_image
@@ -17,17 +17,7 @@ from ..images import BrokenImageError, WrongMaskError, decode_image
 #: How mmcv names decoding in colour, with EXIF orientations applied and without.
 AS_SHOWN, AS_STORED = 'color', 'color_ignore_orientation'
 REMEDY = 'Save it as 8-bit PNG of class indices, grey-scale or with a palette.'
-#: EXIF tag of the orientation, and what brings pixels stored in each of them upright.
-ORIENTATION_TAG = 0x0112
-UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
+ORIENTATION_TAG = 0x0112  # of EXIF
 
 
 @TRANSFORMS.register_module()
@@ -107,11 +97,15 @@ class LoadMask(LoadAnnotations):
             raise BrokenImageError(f'mask {path} cannot be read: {error}\n  {REMEDY}') from error
 
 
-def turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Turn the stored pixels (H, W, ...) of the file `data` by its EXIF orientation."""
+def turn_upright(mask: np.ndarray, data: bytes) -> np.ndarray:
+    """Turn the stored pixels (H, W) of the file `data` by its EXIF orientation; colours, which are no mask, stay."""
     with Image.open(io.BytesIO(data)) as file:
         orientation = file.getexif().get(ORIENTATION_TAG, 1)
-    return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
+    if orientation == 1 or mask.ndim > 2:
+        return mask
+    stored = Image.fromarray(mask)
+    stored.getexif()[ORIENTATION_TAG] = orientation
+    return np.array(ImageOps.exif_transpose(stored))
 
 
 def check_mask(

@@ -37,3 +37,13 @@ class Attention(NamedTuple):
         """Return what one cell of the first image attends to, head by head; (heads, N), sum 1 each."""
         logits = self.query[0, :, cell, None] @ self.key[0].transpose(-2, -1) / self.query.shape[-1] ** 0.5
         return torch.softmax(logits[:, 0].float(), dim=-1)
+
+
+def check_size(image: Tensor, min_size: int) -> None:
+    """Raise a `ValueError` if a side of an image (B, 3, H, W) is below `min_size` pixels."""
+    height, width = image.shape[-2:]
+    if min(height, width) < min_size:
+        raise ValueError(
+            f'image of {height} x {width} pixels is too small for the network: each side needs at least {min_size}. '
+            'Use a larger crop_size, larger images, or leave out small scales'
+        )

@@ -1,6 +1,5 @@
 """Transformer blocks with readable attention on top of any backbone."""
 
-from importlib.util import find_spec
 from typing import Any, Optional
 
 import torch
@@ -12,8 +11,9 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils.checkpoints import read_state
-from ...utils.checks import first_few
-from .attn_mit import Attention, run_block
+from ...utils.checks import first_few, import_extra
+from .attention import Attention, check_size
+from .attn_mit import run_block
 
 
 @MODELS.register_module()
@@ -72,8 +72,8 @@ class AttentionBackbone(BaseModule):
                 f'AttentionBackbone: embed_dims={width} must be a multiple of num_heads={num_heads}, and '
                 f'num_blocks={num_blocks} at least 0'
             )
-        if str(backbone.get('type')).endswith('TIMMBackbone') and find_spec('timm') is None:
-            raise ModuleNotFoundError('backbone.type=TIMMBackbone requires timm: pip install -e ".[timm]"')
+        if str(backbone.get('type')).endswith('TIMMBackbone'):
+            import_extra('timm', 'timm')
         self.backbone = MODELS.build(backbone)
         self.in_channels, self.stride, self.round_up, self.norm_eval = in_channels, stride, round_up, norm_eval
         self.attention_embed = nn.Conv2d(in_channels, width, 1) if width != in_channels else nn.Identity()
@@ -127,7 +127,8 @@ class AttentionBackbone(BaseModule):
 
     def forward_with_attention(self, x: Tensor) -> tuple[tuple[Tensor, ...], list[Attention]]:
         """Return the feature maps, and the attention of every block on the last map's grid."""
-        grid = self._checked_grid(x)
+        check_size(x, self.min_size)
+        grid = self.grid_size(*x.shape[-2:])
         if not x.is_cuda:  # oneDNN's depthwise convolutions are faster so
             x = x.contiguous(memory_format=torch.channels_last)
         *features, last = self.backbone(x)
@@ -143,15 +144,6 @@ class AttentionBackbone(BaseModule):
             tokens, attention = run_block(block, tokens, grid)
             attentions.append(attention)
         return (*features, nlc_to_nchw(self.attention_norm(tokens), grid)), attentions
-
-    def _checked_grid(self, x: Tensor) -> tuple[int, int]:
-        height, width = x.shape[-2:]
-        if min(height, width) < self.min_size:
-            raise ValueError(
-                f'image of {height} x {width} pixels is too small for the network: each side needs at least '
-                f'{self.min_size}. Use a larger crop_size, larger images, or leave out small scales'
-            )
-        return self.grid_size(height, width)
 
     def _batch_norms(self) -> list[nn.Module]:
         return [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]

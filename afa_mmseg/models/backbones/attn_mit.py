@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints.pretrained import check_pretrained
-from .attention import Attention
+from .attention import Attention, check_size
 from .presets import ARCHITECTURES
 
 #: What the weights were trained with where it is not 1e-6: patch embedding and spatial reduction.
@@ -97,11 +97,7 @@ class AttnMixVisionTransformer(MixVisionTransformer):
 
     def forward_with_attention(self, x: Tensor) -> tuple[tuple[Tensor, ...], list[Attention]]:
         """Return the feature maps, and the attention of the last blocks on the last stage's grid."""
-        if min(x.shape[-2:]) < self.min_size:
-            raise ValueError(
-                f'image of {x.shape[-2]} x {x.shape[-1]} pixels is too small for the network: each side needs at '
-                f'least {self.min_size}. Use a larger crop_size, larger images, or leave out small scales'
-            )
+        check_size(x, self.min_size)
         features, attentions = [], []
         for stage, (patch_embed, blocks, norm) in enumerate(self.layers):
             x, hw_shape = patch_embed(x)  # (B, N, C)

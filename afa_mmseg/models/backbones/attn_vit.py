@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints.pretrained import check_pretrained
-from .attention import Attention
+from .attention import Attention, check_size
 from .attn_mit import attend
 
 #: Brings weights of other projects to our names.
@@ -120,11 +120,7 @@ class AttnVisionTransformer(VisionTransformer):
 
     def forward_with_tokens(self, x: Tensor) -> Tokens:
         """Return maps, class token and attention."""
-        if min(x.shape[-2:]) < self.min_size:
-            raise ValueError(
-                f'image of {x.shape[-2]} x {x.shape[-1]} pixels is too small for the network: each side needs at '
-                f'least {self.min_size}. Use a larger crop_size, larger images, or leave out small scales'
-            )
+        check_size(x, self.min_size)
         x, grid = self.embed(x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + N, C)
         x = self.drop_after_pos(x + self._position_embedding(grid))

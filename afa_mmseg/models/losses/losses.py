@@ -1,6 +1,7 @@
 """Registered losses: weights over the functional ones."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional
 
 import torch
@@ -30,10 +31,7 @@ class AffinityLoss(nn.Module):
 
     def forward(self, affinity: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
         """Compare affinity (B, hw, hw) with target (B, hw, hw); output scalar."""
-
-        def loss(affinity: Tensor, target: Tensor) -> Tensor:
-            return affinity_loss(affinity, target, ignore_index)
-
+        loss = partial(affinity_loss, ignore_index=ignore_index)
         return self.loss_weight * mean_over_groups(loss, self.group_size, affinity, target)
 
 
@@ -58,10 +56,7 @@ class BalancedCrossEntropyLoss(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor, ignore_index: int = 255, **kwargs: Any) -> Tensor:
         """Compare logits (B, C + 1, H, W) with label (B, H, W); output scalar."""
-
-        def loss(logits: Tensor, label: Tensor) -> Tensor:
-            return balanced_cross_entropy(logits, label, ignore_index)
-
+        loss = partial(balanced_cross_entropy, ignore_index=ignore_index)
         return self.loss_weight * mean_over_groups(loss, self.group_size, logits, label)
 
 
@@ -110,10 +105,6 @@ class DenseEnergyLoss(nn.Module):
         """Compare logits (B, C + 1, H, W) with image (B, 3, H, W) in 0..255, in boxes (B, 4); output scalar."""
         energy = dense_energy_loss(logits, image, label, boxes, ignore_index=ignore_index, **self.settings)
         return self.loss_weight * energy
-
-    def extra_repr(self) -> str:
-        """Show the settings in `print(model)`."""
-        return ', '.join(f'{name}={value}' for name, value in self.settings.items())
 
 
 def mean_over_groups(loss: Callable[..., Tensor], group_size: Optional[int], *maps: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Registered losses of token contrast: weights over the functional ones."""
 
+from functools import partial
 from typing import Optional
 
 from mmseg.registry import MODELS
@@ -28,10 +29,7 @@ class PatchTokenContrastLoss(nn.Module):
 
     def forward(self, features: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
         """Compare features (B, D, h, w) by their label (B, h, w); output scalar."""
-
-        def loss(features: Tensor, label: Tensor) -> Tensor:
-            return patch_token_contrast(features, label, ignore_index)
-
+        loss = partial(patch_token_contrast, ignore_index=ignore_index)
         return self.loss_weight * mean_over_groups(loss, self.group_size, features, label)
 
 

@@ -46,7 +46,3 @@ class DenseCRF(Refiner):
         """Turn scores cam (B, C, h, w), not negative, into probabilities (B, C, H, W) on image (B, 3, H, W) in 0..1."""
         image, cam = resize_to_image(image, cam)
         return dense_crf(image * 255, cam, self.num_iters, **self.settings)
-
-    def extra_repr(self) -> str:
-        """Show the settings in `print(model)`."""
-        return ', '.join(f'{name}={value}' for name, value in dict(num_iters=self.num_iters, **self.settings).items())

@@ -17,6 +17,9 @@ class PAMR(Refiner):
     Args:
         num_iters: Propagation steps.
         dilations: Neighbour distances in pixels.
+
+    Raises:
+        ValueError: `num_iters` is negative.
     """
 
     def __init__(self, num_iters: int = 10, dilations: Sequence[int] = DILATIONS) -> None:
@@ -27,7 +30,3 @@ class PAMR(Refiner):
     def forward(self, image: Tensor, cam: Tensor) -> Tensor:
         """Refine cam (B, C, h, w) on image (B, 3, H, W); output (B, C, H, W)."""
         return pamr(image, cam, self.dilations, self.num_iters)
-
-    def extra_repr(self) -> str:
-        """Show the settings in `print(model)`."""
-        return f'num_iters={self.num_iters}, dilations={self.dilations}'

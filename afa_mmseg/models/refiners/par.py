@@ -52,7 +52,3 @@ class PAR(Refiner):
             pos_weight=self.pos_weight,
             implementation=self.implementation,
         )
-
-    def extra_repr(self) -> str:
-        """Show the settings in `print(model)`."""
-        return f'num_iters={self.num_iters}, dilations={self.dilations}, implementation={self.implementation}'

@@ -7,7 +7,6 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional.cam import resize
-from ...functional.losses import count_pairs
 from ...functional.pseudo_label import ClassPacking
 from ...utils.checks import check_keys
 from ..pseudo_labelers import Affinity, AffinityPseudoLabeler
@@ -116,13 +115,12 @@ class AFA(ImageLevelSegmentor):
         if head.loss_energy is not None:
             image = self.to_pixel_values(inputs)
             energy['loss_energy'] = head.loss_energy(seg_logits, image, seg_label, boxes, ignore_index)
-        positive, negative = count_pairs(target)
         return dict(
             **energy,
             loss_affinity=head.loss_affinity(affinity, target, ignore_index),
             loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=ignore_index),
-            positive_pairs=positive.float(),
-            negative_pairs=negative.float(),
+            positive_pairs=(target == 1).sum().float(),
+            negative_pairs=(target == 0).sum().float(),
             ignored_share=(seg_label == ignore_index).float().mean(),
         )
 

@@ -359,5 +359,5 @@ def test_what_is_not_there_is_named_with_where_to_get_it(tmp_path, prepare):
 def test_without_pycocotools_the_remedy_is_named(prepare, monkeypatch):
     for name in ('pycocotools', 'pycocotools.mask', 'pycocotools.coco'):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ModuleNotFoundError, match=r'(?s)pycocotools.*pip install -e "\.\[converters\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'pycocotools.*pip install "afa-mmseg\[converters\]"'):
         prepare()

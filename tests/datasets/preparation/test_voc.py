@@ -214,3 +214,4 @@ def test_wrong_options(downloads, sbd, tmp_path):
     refused(downloads, 'choose one of them', sbd=sbd, aug_zip=write_zip(tmp_path / 'a.zip'))
     refused(downloads, "'mask'", 'xml, masks', labels_from='mask')
     refused(tmp_path / 'nowhere', 'nowhere', 'VOCtrainval', kind=FileNotFoundError)
+    refused(downloads, 'SegmentationClassAug is missing', '--sbd benchmark_RELEASE', kind=FileNotFoundError)

@@ -98,7 +98,7 @@ def test_missing_parts_of_sbd_are_named_before_anything_is_written(downloads, sb
 def test_without_scipy_the_remedy_is_named(downloads, sbd, monkeypatch):
     for name in ('scipy', 'scipy.io'):
         monkeypatch.setitem(sys.modules, name, None)  # as Python marks what cannot be imported
-    refused(prepare, downloads, sbd=sbd, errors=ModuleNotFoundError, words=['pip install scipy'])
+    refused(prepare, downloads, sbd=sbd, errors=ModuleNotFoundError, words=['scipy', 'afa-mmseg[converters]'])
 
 
 # Zip
