@@ -93,6 +93,14 @@ def test_a_plain_transformer_learns_with_its_class_token_and_position(images, ma
     assert result['state_dict']['pos_embed'].std() > 0.02  # of the initialisation
 
 
+def test_mlps_begin_as_narrow_as_other_linear_layers(maps):
+    student, _ = training._build('b0', maps, Recipe(), 'cpu')
+    mlps = [block.ffn.layers for _, blocks, _ in student.backbone.layers for block in blocks]
+    widths = [float(layers[i].weight.detach().std()) for layers in mlps for i in (0, 4)]
+    assert widths == pytest.approx([0.02] * 16, rel=0.05)
+    assert all(layers[1].weight.std() > 0.2 for layers in mlps)  # depthwise convolutions keep their own
+
+
 def test_a_student_that_collapses_is_not_trained_to_the_end(images, maps, tmp_path):
     _, log, _ = run(images, maps, tmp_path / 'good')
     assert 0.3 < log[-1]['contrast'] < 1.5
