@@ -187,7 +187,7 @@ def require_success(process: subprocess.Popen, work_dir: Path) -> None:
 
 
 def wait_until(happens: Any, process: subprocess.Popen, work_dir: Path) -> bool:
-    """Wait for something to happen while a run goes on."""
+    """Wait for something to happen while a run continues."""
     while not happens():
         if process.poll() is not None:
             require_success(process, work_dir)

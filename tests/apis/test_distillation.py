@@ -108,6 +108,11 @@ def test_a_student_that_collapses_is_not_trained_to_the_end(images, maps, tmp_pa
         run(images, maps, tmp_path / 'bad', lr=3)
 
 
+def test_answers_to_one_crop_cannot_be_compared():
+    with pytest.raises(ValueError, match='batch_size=1: .* use 2 or more'):
+        Recipe(batch_size=1)
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
     whole, *_ = run(images, maps, tmp_path / 'whole')
     run(images, maps, tmp_path / 'parts', stop_at=12)

@@ -26,7 +26,7 @@ from .maps import TeacherMaps
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 #: Steps between checkpoints, and between lines of the log.
 SAVE_INTERVAL, LOG_INTERVAL = 500, 50
-#: AdamW's averages: at 0.999 the second one is too slow for the first steps of a Transformer.
+#: Of AdamW's averages; the second as in all runs of docs/results/README.md, not compared with 0.999.
 BETAS = (0.9, 0.98)
 
 
@@ -45,6 +45,9 @@ class Recipe:
         logit_weight: Weight of the divergence of logits, beside that of the features.
         amp: Whether the student computes in bfloat16.
         seed: Random seed.
+
+    Raises:
+        ValueError: There is one crop a step.
     """
 
     steps: int = 30000
@@ -57,6 +60,10 @@ class Recipe:
     logit_weight: float = 0.5
     amp: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(f'batch_size={self.batch_size}: answers to several crops are compared; use 2 or more')
 
 
 class Student(nn.Module):
