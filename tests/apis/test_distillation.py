@@ -113,6 +113,15 @@ def test_answers_to_one_crop_cannot_be_compared():
         Recipe(batch_size=1)
 
 
+def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
+    first, _, _ = run(images, maps, tmp_path / 'first')
+    weights = tmp_path / 'first/backbone.pth'
+    begun, _, _ = run(images, maps, tmp_path / 'second', lr=1e-9, weights=weights)
+    for name, value in begun['state_dict'].items():
+        assert_close(value, first['state_dict'][name], rtol=1e-4, atol=1e-6, msg=name)
+    assert begun['meta']['started_from']['recipe'] == first['meta']['recipe']
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
     whole, *_ = run(images, maps, tmp_path / 'whole')
     run(images, maps, tmp_path / 'parts', stop_at=12)

@@ -31,6 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--exclude', type=Path, nargs='*', default=[], help='lists of ids of images that must not be used'
     )
+    parser.add_argument(
+        '--weights', type=Path, help='backbone.pth of another run to start from (default: random weights)'
+    )
     parser.add_argument('--steps', type=int, default=default.steps, help='training steps (default: %(default)s)')
     parser.add_argument(
         '--batch-size', type=int, default=default.batch_size, help='crops a step (default: %(default)s)'
@@ -66,7 +69,16 @@ def main() -> None:
     )
     meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
     result = distill(
-        args.arch, images, maps, args.out, recipe, device=args.device, num_workers=args.num_workers, meta=meta, log=log
+        args.arch,
+        images,
+        maps,
+        args.out,
+        recipe,
+        device=args.device,
+        num_workers=args.num_workers,
+        weights=args.weights,
+        meta=meta,
+        log=log,
     )
     log(f"written: {result}; use it: backbone=dict(arch={args.arch!r}, init_cfg=dict(checkpoint='{result}'))")
 

@@ -144,6 +144,7 @@ def distill(
     *,
     device: str = 'cpu',
     num_workers: int = 1,
+    weights: Optional[Path] = None,
     stop_at: Optional[int] = None,
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
@@ -158,6 +159,7 @@ def distill(
         recipe: Settings.
         device: Where to train.
         num_workers: Processes that load images.
+        weights: `backbone.pth` of another run to start from, of whatever recipe; random weights if None.
         stop_at: Step to stop at, for an interrupted run.
         meta: What else the result's meta data shall record.
         log: Called with lines of progress.
@@ -166,8 +168,10 @@ def distill(
         ValueError: `out` holds the state of another recipe.
         RuntimeError: The student has collapsed: it answers the same to every crop.
     """
-    student, optimizer = _build(arch, maps, recipe, device)
+    student, optimizer = _build(arch, maps, recipe, device, weights)
     meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
+    if weights is not None:
+        meta['started_from'] = read_checkpoint(weights).get('meta', {})
     steps = range(_resume(out / 'state.pth', student, optimizer, recipe), min(recipe.steps, stop_at or recipe.steps))
     meter = _Meter(steps.start, recipe, out / 'log.jsonl', log)
     for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
@@ -177,10 +181,13 @@ def distill(
     return out / 'backbone.pth'
 
 
-def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[Student, torch.optim.Optimizer]:
+def _build(
+    arch: Any, maps: TeacherMaps, recipe: Recipe, device: str, weights: Optional[Path] = None
+) -> tuple[Student, torch.optim.Optimizer]:
     torch.manual_seed(recipe.seed)
-    backbone = build_backbone(arch)
-    _narrow_mlps(backbone)
+    backbone = build_backbone(arch, weights and dict(type='Pretrained', checkpoint=str(weights)))
+    if weights is None:
+        _narrow_mlps(backbone)
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
     student = Student(backbone, channels, maps).to(device).train()
