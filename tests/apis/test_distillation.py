@@ -120,6 +120,8 @@ def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
     for name, value in begun['state_dict'].items():
         assert_close(value, first['state_dict'][name], rtol=1e-4, atol=1e-6, msg=name)
     assert begun['meta']['started_from']['recipe'] == first['meta']['recipe']
+    with pytest.raises(ValueError, match='first/backbone.pth does not fit the backbone'):
+        run(images, maps, tmp_path / 'third', arch=VIT, weights=weights)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):

@@ -44,8 +44,7 @@ def build_features(args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
     if args.teacher:
         return build_teacher(args.teacher, args.teacher_weights)
     torch.manual_seed(0)
-    init_cfg = dict(type='Pretrained', checkpoint=args.weights) if args.weights else None
-    backbone = build_backbone(args.arch, init_cfg).eval()
+    backbone = build_backbone(args.arch, args.weights).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) / 255 for values in (MEAN, STD))
     return lambda image: backbone((image - mean) / std)[-1]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-from afa_mmseg.apis.distillation import Recipe, build_teacher, distill, list_images, write_maps
+from afa_mmseg.apis.distillation import Recipe, build_backbone, build_teacher, distill, list_images, write_maps
 from afa_mmseg.utils import run_command
 
 
@@ -55,6 +55,7 @@ def main() -> None:
     excluded = [name for path in args.exclude for name in path.read_text(encoding='utf-8').split()]
     images = list_images(args.images, excluded)
     log(f'{len(images)} images, without {len(excluded)} excluded ids')
+    build_backbone(args.arch, args.weights)  # wrong weights are found before the teacher runs
     teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
     maps = write_maps(
         teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ...utils import atomic_path
-from ...utils.checkpoints import read_checkpoint
+from ...utils.checkpoints import read_checkpoint, read_state
 from .crops import Batch, Crops
 from .maps import TeacherMaps
 
@@ -119,19 +119,27 @@ class Student(nn.Module):
         return dict(loss=loss, features=features, divergence=divergence, agreement=agreement, contrast=contrast)
 
 
-def build_backbone(arch: Any, init_cfg: Optional[dict] = None) -> nn.Module:
+def build_backbone(arch: Any, weights: Optional[Path] = None) -> nn.Module:
     """Build and initialise a backbone whose last map is the last of its output.
 
     Args:
         arch: 'b0' to 'b5', or a dict with a number of layers for each stage: an `AttnMixVisionTransformer`. Another
             preset, or a dict with one number of layers: an `AttnVisionTransformer`.
-        init_cfg: Pretrained weights, as configs have them.
+        weights: `backbone.pth` of a distillation, or another file with all weights of the backbone; None: random ones.
+
+    Raises:
+        ValueError: The weights are of another backbone.
     """
     mixed = re.fullmatch('b[0-5]', arch) if isinstance(arch, str) else not isinstance(arch['num_layers'], int)
     plain = dict(type='AttnVisionTransformer', out_indices=(-1,), freeze_pos_embed=False)
     settings = dict(type='AttnMixVisionTransformer', drop_path_rate=0.0) if mixed else plain
-    backbone = MODELS.build(dict(settings, arch=arch, init_cfg=init_cfg))
+    backbone = MODELS.build(dict(settings, arch=arch))
     backbone.init_weights()
+    if weights is not None:
+        try:
+            backbone.load_state_dict(read_state(weights))
+        except RuntimeError as error:
+            raise ValueError(f'{weights} does not fit the backbone {arch!r}: {str(error)[:500]}') from error
     return backbone
 
 
@@ -185,7 +193,7 @@ def _build(
     arch: Any, maps: TeacherMaps, recipe: Recipe, device: str, weights: Optional[Path] = None
 ) -> tuple[Student, torch.optim.Optimizer]:
     torch.manual_seed(recipe.seed)
-    backbone = build_backbone(arch, weights and dict(type='Pretrained', checkpoint=str(weights)))
+    backbone = build_backbone(arch, weights)
     if weights is None:
         _narrow_mlps(backbone)
     with torch.no_grad():
