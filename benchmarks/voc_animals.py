@@ -73,8 +73,8 @@ RUNS = {
         f'{LITE2}_{name}': Run(f'{LITE2}_{name}')
         for name in ('no-affinity', 'no-par', 'pamr', 'crf-refiner', 'single-scale-cam', 'avg-pool', 'reg', 'radius-4')
     },
-    f'{LITE2}_second-stage': Run('full_efficientnet-lite2_voc-animals', seeds=1, after=LITE2),
-    f'{LITE2}_from-scratch': Run(LITE2, seeds=1, settings={'model.backbone.init_cfg': None}),
+    f'{MIT_B0}_second-stage': Run('full_mit-b0_voc-animals', seeds=1, after=MIT_B0),
+    f'{MIT_B0}_from-scratch': Run(MIT_B0, seeds=1, settings={'model.backbone.init_cfg': None}),
     'afa_deit-s_voc-animals': Run('afa_deit-s_voc-animals', seeds=1, tests=True),
     'toco_deit-s_voc-animals': Run('toco_deit-s_voc-animals', seeds=1, tests=True),
     'afa_hybrid-s_voc-animals': Run('afa_hybrid-s_voc-animals', seeds=1),
