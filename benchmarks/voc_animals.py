@@ -41,6 +41,8 @@ FIGURES = {
 #: Tests beside the validation that ends a training.
 TESTS = {'tta/mIoU': ['--tta'], 'crf/mIoU': ['--tta', '--cfg-options', 'model.test_cfg.crf.num_iters=10']}
 LITE2, MIT_B0 = 'afa_efficientnet-lite2_voc-animals', 'afa_mit-b0_voc-animals'
+#: What is filled in where OUT has no page yet.
+EMPTY_PAGE = '<!-- figures: table -->\n<!-- end -->\n'
 #: Values of a log line that are kept, every `EVERY` iterations.
 LOGGED = ('lr', 'loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc', 'ignored_share')
 EVERY = 100
@@ -247,7 +249,8 @@ def fill_in(page: Path) -> None:
             cells['weak / full'] = f'{means(results)[cells["run"]] / full[rest]:.2f}'
     if not rows:
         return
-    page.write_text(cpu_figures.fill_in(page.read_text(encoding='utf-8'), dict(table=table(rows))), encoding='utf-8')
+    text = page.read_text(encoding='utf-8') if page.is_file() else EMPTY_PAGE
+    page.write_text(cpu_figures.fill_in(text, dict(table=table(rows))), encoding='utf-8')
 
 
 def means(results: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:
