@@ -1,4 +1,4 @@
-"""Train and evaluate every run that docs/results/README.md shows of VOC-Animals; what was stopped continues.
+"""Train and evaluate the runs of VOC-Animals that docs/results/README.md shows; an interrupted run is resumed.
 
     python benchmarks/voc_animals.py --data data/voc_animals --work-dir work_dirs/voc_animals --out docs/results
     python benchmarks/voc_animals.py ... --only afa_efficientnet-lite2_voc-animals --seeds 0
@@ -16,8 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -38,7 +39,7 @@ FIGURES = {
     'tta/mIoU': '+ multi-scale',
     'crf/mIoU': '+ CRF',
 }
-#: Tests beside the validation that ends a training.
+#: Tests beside the validation that ends a run.
 TESTS = {'tta/mIoU': ['--tta'], 'crf/mIoU': ['--tta', '--cfg-options', 'model.test_cfg.crf.num_iters=10']}
 LITE2, MIT_B0 = 'afa_efficientnet-lite2_voc-animals', 'afa_mit-b0_voc-animals'
 #: What is filled in where OUT has no page yet.
@@ -66,6 +67,8 @@ class Run(NamedTuple):
     tests: bool = False
 
 
+TWO_IMAGES = {'train_dataloader.batch_size': 2}
+
 RUNS = {
     LITE2: Run(LITE2, seeds=3, tests=True),
     'full_efficientnet-lite2_voc-animals': Run('full_efficientnet-lite2_voc-animals', seeds=3),
@@ -79,13 +82,13 @@ RUNS = {
     f'{MIT_B0}_from-scratch': Run(MIT_B0, seeds=1, settings={'model.backbone.init_cfg': None}),
     'afa_deit-s_voc-animals': Run('afa_deit-s_voc-animals', seeds=1, tests=True),
     'toco_deit-s_voc-animals': Run('toco_deit-s_voc-animals', seeds=1, tests=True),
-    'afa_hybrid-s_voc-animals': Run('afa_hybrid-s_voc-animals', seeds=1),
-    'toco_hybrid-s_voc-animals': Run('toco_hybrid-s_voc-animals', seeds=1),
+    'afa_hybrid-s_voc-animals': Run('afa_hybrid-s_voc-animals', seeds=1, settings=TWO_IMAGES),
+    'toco_hybrid-s_voc-animals': Run('toco_hybrid-s_voc-animals', seeds=1, settings=TWO_IMAGES),
 }
 
 
 class Job(NamedTuple):
-    """One training with its tests."""
+    """One run with its tests."""
 
     name: str
     run: Run
@@ -117,7 +120,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=ROOT / 'docs/results', help='JSON files and page')
     parser.add_argument('--only', nargs='+', choices=sorted(RUNS), metavar='RUN', help='these runs (--list names all)')
     parser.add_argument('--seeds', type=int, nargs='+', help='these seeds (default: as many as the run has, from 0)')
-    parser.add_argument('--parallel', type=int, default=1, help='trainings at the same time, on one large GPU')
+    parser.add_argument('--parallel', type=int, default=1, help='runs at the same time, on one large GPU')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for every run; noted')
     parser.add_argument('--list', action='store_true', help='name the runs and what has been measured, and stop')
     return parser.parse_args(argv)
@@ -170,8 +173,15 @@ def train(job: Job) -> list[dict[str, Any]]:
 
 
 def checkpoint_of(job: Job) -> Path:
-    """Return the last checkpoint of a job."""
-    return Path(job.work_dir / Path((job.work_dir / 'last_checkpoint').read_text().strip()).name)
+    """Return the last checkpoint of a job.
+
+    Raises:
+        FileNotFoundError: It has not been trained in this folder.
+    """
+    file = job.work_dir / 'last_checkpoint'
+    if not file.is_file():
+        raise FileNotFoundError(f'no checkpoint in {job.work_dir}: train {job.name} with --seeds {job.seed} first')
+    return Path(job.work_dir / Path(file.read_text().strip()).name)
 
 
 def test(job: Job, name: str) -> float:
@@ -198,9 +208,8 @@ def trained(job: Job) -> dict[str, Any]:
     """Train and write the results."""
     if job.run.after is not None:
         export_labels(Job(job.run.after, RUNS[job.run.after], job.seed, job.args))
-    begin = time.monotonic()
-    log = train(job)
-    hours = (time.monotonic() - begin) / 3600
+    with timed(job.work_dir / 'seconds') as seconds:
+        log = train(job)
     found = [item for record in log if 'loss' not in record for item in record.items()]
     cfg = Config.fromfile(job.work_dir / job.config.name)  # with all options, as the run wrote it
     result = dict(
@@ -210,7 +219,7 @@ def trained(job: Job) -> dict[str, Any]:
         seed=job.seed,
         iterations=max(entry['step'] for entry in log),
         batch_size=cfg.train_dataloader.batch_size,
-        hours=round(hours, 3),
+        hours=round(sum(seconds) / 3600, 3),
         figures={key: round(value, 2) for key, value in found if key in FIGURES},
         record=describe(torch.device('cuda' if torch.cuda.is_available() else 'cpu')),
     )
@@ -218,6 +227,19 @@ def trained(job: Job) -> dict[str, Any]:
     job.log_file.write_text(''.join(json.dumps(record) + '\n' for record in thin(log)))
     job.file.write_text(json.dumps(result) + '\n')
     return result
+
+
+@contextmanager
+def timed(file: Path) -> Iterator[list[float]]:
+    """Yield the seconds of all parts of an interrupted run, the last of them measured in the `with` block."""
+    seconds = [float(line) for line in file.read_text().split()] if file.is_file() else []
+    begin = time.monotonic()
+    try:
+        yield seconds
+    finally:
+        seconds.append(time.monotonic() - begin)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(''.join(f'{part:.1f}\n' for part in seconds))
 
 
 def export_labels(job: Job) -> None:

@@ -104,13 +104,21 @@ def test_mlps_begin_as_narrow_as_other_linear_layers(maps):
 def test_a_student_that_collapses_is_not_trained_to_the_end(images, maps, tmp_path):
     _, log, _ = run(images, maps, tmp_path / 'good')
     assert 0.3 < log[-1]['contrast'] < 1.5
-    with pytest.raises(RuntimeError, match=r'the student answers the same to every crop.* Lower lr=3'):
+    with pytest.raises(ValueError, match=r'the output no longer depends on the crop.* Lower lr=3'):
         run(images, maps, tmp_path / 'bad', lr=3)
 
 
-def test_answers_to_one_crop_cannot_be_compared():
-    with pytest.raises(ValueError, match='batch_size=1: .* use 2 or more'):
-        Recipe(batch_size=1)
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(batch_size=1), 'batch_size=1: .* use 2 or more'),
+        (dict(crop_size=100), 'crop_size=100: .* multiple'),
+        (dict(final_crop_size=16), 'final_crop_size=16: .* 32 or more'),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**settings)
 
 
 def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
@@ -130,13 +138,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
     parts, log, _ = run(images, maps, tmp_path / 'parts')
     assert parts['meta']['step'] == 30
     assert_close(parts['state_dict'], whole['state_dict'], rtol=0, atol=0)
-    assert log[-1]['step'] == 30
+    assert [line['step'] for line in log] == [5, 10, 15, 20, 25, 30]
 
 
-def test_a_state_of_another_recipe_is_refused(images, maps, tmp_path):
+def test_a_state_of_other_settings_is_refused(images, maps, tmp_path):
     run(images, maps, tmp_path / 'out', stop_at=5)
     with pytest.raises(ValueError, match='lr'):
         distill(ARCH, images, maps, tmp_path / 'out', Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80))
+    with pytest.raises(ValueError, match="arch'.*Name another folder"):
+        run(images, maps, tmp_path / 'out', arch=dict(ARCH, num_layers=(1, 1, 1, 3)))
+    with pytest.raises(ValueError, match="weights'.*Name another folder"):
+        run(images, maps, tmp_path / 'out', weights=tmp_path / 'out/backbone.pth')
 
 
 def test_maps_restore_the_teachers_logits(images, maps):
@@ -158,6 +170,10 @@ def test_interrupted_maps_are_completed(images, maps, tmp_path):
     assert_close(np.array(again.maps), before, rtol=0, atol=2e-3)
     with pytest.raises(ValueError, match='other images or settings'):
         write_maps(make_teacher(), images[1:], tmp_path / 'teacher', size=64, components=6)
+    teacher = make_teacher()
+    nn.init.normal_(teacher.linear.weight)
+    with pytest.raises(ValueError, match='other images or settings'):
+        write_maps(teacher, images, tmp_path / 'teacher', size=64, components=6)
 
 
 def test_a_map_is_cropped_where_the_image_is():

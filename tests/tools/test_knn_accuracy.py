@@ -19,3 +19,6 @@ def test_colours_are_separated_by_random_weights(tmp_path):
     (tmp_path / 'val.txt').write_text(''.join(f'{i}\n' for i in range(8, 12)))
     output = run_tool('analysis_tools/knn_accuracy.py', '.', '--size', 64, '-k', 3, cwd=tmp_path).stdout
     assert '3-NN accuracy: 1.000 (8 reference, 4 query images, 64 px)' in output
+    Image.new('L', (50, 40)).save(tmp_path / 'masks/9.png')
+    failed = run_tool('analysis_tools/knn_accuracy.py', '.', '--size', 64, cwd=tmp_path, check=False)
+    assert "'9': masks without a class" in failed.stdout

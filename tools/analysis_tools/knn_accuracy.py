@@ -19,15 +19,17 @@ from torch import Tensor
 from afa_mmseg.apis.distillation import build_backbone, build_teacher, knn_accuracy, pooled_features
 from afa_mmseg.apis.distillation.training import MEAN, STD
 from afa_mmseg.utils import read_mask, run_command
+from afa_mmseg.utils.checks import first_few
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', type=Path, help='folder with images, masks and lists, such as data/voc_animals')
-    parser.add_argument('--weights', help='pretrained backbone; without it and --teacher: random weights')
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument('--weights', help='pretrained backbone; without it and --teacher: random weights')
     parser.add_argument('--arch', default='b0', help='preset of the backbone: b0, deit-s, ... (default: %(default)s)')
-    parser.add_argument('--teacher', help='a classifier in its place: timm/NAME or torchvision/NAME')
+    network.add_argument('--teacher', help='a classifier in its place: timm/NAME or torchvision/NAME')
     parser.add_argument('--teacher-weights', help='checkpoint of the classifier')
     parser.add_argument('--reference', default='train.txt', help='list of reference images (default: %(default)s)')
     parser.add_argument('--query', default='val.txt', help='list of images to classify (default: %(default)s)')
@@ -52,6 +54,9 @@ def build_features(args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
 def read_classes(data: Path, ids: list[str]) -> Tensor:
     """Return the class with most pixels of each mask."""
     counts = [np.bincount(read_mask(data / 'masks' / f'{i}.png').ravel(), minlength=256)[1:255] for i in ids]
+    empty = [i for i, count in zip(ids, counts) if not count.any()]
+    if empty:
+        raise ValueError(f'{first_few(empty)}: masks without a class; leave these images out of the list')
     return torch.tensor([int(count.argmax()) for count in counts])
 
 

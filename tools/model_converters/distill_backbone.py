@@ -55,18 +55,19 @@ def main() -> None:
     excluded = [name for path in args.exclude for name in path.read_text(encoding='utf-8').split()]
     images = list_images(args.images, excluded)
     log(f'{len(images)} images, without {len(excluded)} excluded ids')
-    build_backbone(args.arch, args.weights)  # wrong weights are found before the teacher runs
-    teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
-    maps = write_maps(
-        teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')
-    )
     recipe = Recipe(
         steps=args.steps,
         batch_size=args.batch_size,
         crop_size=args.crop_size,
+        final_crop_size=max(args.crop_size, Recipe.final_crop_size),
         lr=args.lr,
         amp=args.amp,
         seed=args.seed,
+    )
+    build_backbone(args.arch, args.weights)  # wrong settings are found before the teacher runs
+    teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
+    maps = write_maps(
+        teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')
     )
     meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
     result = distill(

@@ -78,7 +78,7 @@ class Crops(Dataset):
         images: Image files.
         maps: Maps of the teacher, (N, K, g, g).
         steps: Number of steps.
-        batch_size: Crops a step, one of each image drawn: several of one teach less (docs/results/README.md).
+        batch_size: Crops a step, one of each image drawn (several of one: docs/results/README.md).
         area: Smallest and largest share of an image that a crop covers.
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Random seed.

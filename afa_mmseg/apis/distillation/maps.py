@@ -1,5 +1,6 @@
 """Maps of a teacher's features, computed once: whitened principal components in float16, one file for all images."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +63,13 @@ def write_maps(
         ValueError: The folder holds maps of other images or settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    made_from = dict(teacher=teacher.name, size=size, components=components, images=[str(path) for path in images])
+    made_from = dict(
+        teacher=teacher.name,
+        teacher_digest=_digest(teacher),
+        size=size,
+        components=components,
+        images=[str(path) for path in images],
+    )
     done = _maps_done(out, made_from)
     if done is None:
         sample = images[:: -(-len(images) // SAMPLE)]
@@ -79,6 +86,12 @@ def write_maps(
             (out / RECORD).write_text(json.dumps(dict(made_from, done=done)), encoding='utf-8')
             progress(done, len(images))
     return TeacherMaps(maps, basis['spread'], *_head(teacher, basis))
+
+
+def _digest(teacher: Teacher) -> str:
+    """Tell weights of one classifier apart by its last layer."""
+    assert teacher.linear is not None
+    return hashlib.sha256(teacher.linear.weight.detach().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _maps_done(out: Path, made_from: dict) -> Optional[int]:

@@ -47,7 +47,7 @@ class Recipe:
         seed: Random seed.
 
     Raises:
-        ValueError: There is one crop a step.
+        ValueError: There is one crop a step, or crops are no multiple of 16 pixels.
     """
 
     steps: int = 30000
@@ -63,7 +63,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
-            raise ValueError(f'batch_size={self.batch_size}: answers to several crops are compared; use 2 or more')
+            raise ValueError(f'batch_size={self.batch_size}: outputs of several crops are compared; use 2 or more')
+        for name in ('crop_size', 'final_crop_size'):
+            if getattr(self, name) < 32 or getattr(self, name) % 16:
+                raise ValueError(f'{name}={getattr(self, name)}: cells are 16 pixels; use a multiple of it, 32 or more')
 
 
 class Student(nn.Module):
@@ -100,8 +103,8 @@ class Student(nn.Module):
     def losses(self, images: Tensor, targets: Tensor, recipe: Recipe) -> dict[str, Tensor]:
         """Compare with the teacher: weighted squared error of the maps, divergence of the logits of their means.
 
-        `contrast` is how far the student's answers to the crops lie apart, in shares of the teacher's: 0 is one
-        answer to all.
+        `contrast` is the standard deviation of the student's mean outputs over the crops, relative to the teacher's:
+        0 is one output for all.
         """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.amp):
             predicted = [x.float() for x in self(images)]
@@ -120,7 +123,7 @@ class Student(nn.Module):
 
 
 def build_backbone(arch: Any, weights: Optional[Path] = None) -> nn.Module:
-    """Build and initialise a backbone whose last map is the last of its output.
+    """Build a backbone, initialised or with given weights; its last output is the map that is distilled.
 
     Args:
         arch: 'b0' to 'b5', or a dict with a number of layers for each stage: an `AttnMixVisionTransformer`. Another
@@ -173,19 +176,20 @@ def distill(
         log: Called with lines of progress.
 
     Raises:
-        ValueError: `out` holds the state of another recipe.
-        RuntimeError: The student has collapsed: it answers the same to every crop.
+        ValueError: `out` holds the state of other settings, or the student has collapsed: its output no longer
+            depends on the crop.
     """
     student, optimizer = _build(arch, maps, recipe, device, weights)
+    settings = dict(asdict(recipe), arch=arch, weights=weights and str(weights))
     meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
     if weights is not None:
         meta['started_from'] = read_checkpoint(weights).get('meta', {})
-    steps = range(_resume(out / 'state.pth', student, optimizer, recipe), min(recipe.steps, stop_at or recipe.steps))
+    steps = range(_resume(out / 'state.pth', student, optimizer, settings), min(recipe.steps, stop_at or recipe.steps))
     meter = _Meter(steps.start, recipe, out / 'log.jsonl', log)
     for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
         meter.update(step, _train_step(student, optimizer, batch, step, recipe))
         if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
-            _save(out, student, optimizer, step + 1, meta)
+            _save(out, student, optimizer, step + 1, settings, meta)
     return out / 'backbone.pth'
 
 
@@ -205,7 +209,7 @@ def _build(
 def _narrow_mlps(backbone: nn.Module) -> None:
     """Draw the linear layers of a Mix Transformer's MLPs as all its others are drawn; mmseg's draw is for convolutions.
 
-    With mmseg's the gradients are twice as large, and the same steps learn less (docs/results/README.md).
+    With mmseg's the gradients are twice as large, and 400 steps learnt a little less (docs/results/README.md).
     """
     for block in (module for module in backbone.modules() if isinstance(module, MixFFN)):
         for layer in block.layers:
@@ -223,7 +227,6 @@ def _loader(
 def _train_step(
     student: Student, optimizer: torch.optim.Optimizer, batch: Batch, step: int, recipe: Recipe
 ) -> dict[str, Tensor]:
-    torch.manual_seed(recipe.seed * 1_000_003 + step)  # drop path
     for group in optimizer.param_groups:
         group['lr'] = recipe.lr * rate(step, recipe)
     size = recipe.final_crop_size if step >= 0.9 * recipe.steps else recipe.crop_size
@@ -252,11 +255,9 @@ def _groups(student: Student, weight_decay: float) -> list[dict]:
     ]
 
 
-def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: int, meta: dict) -> None:
+def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: int, settings: dict, meta: dict) -> None:
     contents = {
-        'state.pth': dict(
-            student=student.state_dict(), optimizer=optimizer.state_dict(), step=step, recipe=meta['recipe']
-        ),
+        'state.pth': dict(student=student.state_dict(), optimizer=optimizer.state_dict(), step=step, settings=settings),
         'backbone.pth': dict(state_dict=student.backbone.state_dict(), meta=dict(meta, step=step)),
     }
     for name, content in contents.items():
@@ -264,16 +265,15 @@ def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: i
             torch.save(content, temporary)
 
 
-def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, recipe: Recipe) -> int:
+def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, settings: dict) -> int:
     """Load the state of an interrupted run, if there is one; return its step."""
     if not path.is_file():
         return 0
-    state, wanted = read_checkpoint(path), asdict(recipe)
-    if state['recipe'] != wanted:
-        changed = {
-            key: (state['recipe'].get(key), wanted[key]) for key in wanted if state['recipe'].get(key) != wanted[key]
-        }
-        raise ValueError(f'{path} is of another recipe (there, here): {changed}. Name another folder, or delete it')
+    state = read_checkpoint(path)
+    there = state.get('settings', {})
+    changed = {key: (there.get(key), value) for key, value in settings.items() if there.get(key) != value}
+    if changed:
+        raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
     student.load_state_dict(state['student'])
     optimizer.load_state_dict(state['optimizer'])
     return int(state['step'])
@@ -286,6 +286,8 @@ class _Meter:
         self.recipe, self.path, self.log = recipe, path, log
         self.sums: dict[str, Tensor] = {}
         self.count, self.begin, self.first = 0, time.monotonic(), start
+        before = path.read_text(encoding='utf-8').splitlines(keepends=True) if path.is_file() else []
+        path.write_text(''.join(line for line in before if json.loads(line)['step'] <= start), encoding='utf-8')
 
     def update(self, step: int, losses: dict[str, Tensor]) -> None:
         self.count += 1
@@ -295,9 +297,9 @@ class _Meter:
             return
         means = {name: round(float(value) / self.count, 4) for name, value in self.sums.items()}
         if not means['contrast'] > 0.01:
-            raise RuntimeError(
-                f'step {step + 1}: the student answers the same to every crop (contrast={means["contrast"]}) and '
-                f'will learn no more. Lower lr={self.recipe.lr}, and begin in another folder'
+            raise ValueError(
+                f'step {step + 1}: the output no longer depends on the crop (contrast={means["contrast"]}), nothing '
+                f'more will be learnt. Lower lr={self.recipe.lr}, and begin in another folder'
             )
         speed = (step + 1 - self.first) / (time.monotonic() - self.begin)
         left = timedelta(seconds=round((self.recipe.steps - step - 1) / speed))

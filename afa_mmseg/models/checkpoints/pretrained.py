@@ -61,6 +61,8 @@ def _where_to_get(file: str, own: State) -> str:
     command = f'{CONVERT} DOWNLOADED_FILE {shlex.quote(file)}'
     if preset is None:
         return f'  Convert weights of the same architecture: {command}\n'
+    if 'distilled' in osp.basename(file):
+        return f'  Distil a MiT-{preset.upper()} and copy its backbone.pth there: docs/weights.md.\n'
     return (
         f"  Get MiT-{preset.upper()}'s ImageNet weights: afa weights mit-{preset} --out {shlex.quote(file)}\n"
         f'  or convert a download, which docs/weights.md lists: {command}\n'

@@ -95,6 +95,12 @@ def test_a_backbone_looks_before_it_loads():
         initialised('no/mit.pth', 'b0')
 
 
+def test_other_weights_are_not_offered_under_the_name_of_distilled_ones():
+    with pytest.raises(FileNotFoundError, match='Distil a MiT-B0') as error:
+        initialised('no/mit_b0_distilled.pth', 'b0')
+    assert 'afa weights' not in str(error.value)
+
+
 def test_a_file_that_runs_code_is_refused(tmp_path):
     torch.save(dict(backbone_state(), extra=pytest.Session), tmp_path / 'mit.pth')
     with pytest.raises(ValueError, match=r'mit\.pth is refused'):
