@@ -133,7 +133,7 @@ def build_backbone(arch: Any, weights: Optional[Path] = None) -> nn.Module:
     Raises:
         ValueError: The weights are of another backbone.
     """
-    mixed = re.fullmatch('b[0-5]', arch) if isinstance(arch, str) else not isinstance(arch['num_layers'], int)
+    mixed = re.fullmatch(r'b\d+', arch) if isinstance(arch, str) else not isinstance(arch['num_layers'], int)
     plain = dict(type='AttnVisionTransformer', out_indices=(-1,), freeze_pos_embed=False)
     settings = dict(type='AttnMixVisionTransformer', drop_path_rate=0.0) if mixed else plain
     backbone = MODELS.build(dict(settings, arch=arch))
