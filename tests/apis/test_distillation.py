@@ -58,9 +58,9 @@ def maps(images, tmp_path):
     return write_maps(make_teacher(), images, tmp_path / 'teacher', size=64, components=6)
 
 
-def run(images, maps, out, arch=ARCH, lr=5e-3, **options):
+def run(images, maps, out, arch=ARCH, lr=5e-3, weights=None, **options):
     lines = []
-    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=lr)
+    recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=lr, weights=weights)
     out.mkdir(exist_ok=True)
     result = distill(arch, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
@@ -123,7 +123,7 @@ def test_a_recipe_that_cannot_work_is_refused(settings, message):
 
 def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
     first, _, _ = run(images, maps, tmp_path / 'first')
-    weights = tmp_path / 'first/backbone.pth'
+    weights = str(tmp_path / 'first/backbone.pth')
     begun, _, _ = run(images, maps, tmp_path / 'second', lr=1e-9, weights=weights)
     for name, value in begun['state_dict'].items():
         assert_close(value, first['state_dict'][name], rtol=1e-4, atol=1e-6, msg=name)
@@ -148,7 +148,7 @@ def test_a_state_of_other_settings_is_refused(images, maps, tmp_path):
     with pytest.raises(ValueError, match="arch'.*Name another folder"):
         run(images, maps, tmp_path / 'out', arch=dict(ARCH, num_layers=(1, 1, 1, 3)))
     with pytest.raises(ValueError, match="weights'.*Name another folder"):
-        run(images, maps, tmp_path / 'out', weights=tmp_path / 'out/backbone.pth')
+        run(images, maps, tmp_path / 'out', weights=str(tmp_path / 'out/backbone.pth'))
 
 
 def test_maps_restore_the_teachers_logits(images, maps):

@@ -31,9 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--exclude', type=Path, nargs='*', default=[], help='lists of ids of images that must not be used'
     )
-    parser.add_argument(
-        '--weights', type=Path, help='backbone.pth of another run to start from (default: random weights)'
-    )
+    parser.add_argument('--weights', help='backbone.pth of another run to start from (default: random weights)')
     parser.add_argument('--steps', type=int, default=default.steps, help='training steps (default: %(default)s)')
     parser.add_argument(
         '--batch-size', type=int, default=default.batch_size, help='crops a step (default: %(default)s)'
@@ -63,6 +61,7 @@ def main() -> None:
         lr=args.lr,
         amp=args.amp,
         seed=args.seed,
+        weights=args.weights,
     )
     build_backbone(args.arch, args.weights)  # wrong settings are found before the teacher runs
     teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
@@ -78,7 +77,6 @@ def main() -> None:
         recipe,
         device=args.device,
         num_workers=args.num_workers,
-        weights=args.weights,
         meta=meta,
         log=log,
     )

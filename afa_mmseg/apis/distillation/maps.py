@@ -63,13 +63,7 @@ def write_maps(
         ValueError: The folder holds maps of other images or settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    made_from = dict(
-        teacher=teacher.name,
-        teacher_digest=_digest(teacher),
-        size=size,
-        components=components,
-        images=[str(path) for path in images],
-    )
+    made_from = dict(_identity(teacher), size=size, components=components, images=[str(path) for path in images])
     done = _maps_done(out, made_from)
     if done is None:
         sample = images[:: -(-len(images) // SAMPLE)]
@@ -88,10 +82,11 @@ def write_maps(
     return TeacherMaps(maps, basis['spread'], *_head(teacher, basis))
 
 
-def _digest(teacher: Teacher) -> str:
-    """Tell weights of one classifier apart by its last layer."""
+def _identity(teacher: Teacher) -> dict[str, str]:
+    """Tell a teacher from others by its name and its last layer, which differs where its weights do."""
     assert teacher.linear is not None
-    return hashlib.sha256(teacher.linear.weight.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+    weight = teacher.linear.weight.detach().cpu().numpy()
+    return dict(teacher=teacher.name, digest=hashlib.sha256(weight.tobytes()).hexdigest()[:16])
 
 
 def _maps_done(out: Path, made_from: dict) -> Optional[int]:

@@ -45,6 +45,7 @@ class Recipe:
         logit_weight: Weight of the divergence of logits, beside that of the features.
         amp: Whether the student computes in bfloat16.
         seed: Random seed.
+        weights: `backbone.pth` of another run to start from, of whatever recipe; random weights if None.
 
     Raises:
         ValueError: There is one crop a step, or crops are no multiple of 16 pixels.
@@ -60,6 +61,7 @@ class Recipe:
     logit_weight: float = 0.5
     amp: bool = False
     seed: int = 0
+    weights: Optional[str] = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
@@ -122,7 +124,7 @@ class Student(nn.Module):
         return dict(loss=loss, features=features, divergence=divergence, agreement=agreement, contrast=contrast)
 
 
-def build_backbone(arch: Any, weights: Optional[Path] = None) -> nn.Module:
+def build_backbone(arch: Any, weights: Optional[str] = None) -> nn.Module:
     """Build a backbone, initialised or with given weights; its last output is the map that is distilled.
 
     Args:
@@ -155,7 +157,6 @@ def distill(
     *,
     device: str = 'cpu',
     num_workers: int = 1,
-    weights: Optional[Path] = None,
     stop_at: Optional[int] = None,
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
@@ -170,20 +171,16 @@ def distill(
         recipe: Settings.
         device: Where to train.
         num_workers: Processes that load images.
-        weights: `backbone.pth` of another run to start from, of whatever recipe; random weights if None.
         stop_at: Step to stop at, for an interrupted run.
         meta: What else the result's meta data shall record.
         log: Called with lines of progress.
 
     Raises:
-        ValueError: `out` holds the state of other settings, or the student has collapsed: its output no longer
-            depends on the crop.
+        ValueError: `out` holds the state of other settings, or the student's output no longer depends on the crop.
     """
-    student, optimizer = _build(arch, maps, recipe, device, weights)
-    settings = dict(asdict(recipe), arch=arch, weights=weights and str(weights))
-    meta = dict(meta or {}, recipe=asdict(recipe), arch=arch, num_images=len(images))
-    if weights is not None:
-        meta['started_from'] = read_checkpoint(weights).get('meta', {})
+    student, optimizer = _build(arch, maps, recipe, device)
+    settings = dict(asdict(recipe), arch=arch)
+    meta = dict(meta or {}, **_origin(recipe), recipe=asdict(recipe), arch=arch, num_images=len(images))
     steps = range(_resume(out / 'state.pth', student, optimizer, settings), min(recipe.steps, stop_at or recipe.steps))
     meter = _Meter(steps.start, recipe, out / 'log.jsonl', log)
     for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
@@ -193,12 +190,14 @@ def distill(
     return out / 'backbone.pth'
 
 
-def _build(
-    arch: Any, maps: TeacherMaps, recipe: Recipe, device: str, weights: Optional[Path] = None
-) -> tuple[Student, torch.optim.Optimizer]:
+def _origin(recipe: Recipe) -> dict[str, Any]:
+    return {} if recipe.weights is None else dict(started_from=read_checkpoint(recipe.weights).get('meta', {}))
+
+
+def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[Student, torch.optim.Optimizer]:
     torch.manual_seed(recipe.seed)
-    backbone = build_backbone(arch, weights)
-    if weights is None:
+    backbone = build_backbone(arch, recipe.weights)
+    if recipe.weights is None:
         _narrow_mlps(backbone)
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
