@@ -67,8 +67,9 @@ class Run(NamedTuple):
     tests: bool = False
 
 
+#: An iteration of the runs that compare two methods.
 TWO_IMAGES = {'train_dataloader.batch_size': 2}
-
+#: Rows of the table, in its order.
 RUNS = {
     LITE2: Run(LITE2, seeds=3, tests=True),
     'full_efficientnet-lite2_voc-animals': Run('full_efficientnet-lite2_voc-animals', seeds=3),

@@ -83,7 +83,7 @@ def write_maps(
 
 
 def _identity(teacher: Teacher) -> dict[str, str]:
-    """Tell a teacher from others by its name and its last layer, which differs where its weights do."""
+    """Return what distinguishes a teacher: its name and a digest of its last layer, which differs where weights do."""
     assert teacher.linear is not None
     weight = teacher.linear.weight.detach().cpu().numpy()
     return dict(teacher=teacher.name, digest=hashlib.sha256(weight.tobytes()).hexdigest()[:16])
