@@ -15,7 +15,9 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from afa_mmseg.models.segmentors import Phases
@@ -223,6 +225,23 @@ def test_the_method_is_drawn_by_its_lines(tmp_path, monkeypatch):
     runpy.run_path(str(script))
     drawn = {path.name: Image.open(path).size for path in tmp_path.glob('*.jpg')}
     assert drawn == {path.name: Image.open(path).size for path in (DOCS / 'images').glob('method_*')}
+
+
+def test_a_second_stage_on_your_own_images_learns_from_the_files(tmp_path):
+    ((_, text),) = [block for block in blocks(DOCS / 'second_stage.md') if block[0] == 'python']
+    (tmp_path / 'my_config.py').write_text(f'_base_ = {str(CONFIGS / "afa_mit-b1_custom.py")!r}\n')
+    (tmp_path / 'second.py').write_text(text)
+    config = Config.fromfile(tmp_path / 'second.py')
+    config.model.backbone.init_cfg = None
+    labels = torch.randint(0, 4, (1, 64, 64))
+    model = MODELS.build(config.model)
+    losses = model.decode_head.loss_by_feat(
+        model(torch.rand(1, 3, 64, 64)), [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    )
+    assert losses['loss_ce'].item() > 0
+    dataset = config.train_dataloader.dataset
+    assert dataset.data_prefix.seg_map_path == '/path/to/labels'
+    assert [step['type'] for step in dataset.pipeline[:3]] == ['LoadImage', 'LoadMask', 'Resize']
 
 
 @pytest.mark.slow

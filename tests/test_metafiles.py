@@ -35,3 +35,18 @@ def test_a_model_has_its_config_and_names_who_measured(model):
             assert re.fullmatch(r'mIoU.* \((paper|published|published log|here)\)', metric)
             assert 0 < value < 100
     assert 'Weights' not in model  # none are published
+
+
+def ours(name):
+    """The figures of a model that were measured here."""
+    metrics = next(model for model in MODELS if model['Name'] == name)['Results'][0]['Metrics']
+    return [value for metric, value in metrics.items() if metric.endswith('(here)')]
+
+
+def test_our_figures_are_those_of_the_readme():
+    lines = (REPO / 'README.md').read_text(encoding='utf-8').splitlines()
+    rows = [line for line in lines if line.startswith(('| image-level labels', '| full masks'))]
+    animals, _, shapes, shapes_full = ([float(x) for x in re.findall(r'\b\d\d\.\d\b', row)] for row in rows)
+    assert ours('afa_mit-tiny_shapes') == shapes
+    assert ours('segformer_mit-tiny_shapes') == shapes_full
+    assert ours('afa_efficientnet-lite2_voc-animals') == animals[1:]

@@ -37,7 +37,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     figures = json.loads(args.figures.read_text(encoding='utf-8')) if args.figures else None
-    left_out = publish(args.checkpoint, args.out, licence=args.license, figures=figures, name=args.push)
+    left_out = publish(args.checkpoint, args.out, license=args.license, figures=figures, name=args.push)
     print(f'left out: {", ".join(left_out) or "nothing"}')
     for path in sorted(args.out.iterdir()):
         print(f'{path}: {path.stat().st_size / 1e6:.1f} MB')

@@ -131,24 +131,24 @@ class WeakSegInferencer(MMSegInferencer):
         return cls(folder / CONFIG_FILE, folder / WEIGHTS_FILE, **kwargs)
 
     def save_pretrained(
-        self, folder: Union[str, Path], *, licence: str, figures: Optional[Mapping] = None, name: Optional[str] = None
+        self, folder: Union[str, Path], *, license: str, figures: Optional[Mapping] = None, name: Optional[str] = None
     ) -> None:
         """Write weights, config and model card to a folder that `from_pretrained` loads; see `publish`."""
-        options: dict[str, Any] = dict(licence=licence, figures=figures, name=name)
+        options: dict[str, Any] = dict(license=license, figures=figures, name=name)
         write_folder(folder, self.model.state_dict(), self.model.cfg, self.model.dataset_meta, **options)
 
     def push_to_hub(
         self,
         repo_id: str,
         *,
-        licence: str,
+        license: str,
         figures: Optional[Mapping] = None,
         private: bool = False,
         token: Optional[str] = None,
     ) -> str:
         """Upload the files of `save_pretrained` to Hugging Face's hub; return the address of the commit."""
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, licence=licence, figures=figures, name=repo_id)
+            self.save_pretrained(folder, license=license, figures=figures, name=repo_id)
             return upload(folder, repo_id, private=private, token=token)
 
     @property

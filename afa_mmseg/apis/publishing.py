@@ -41,7 +41,7 @@ def publish(
     checkpoint: Union[str, Path],
     out: Union[str, Path],
     *,
-    licence: str,
+    license: str,
     figures: Optional[Mapping] = None,
     name: Optional[str] = None,
 ) -> list[str]:
@@ -52,7 +52,7 @@ def publish(
     Args:
         checkpoint: Written by training; its config is read without executing it.
         out: Folder; files of the same names are replaced.
-        licence: Identifier on Hugging Face's hub, such as 'apache-2.0' or 'other'.
+        license: Identifier on Hugging Face's hub, such as 'apache-2.0' or 'other'.
         figures: Metrics and their values for the card, such as `dict(mIoU=62.6)`.
         name: In the card; default: that of the folder.
 
@@ -70,7 +70,7 @@ def publish(
                 '  Use the .pth that `tools/train.py` wrote to its work directory.'
             )
         config = parse_config_text(meta['cfg'])
-        options: dict[str, Any] = dict(licence=licence, figures=figures, name=name)
+        options: dict[str, Any] = dict(license=license, figures=figures, name=name)
         write_folder(out, state_of(content), config, meta['dataset_meta'], **options)
     return [*(key for key in content if key not in ('state_dict', 'meta')), *(k for k in LOCAL_KEYS if k in config)]
 
@@ -81,7 +81,7 @@ def write_folder(
     config: Mapping,
     dataset_meta: Mapping,
     *,
-    licence: str,
+    license: str,
     figures: Optional[Mapping] = None,
     name: Optional[str] = None,
 ) -> None:
@@ -92,7 +92,7 @@ def write_folder(
     values = {key: value for key, value in values.items() if key not in LOCAL_KEYS}
     values.update(dataset_meta=dict(dataset_meta), afa_mmseg_version=__version__)
     text = encode_config(values)  # raises before anything is written
-    card = _card(name or folder.name, values, licence, figures or {})
+    card = _card(name or folder.name, values, license, figures or {})
     # Clones: safetensors refuses tensors that share memory.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
@@ -115,9 +115,9 @@ def upload(folder: Union[str, Path], repo_id: str, *, private: bool = False, tok
     return commit.commit_url
 
 
-def _card(name: str, config: Mapping, licence: str, figures: Mapping) -> str:
+def _card(name: str, config: Mapping, license: str, figures: Mapping) -> str:
     data = import_extra('huggingface_hub', 'hub').ModelCardData(
-        license=licence,
+        license=license,
         library_name='afa_mmseg',
         pipeline_tag='image-segmentation',
         tags=['semantic-segmentation', 'weakly-supervised', 'mmsegmentation'],

@@ -64,9 +64,17 @@ class Confusion:
     @property
     def iou(self) -> np.ndarray:
         """IoU of each class over decided pixels in percent, NaN without a pixel; (C,)."""
+        return self._iou(self.decided)
+
+    @property
+    def iou_of_all(self) -> np.ndarray:
+        """IoU of each class in percent where ignored pixels count as wrong, NaN without a pixel; (C,)."""
+        return self._iou(self.counts)
+
+    def _iou(self, counts: np.ndarray) -> np.ndarray:
         both = np.diag(self.decided)
         with np.errstate(invalid='ignore'):
-            return 100 * both / (self.decided.sum(axis=0) + self.decided.sum(axis=1) - both)
+            return 100 * both / (self.decided.sum(axis=0) + counts.sum(axis=1) - both)
 
     @property
     def mean_iou(self) -> float:

@@ -1,4 +1,4 @@
-# AFA on your own images, from tags. check_dataset.py writes a copy of this file with its first lines filled in:
+# AFA on your own images, from tags, as this command fills it in:
 #   python tools/dataset_converters/check_dataset.py data/custom/images --labels data/custom/labels.csv --config my.py
 # docs/custom_dataset.md goes through it step by step.
 #
@@ -18,9 +18,9 @@ val_list = 'val.txt'
 
 # Optional.
 mask_dir = ''  # 'masks': compare with masks in validation; without, it reports the classifier alone
-max_iters = 20000  # as published, for 10 582 images; the phases of training follow
+max_iters = 20000  # the phases of training and the learning rate follow; published: 20 000 for 10 582 images
 val_interval = max_iters // 10
-long_side = 512  # to which images are scaled first, and side of the random crops; those of VOC have 500
+long_side = 512  # to which images are scaled first, and side of the random crops; published: 512
 
 # What follows is derived.
 resize = dict(type='Resize', scale=(long_side, long_side), keep_ratio=True, backend='pillow')

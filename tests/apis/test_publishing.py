@@ -35,7 +35,7 @@ def inferencer(files):
 
 @pytest.fixture
 def folder(inferencer, tmp_path):
-    inferencer.save_pretrained(tmp_path / 'animals', licence='apache-2.0', figures=dict(mIoU=62.6))
+    inferencer.save_pretrained(tmp_path / 'animals', license='apache-2.0', figures=dict(mIoU=62.6))
     return tmp_path / 'animals'
 
 
@@ -77,7 +77,7 @@ def trained(path, files, **others):
 
 def test_a_training_checkpoint_is_published_without_what_training_needs(files, tmp_path):
     state = trained(tmp_path / 'iter_6.pth', files, optimizer=dict(state={}), ema_state_dict=dict(x=torch.zeros(1)))
-    left_out = publish(tmp_path / 'iter_6.pth', tmp_path / 'out', licence='other')
+    left_out = publish(tmp_path / 'iter_6.pth', tmp_path / 'out', license='other')
     assert left_out == ['optimizer', 'ema_state_dict', 'custom_imports']
     model = init_model(tmp_path / 'out/config.json', tmp_path / 'out')
     assert_same(dict(model.state_dict()), state)
@@ -97,7 +97,7 @@ def test_other_checkpoints_are_refused(files, tmp_path, monkeypatch, meta, words
     monkeypatch.chdir(tmp_path)
     trained(tmp_path / 'a.pth', files, meta=meta)
     with pytest.raises(ValueError, match=f'a.pth: .*{words}'):
-        publish(tmp_path / 'a.pth', tmp_path / 'out', licence='other')
+        publish(tmp_path / 'a.pth', tmp_path / 'out', license='other')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth']
 
 
@@ -166,7 +166,7 @@ def test_uploaded_and_downloaded_without_what_others_put_beside(inferencer, tmp_
         monkeypatch.setattr(huggingface_hub.constants, 'ENDPOINT', hub.address)  # HF_ENDPOINT is read at import
         template = hub.address + '/{repo_id}/resolve/{revision}/{filename}'
         monkeypatch.setattr(huggingface_hub.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
-        address = inferencer.push_to_hub('user/animals', licence='apache-2.0', token='none')
+        address = inferencer.push_to_hub('user/animals', license='apache-2.0', token='none')
         assert address.startswith(f'{hub.address}/user/animals/commit/')
         assert sorted(hub.models['user/animals']) == FILES
         assert b"from_pretrained('user/animals')" in hub.models['user/animals']['README.md']

@@ -25,23 +25,23 @@ def test_by_hand(tmp_path):
     label = write(tmp_path, 'label', [[0, 1, 255, 255], [0, 1, 1, 0]])
     mask = write(tmp_path, 'mask', [[0, 1, 1, 255], [0, 1, 0, 255]])
     report = judge_labels([label], [info(mask)], CLASSES, num_workers=0)
-    # cat: 2 right, 1 too many, 1 unsure; background: 2 right, 1 missed.
+    # cat: 2 right, 1 too many, 1 ignored; background: 2 right, 1 missed.
     assert report == dict(
         images=1,
         with_mask=1,
-        unsure=25.0,
+        ignored=25.0,
         mIoU=pytest.approx(100 * (2 / 4 + 2 / 3) / 2, abs=0.01),
-        mIoU_where_sure=pytest.approx(100 * (2 / 3 + 2 / 3) / 2, abs=0.01),
+        mIoU_decided=pytest.approx(100 * (2 / 3 + 2 / 3) / 2, abs=0.01),
         classes=dict(
-            background=dict(IoU=66.67, IoU_where_sure=66.67),
-            cat=dict(IoU=50.0, IoU_where_sure=66.67),
-            dog=dict(IoU=None, IoU_where_sure=None),
+            background=dict(IoU=66.67, IoU_decided=66.67),
+            cat=dict(IoU=50.0, IoU_decided=66.67),
+            dog=dict(IoU=None, IoU_decided=None),
         ),
     )
     table = format_report(report)
-    assert '| cat        | 50.00 |          66.67 |' in table
-    assert '| dog        |     - |              - |' in table
-    assert table.endswith('1 images, 1 with a mask; 25.0 % of the pixels are unsure')
+    assert '| cat        | 50.00 |                 66.67 |' in table
+    assert '| dog        |     - |                     - |' in table
+    assert table.endswith('1 images, 1 with a mask; 25.0 % of the pixels are ignored')
 
 
 def test_figures_are_those_of_mmseg_pooled_over_images(tmp_path):
@@ -54,7 +54,7 @@ def test_figures_are_those_of_mmseg_pooled_over_images(tmp_path):
     iou = 100 * areas[0] / areas[1]
     assert [values['IoU'] for values in report['classes'].values()] == pytest.approx(iou.tolist(), abs=0.01)
     assert report['mIoU'] == pytest.approx(float(iou.mean()), abs=0.01)
-    assert report['unsure'] == pytest.approx(100 * (labels == 255).mean(), abs=0.01)
+    assert report['ignored'] == pytest.approx(100 * (labels == 255).mean(), abs=0.01)
 
 
 def test_masks_are_optional_and_may_have_more_classes(tmp_path):
@@ -65,11 +65,14 @@ def test_masks_are_optional_and_may_have_more_classes(tmp_path):
     assert (report['images'], report['with_mask'], report['mIoU']) == (2, 1, 100)
     report = judge_labels(files[:1], infos[:1], CLASSES, num_workers=0)
     assert 'mIoU' not in report
-    assert format_report(report) == '1 images, 0 with a mask; 0.0 % of the pixels are unsure'
+    assert format_report(report) == '1 images, 0 with a mask; 0.0 % of the pixels are ignored'
     assert format_report(judge_labels([], [], CLASSES, num_workers=0)) == '0 images, 0 with a mask'
 
 
-def test_a_mask_of_another_size_is_named(tmp_path):
-    label, mask = write(tmp_path, 'label', [[0, 1]] * 2), write(tmp_path, 'mask', [[0, 1, 1]] * 2)
-    with pytest.raises(ValueError, match=r'label.png has the size \(2, 2\), its mask .*mask.png \(2, 3\)'):
+@pytest.mark.parametrize(
+    ('values', 'named'), [([[0, 1, 1]] * 2, r'\(2, 2\) .*\(2, 3\)'), ([[0, 3]] * 2, 'mask holds 3')]
+)
+def test_a_mask_that_does_not_fit_is_named(tmp_path, values, named):
+    label, mask = write(tmp_path, 'label', [[0, 1]] * 2), write(tmp_path, 'mask', values)
+    with pytest.raises(ValueError, match=rf'label.png .*mask.png: .*{named}'):
         judge_labels([label], [info(mask)], CLASSES, num_workers=0)

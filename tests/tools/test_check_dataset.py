@@ -45,7 +45,7 @@ def test_from_a_folder_to_a_config(root):
         '0 errors, 0 warnings',
         'report written to report',
         'train.txt (16) and val.txt (4) are in data',
-        'mine.py: 2000 iterations; train: python tools/train.py mine.py',
+        'mine.py: 2000 iterations; train: afa train mine.py',
     ):
         assert line in output.splitlines()
     assert sorted(path.name for path in (root / 'report').iterdir()) == ['report.txt']

@@ -81,8 +81,8 @@ def add_folder_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--base',
         metavar='NAME',
-        help='with --config: config to inherit from (default: afa_mit-b1_voc; on a CPU: '
-        'afa_efficientnet-lite2_voc-animals)',
+        help='with --config: config to inherit from (default: afa_mit-b1_voc; '
+        'afa_efficientnet-lite2_voc-animals suits a CPU)',
     )
     group.add_argument(
         '--iterations', type=int, metavar='N', help='with --config (default: as published for as many images)'
@@ -120,7 +120,7 @@ def main() -> int:
     if args.config is not None:
         files = DataFiles(args.source, args.labels, *lists, args.masks or '')
         max_iters = write_config(args.config, inspection, files, args.base, args.iterations, args.side)
-        print(f'{args.config}: {max_iters} iterations; train: python tools/train.py {args.config}')
+        print(f'{args.config}: {max_iters} iterations; train: afa train {args.config}')
     return 0
 
 

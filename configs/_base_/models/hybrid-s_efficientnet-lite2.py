@@ -1,5 +1,5 @@
 # The blocks of a ViT-S, new, on the last map of EfficientNet-Lite2, pretrained (docs/weights.md): for methods that need
-# a class token, where no weights of a plain ViT are at hand.
+# a class token, on a convolutional backbone.
 hybrid_preprocessor = dict(mean=[127.0] * 3, std=[128.0] * 3)  # as the weights were trained
 hybrid_backbone = dict(
     type='HybridVisionTransformer',

@@ -11,3 +11,4 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='WarmupPolyLR', max_iters=max_iters, warmup_iters=50)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=450))
+auto_scale_lr = dict(base_batch_size=8)
