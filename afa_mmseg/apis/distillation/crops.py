@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..images import find_images
+
 #: Side that images are loaded at, in pixels.
 LOADED = 320
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 class Batch(NamedTuple):
@@ -47,20 +48,17 @@ class Batch(NamedTuple):
 
 
 def list_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """List the images of folders, sorted, without those whose name (no suffix) is in `exclude`.
+    """List the images of folders, without those whose name (no suffix) is in `exclude`.
 
     Raises:
-        FileNotFoundError: A folder does not exist.
-        ValueError: There are no images.
+        FileNotFoundError: A folder does not exist or has no image.
+        ValueError: All images are excluded.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f'no such folder of images: {folder}')
     names = set(exclude)
-    files = [path for folder in folders for path in sorted(folder.rglob('*')) if path.suffix.lower() in SUFFIXES]
+    files = [image.path for image in find_images(folders)]
     kept = [path for path in files if path.stem not in names]
     if not kept:
-        raise ValueError(f'no images in {", ".join(map(str, folders))} ({len(files)} are excluded)')
+        raise ValueError(f'all {len(files)} images in {", ".join(map(str, folders))} are excluded')
     return kept
 
 
@@ -78,7 +76,7 @@ class Crops(Dataset):
         images: Image files.
         maps: Maps of the teacher, (N, K, g, g).
         steps: Number of steps.
-        batch_size: Crops a step, one of each image drawn (several of one: docs/results/README.md).
+        batch_size: Crops a step, one of each image drawn (several of one: docs/results/distillation.md).
         area: Smallest and largest share of an image that a crop covers.
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Random seed.
