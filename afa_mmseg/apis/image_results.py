@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, Optional
 
 import cv2
 import numpy as np
-import torch
 from mmseg.structures import SegDataSample
 from PIL import Image as PILImage
 
 from ..utils import atomic_path, save_mask, show_progress, write_text
+from ..utils.checks import lacks_memory
 from ..visualization.overlays import Image
 from .images import NamedImage, read_image, shrink
 from .inferencer import WeakSegInferencer, class_indices, to_array
@@ -20,7 +20,7 @@ from .views import CAPTIONS, Painter, Prediction
 #: Folders of results.
 FOLDERS = ('panel', 'overlay', 'mask', 'scores')
 #: Errors of one image that do not stop the others.
-FAILURES = (ValueError, OSError, torch.cuda.OutOfMemoryError)
+FAILURES = (ValueError, OSError)
 
 
 class Outcome(NamedTuple):
@@ -101,7 +101,9 @@ def _infer_image(inferencer: WeakSegInferencer, named: NamedImage, out: Path, re
         )
         painter = Painter(inferencer.model.dataset_meta['classes'], inferencer.palette)
         _write(painter, sample, np.ascontiguousarray(image[..., ::-1]), out, named.name, request)
-    except FAILURES as error:
+    except Exception as error:
+        if not (isinstance(error, FAILURES) or lacks_memory(error)):
+            raise
         return Outcome(named, str(error) or type(error).__name__)
     prediction = Prediction.of(sample)
     return Outcome(named, num_classes=None if prediction.score is None else len(prediction.classes))

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -104,7 +105,7 @@ def to_label_studio(images: Sequence[LabelledImage], classes: Sequence[str], pre
     Args:
         images: Images and masks.
         classes: Names of the foreground classes.
-        prefix: Put before the path of each image, for the address that Label Studio loads it from.
+        prefix: Put before the path of each image (escaped), for the address that Label Studio loads it from.
 
     Raises:
         ModuleNotFoundError: label-studio-converter is missing.
@@ -119,7 +120,7 @@ def to_label_studio(images: Sequence[LabelledImage], classes: Sequence[str], pre
             value = dict(format='rle', rle=brush.mask2rle(255 * pixels), brushlabels=[classes[index - 1]])
             regions.append(dict(id=str(index), type='brushlabels', value=value, **place))
         prediction = dict(model_version='afa_mmseg', result=regions)
-        tasks.append(dict(data={IMAGE: prefix + image.file_name}, predictions=[prediction]))
+        tasks.append(dict(data={IMAGE: prefix + quote(image.file_name)}, predictions=[prediction]))
     return tasks
 
 

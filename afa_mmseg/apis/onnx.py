@@ -30,12 +30,16 @@ class Exportable(nn.Module):
         if getattr(preprocessor, 'mean', None) is None or getattr(preprocessor, 'std', None) is None:
             raise ValueError('model.data_preprocessor requires mean and std: normalisation is part of the graph')
         self.backbone, self.decode_head, self.argmax = model.backbone, model.decode_head, argmax
+        self.test_size = getattr(model, 'test_size', None)
         self.register_buffer('mean', preprocessor.mean.view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', preprocessor.std.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C + 1, H, W), or labels (B, H, W), uint8, in the size of the image."""
-        logits = resize(self.decode_head(self.backbone((image - self.mean) / self.std)), image.shape[-2:])
+        inputs = (image - self.mean) / self.std
+        if self.test_size is not None:
+            inputs = resize(inputs, self.test_size)
+        logits = resize(self.decode_head(self.backbone(inputs)), image.shape[-2:])
         return logits.argmax(dim=1).to(torch.uint8) if self.argmax else logits
 
 

@@ -22,7 +22,7 @@ from ..datasets import ImageLevelDataset
 from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask, write_text
 from ..utils.checkpoints import checkpoint_file
-from ..utils.checks import check_class_count
+from ..utils.checks import check_class_count, lacks_memory
 from ..utils.parallel import count_cpus
 from ..version import __version__
 from .loading import check_device, init_model, read_config
@@ -198,7 +198,9 @@ def write_label(recipe: Recipe, job: Job) -> str:
             data = model.data_preprocessor(pseudo_collate([sample]), False)
             (steps,) = model.explain(data['inputs'], data['data_samples'])
             label = steps.to_original(steps.pseudo_label()).cpu().numpy()
-    except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+    except Exception as error:
+        if not (isinstance(error, ValueError) or lacks_memory(error)):
+            raise
         return _first_line(error)
     save_mask(label.astype(np.uint8), recipe.palette, job.file)
     return ''

@@ -13,7 +13,7 @@ from typing import Any, Callable, NoReturn, Optional
 import torch
 import torch.distributed as torch_dist
 from mmengine.dist import all_gather_object, get_dist_info, is_distributed, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.registry import HOOKS
 
 from ..datasets.images import BrokenImageError
@@ -95,8 +95,12 @@ class ShutdownHook(Hook):
         self._common_batches = min(all_gather_object(len(runner.val_dataloader)))
 
     def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if batch_idx < self._common_batches:  # later ones do not come on all ranks
-            self.before_train_iter(runner, batch_idx)
+        number = self._agree() if batch_idx < self._common_batches else 0  # later ones do not come on all ranks
+        if number:
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):
+                    hook.after_val_epoch(runner)  # the network holds the averages while it is validated
+            self._stop(runner, number)
 
     def _agree(self) -> int:
         """Return the signal that any rank received before it came here, or 0."""

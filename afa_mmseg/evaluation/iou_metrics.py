@@ -49,10 +49,10 @@ class PaletteIoUMetric(TitledIoUMetric):
         self.output_dir = folder
         if folder is not None:
             for sample in data_samples:
-                self._write(sample['pred_sem_seg']['data'].squeeze(0), osp.basename(sample['img_path']), folder)
+                name = sample.get('img_id') or osp.splitext(osp.basename(sample['img_path']))[0]
+                self._write(sample['pred_sem_seg']['data'].squeeze(0), osp.join(folder, f'{name}.png'))
 
-    def _write(self, label: Any, filename: str, folder: str) -> None:
-        path = osp.join(folder, osp.splitext(filename)[0] + '.png')
+    def _write(self, label: Any, path: str) -> None:
         save_mask(label.cpu().numpy().astype(np.uint8), self.dataset_meta['palette'], path)
 
 

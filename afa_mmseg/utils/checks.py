@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from importlib import import_module
 from types import ModuleType
 
+import torch
+
 #: Control characters and surrogates.
 CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
 #: Bytes that file systems allow for a name, without a suffix such as `.jpg`.
@@ -88,6 +90,11 @@ def import_extra(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'{error.name} is not installed: pip install "afa-mmseg[{extra}]"') from error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error reports that memory ran out; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def require_dir(path: str, what: str, remedy: str) -> None:

@@ -1,6 +1,7 @@
 """Atomic writing of files: whole or absent, never half."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{TEMPORARY}{os.getpid()}-{path.name}')  # the suffix stays, for its format
+    # The end of the name, since a whole one may be as long as names can be; the suffix stays, for its format.
+    temporary = path.with_name(f'{TEMPORARY}{os.getpid()}-{path.name[-50:]}')
     try:
         yield temporary
         os.replace(temporary, path)
@@ -48,16 +50,17 @@ def write_text(path: Union[str, Path], text: str) -> bool:
 def remove_leftovers(folder: Union[str, Path]) -> None:
     """Delete the temporary files that killed programs left in `folder`."""
     for temporary in Path(folder).glob(f'{TEMPORARY}*'):
-        if not _is_running(temporary.name[len(TEMPORARY) :].split('-')[0]):
+        writer = re.match(rf'{re.escape(TEMPORARY)}(\d+)-.', temporary.name)
+        if writer and temporary.is_file() and not _is_running(int(writer[1])):
             temporary.unlink(missing_ok=True)
 
 
-def _is_running(pid: str) -> bool:
+def _is_running(pid: int) -> bool:
     if os.name == 'nt':  # there, signal 0 is Ctrl-C: leftovers stay
         return True
     try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
+        os.kill(pid, 0)
+    except (OverflowError, ProcessLookupError):
         return False
     except PermissionError:  # another user's
         return True

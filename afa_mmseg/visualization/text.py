@@ -1,6 +1,6 @@
 """Text drawn on images by Pillow, in the fonts that matplotlib finds."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from matplotlib import font_manager, ft2font
@@ -24,13 +24,13 @@ def draw_text(image: Image, text: str, position: tuple[int, int], colour: tuple[
         colour: RGB.
     """
     canvas = PILImage.fromarray(np.ascontiguousarray(image))
-    ImageDraw.Draw(canvas).text(position, text, fill=tuple(colour), font=_font(text))
+    ImageDraw.Draw(canvas).text(position, text, fill=tuple(colour), font=_font_in(font_file(text)))
     return np.array(canvas)
 
 
 def text_size(text: str) -> tuple[int, int]:
     """Return the width and height of a line of text, in pixels."""
-    font = _font(text)
+    font = _font_in(font_file(text))
     return int(np.ceil(font.getlength(text))), sum(font.getmetrics())
 
 
@@ -48,7 +48,7 @@ def break_text(text: str, max_width: int) -> list[str]:
     return min(breaks, key=lambda lines: max(text_size(line)[0] for line in lines))
 
 
-@cache
+@lru_cache(maxsize=1024)
 def font_file(text: str) -> str:
     """Return the first font with all letters of a text: DejaVu Sans, else one of the system, else DejaVu Sans."""
     default = str(font_manager.findfont('DejaVu Sans'))
@@ -65,5 +65,5 @@ def _letters(file: str) -> frozenset[int]:
 
 
 @cache
-def _font(text: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_file(text), TEXT_SIZE)
+def _font_in(file: str) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, TEXT_SIZE)

@@ -44,6 +44,8 @@ class OverlayVisualizer(SegLocalVisualizer):
 
     def _draw(self, image: Image, fields: dict[str, str], sample: SegDataSample) -> Image:
         names, palette = self.dataset_meta['classes'], self.dataset_meta['palette']
+        if image.shape[:2] != tuple(sample.get('ori_shape', image.shape[:2])):  # mmseg's hook turns it by EXIF
+            image = mmcv.imread(sample.img_path, flag='color_ignore_orientation', channel_order='rgb')
         labels = {
             text: sample.get(field).data.squeeze(0).cpu().numpy().astype(np.uint8)
             for text, field in fields.items()

@@ -1,6 +1,7 @@
 """Event handlers of the page: images, classes, slider, clicks."""
 
 import html
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -121,8 +122,9 @@ def no_ties() -> tuple:
 
 
 def save_numbers(ties: Ties) -> str:
-    """Write the drawn numbers to a temporary file, which the page deletes later."""
-    path = Path(tempfile.mkdtemp(prefix='ties-')) / f'ties_{ties.point[0]}_{ties.point[1]}.npz'
+    """Write the drawn numbers to a file of the page's temporary folder, which is deleted at its end."""
+    folder = tempfile.mkdtemp(prefix='ties-', dir=os.environ.get('GRADIO_TEMP_DIR'))
+    path = Path(folder) / f'ties_{ties.point[0]}_{ties.point[1]}.npz'
     maps: dict[str, Any] = dict(affinity=ties.affinity, attention=ties.attention)
     maps = {name: x for name, x in maps.items() if x is not None}
     np.savez_compressed(path, point=ties.point, cell=ties.cell, **maps)

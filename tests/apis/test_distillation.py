@@ -21,7 +21,7 @@ from afa_mmseg.apis.distillation import (
     training,
     write_maps,
 )
-from afa_mmseg.apis.distillation.crops import Batch, crop
+from afa_mmseg.apis.distillation.crops import Batch, crop, load_square
 from afa_mmseg.apis.distillation.training import rate
 from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
@@ -135,6 +135,8 @@ def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
     whole, *_ = run(images, maps, tmp_path / 'whole')
     run(images, maps, tmp_path / 'parts', stop_at=12)
+    with (tmp_path / 'parts/log.jsonl').open('a') as file:
+        file.write('{"step": 15, "lo')  # as a killed program or a full disk leaves it
     parts, log, _ = run(images, maps, tmp_path / 'parts')
     assert parts['meta']['step'] == 30
     assert_close(parts['state_dict'], whole['state_dict'], rtol=0, atol=0)
@@ -221,8 +223,13 @@ def test_half_precision_learns(images, maps, tmp_path):
 def test_excluded_images_are_left_out(images):
     kept = list_images([images[0].parent], exclude=['00', '07'])
     assert {path.stem for path in images} - {path.stem for path in kept} == {'00', '07'}
+    (images[0].parent / 'cats').mkdir()
+    images[3].rename(images[0].parent / 'cats/Zoë 3.png')
+    for img_id in ('cats/Zoë 3', 'Zoë 3.png', 'Zoe\u0308 3'):  # below the folder, with suffix, decomposed
+        kept = list_images([images[0].parent], [img_id])
+        assert [path.stem for path in list_images([images[0].parent]) if path not in kept] == ['Zoë 3']
     with pytest.raises(ValueError, match='all 12 images .* excluded'):
-        list_images([images[0].parent], exclude=[path.stem for path in images])
+        list_images([images[0].parent], exclude=[path.stem for path in list_images([images[0].parent])])
 
 
 def test_a_teacher_that_ends_differently_is_refused():
@@ -260,3 +267,15 @@ def test_neighbours_of_colours_are_found(images):
     kind = torch.arange(12) % 3
     assert knn_accuracy(features[:9], kind[:9], features[9:], kind[9:], k=3) == 1
     assert knn_accuracy(features[:9], kind[:9], features[9:], (kind[9:] + 1) % 3, k=3) == 0
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / 'cut.jpg').write_bytes(b'\xff\xd8 no more')
+    with pytest.raises(ValueError, match=r'cut\.jpg'):
+        load_square(tmp_path / 'cut.jpg', 8)
+
+
+def test_an_unknown_teacher_is_named():
+    pytest.importorskip('timm')
+    with pytest.raises(ValueError, match='timm/efficientnet_lite9'):
+        build_teacher('timm/efficientnet_lite9', 'none.pth')

@@ -3,12 +3,20 @@
 import json
 import runpy
 import xml.etree.ElementTree as ElementTree
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from afa_mmseg.apis.label_files import find_masks, labelling_config, read_class_names, to_coco
+from afa_mmseg.apis.label_files import (
+    LabelledImage,
+    find_masks,
+    labelling_config,
+    read_class_names,
+    to_coco,
+    to_label_studio,
+)
 from afa_mmseg.utils import save_mask
 from tests.tools.toolbox import REPO
 
@@ -103,3 +111,11 @@ def test_missing_masks_and_names_are_errors(masks, tmp_path):
     with pytest.raises(ValueError, match='class 3; --classes names 2'):
         to_coco(find_masks(tmp_path / 'out/masks', tmp_path / 'images'), CLASSES[:2])
     assert 'value="dog &amp; &lt;co&gt;"' in labelling_config(CLASSES)
+
+
+@pytest.mark.parametrize('name', ['cat & dog.jpg', 'no #1.jpg', 'a+b 50%25.jpg', 'day/ä.jpg'])
+def test_addresses_of_label_studio_name_the_file(name):
+    pytest.importorskip('label_studio_converter.brush')
+    image = LabelledImage(name, np.ones((4, 5), np.uint8))
+    (task,) = to_label_studio([image], CLASSES, '/data/local-files/?d=photos/')
+    assert parse_qs(urlsplit(task['data']['image']).query) == dict(d=[f'photos/{name}'])

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model
+from mmseg.registry import MODELS
 from torch.testing import assert_close
 
 from afa_mmseg.apis import export_onnx, run_onnx
@@ -16,6 +17,7 @@ from afa_mmseg.apis.onnx import open_onnx
 from tests.conftest import DATA
 from tests.reference_network import build_tiny_segmentor, map_reference_keys
 from tests.tiny_files import CLASSES, PALETTE
+from tests.toco_network import SMALL, TOCO_SHAPES
 
 
 @pytest.fixture(scope='module')
@@ -76,3 +78,16 @@ def test_a_missing_package_is_named(tmp_path, tiny_segmentor, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r'onnxscript is not installed: .*\[onnx\]'):
         export_onnx(tiny_segmentor, tmp_path / 'model.onnx')
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_images_are_resized_as_in_prediction(exported, tmp_path):
+    config = Config.fromfile(TOCO_SHAPES)
+    config.merge_from_dict({key: value for key, value in SMALL.items() if key.startswith('model.')})
+    model = MODELS.build({**config.model, 'test_size': (80, 64), 'test_cfg': dict(mode='whole')}).eval()
+    export_onnx(model, tmp_path / 'model.onnx')
+    image = torch.rand(1, 3, 96, 70, generator=torch.Generator().manual_seed(1)) * 255
+    normalised = (image - model.data_preprocessor.mean) / model.data_preprocessor.std
+    with torch.no_grad():
+        expected = model.inference(normalised, [dict(ori_shape=(96, 70), img_shape=(96, 70))])
+    assert_close(torch.from_numpy(run_onnx(tmp_path / 'model.onnx', image.numpy())), expected, rtol=0, atol=1e-4)

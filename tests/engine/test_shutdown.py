@@ -8,9 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.testing import assert_close
 
 from afa_mmseg.engine import ShutdownHook, run_test, run_training, shutdown
 from afa_mmseg.engine.shutdown import Stopped, explain, shield_workers
+from afa_mmseg.utils.checkpoints import read_checkpoint
 from tests.utils.processes import is_running
 
 RUNNER = SimpleNamespace(train_loop=None, val_loop=None, hooks=[], iter=0)
@@ -166,3 +172,68 @@ def test_the_traceback_of_a_worker_is_left_out_of_the_message():
     )
     assert explain(FloatingPointError(text)) == 'a.jpg\n  Look there.'
     assert explain(ValueError()) == 'ValueError'
+
+
+class Growing(BaseModel):
+    """A weight that grows by the learning rate in each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return dict(loss=-self.weight.sum()) if mode == 'loss' else [0]
+
+
+class Nothing(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return {}
+
+
+class SignalInValidation(Hook):
+    priority = 'HIGHEST'
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def averaged_run(folder, hooks, resume=False):
+    loader = dict(
+        dataset=[dict(inputs=torch.zeros(1))] * 8, batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler')
+    )
+    return Runner(
+        Growing(),
+        str(folder),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        val_evaluator=Evaluator(Nothing()),
+        val_cfg={},
+        train_cfg=dict(type='UpdateTrainLoop', max_iters=8, val_interval=4),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', interval=8, by_epoch=False), logger=None),
+        custom_hooks=[dict(type='EMAHook', momentum=0.5), *hooks],
+        log_level='ERROR',
+        default_scope='mmseg',
+        experiment_name=folder.name + str(resume),
+        load_from=str(folder / 'iter_4.pth') if resume else None,
+        resume=resume,
+    )
+
+
+def test_a_stop_in_a_validation_keeps_weights_and_their_average_apart(tmp_path):
+    whole = averaged_run(tmp_path / 'whole', [])
+    whole.train()
+    stopped = averaged_run(tmp_path / 'stopped', [ShutdownHook(), SignalInValidation()])
+    with pytest.raises(Stopped):
+        stopped.train()
+    for hook in stopped.hooks:
+        if isinstance(hook, ShutdownHook):
+            hook.release()
+    averaged_run(tmp_path / 'stopped', [], resume=True).train()
+    ends = [read_checkpoint(tmp_path / name / 'iter_8.pth') for name in ('whole', 'stopped')]
+    for part in ('state_dict', 'ema_state_dict'):
+        assert_close(ends[1][part], ends[0][part], rtol=0, atol=0)

@@ -60,3 +60,17 @@ def test_the_table_follows_the_name_of_what_it_is_of(metric, title, monkeypatch)
 def test_a_missing_map_is_named_with_its_remedy():
     with pytest.raises(KeyError, match=r"'pred_propagated_cam'.*CAMValLoop.*val_evaluator"):
         evaluate(CAMIoUMetric(field='pred_propagated_cam'), make_sample(torch.rand(1, 1, 2), torch.zeros(1, 1, 2)))
+
+
+def test_predictions_are_named_by_image_id(tmp_path):
+    metric = PaletteIoUMetric(format_only=True, output_dir=str(tmp_path))
+    metric.dataset_meta = dict(classes=('background', 'cat'), palette=[[0, 0, 0], [1, 1, 1]])
+    samples = [make_sample(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2, dtype=torch.long)) for _ in range(3)]
+    for sample, img_id in zip(samples, ('day/a', 'night/a')):
+        sample['img_id'] = img_id
+    metric.process({}, samples)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.png')) == [
+        'a.png',
+        'day/a.png',
+        'night/a.png',
+    ]

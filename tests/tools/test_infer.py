@@ -6,6 +6,7 @@ import runpy
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
@@ -147,3 +148,16 @@ def test_errors_are_raised_before_the_work_begins(images, infer, monkeypatch, ar
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         infer(*arguments, '--out', 'out')
     assert not (images.parent / 'out').exists()
+
+
+def test_an_image_that_memory_does_not_suffice_for_does_not_stop_the_others(
+    images, infer, tmp_path, capsys, monkeypatch
+):
+    predict = WeakSegInferencer.__call__
+
+    def allocate_too_much(self, image, **kwargs):
+        return torch.empty(1 << 60, dtype=torch.uint8) if image.shape[0] == 240 else predict(self, image, **kwargs)
+
+    monkeypatch.setattr(WeakSegInferencer, '__call__', allocate_too_much)
+    assert infer(images / 'a.jpg', images / 'day/a.PNG', '--out', tmp_path / 'out', '--what', 'pred') == 1
+    assert '1 of 2 images written' in capsys.readouterr().out

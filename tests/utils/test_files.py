@@ -82,11 +82,21 @@ def test_what_a_running_program_writes_is_no_leftover(tmp_path):
 
 
 def test_leftovers_only_are_removed(tmp_path):
-    for name in ('a.txt', '.hidden', 'x.tmp-1-a', '.tmp-notes.txt'):
+    kept = ['a.txt', '.hidden', 'x.tmp-1-a', '.tmp-notes.txt', '.tmp-2024-']
+    for name in (*kept, '.tmp-999999999-a.txt'):
         (tmp_path / name).touch()
+    (tmp_path / '.tmp-999999999-folder').mkdir()
     remove_leftovers(tmp_path)
-    assert names(tmp_path) == sorted(['a.txt', '.hidden', 'x.tmp-1-a'])  # the name of the last one is ours
+    assert names(tmp_path) == sorted([*kept, '.tmp-999999999-folder'])
     remove_leftovers(tmp_path / 'missing')
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / f'{"猫" * 83}.png'  # 253 bytes
+    with atomic_path(path) as temporary:
+        assert temporary.suffix == '.png'
+        temporary.write_text('whole')
+    assert path.read_text() == 'whole'
 
 
 def write_again_and_again(path, letter):

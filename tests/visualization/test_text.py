@@ -37,3 +37,9 @@ def test_another_font_is_used_where_it_has_all_letters(monkeypatch):
 )
 def test_wide_text_is_broken_into_two_lines(line, expected):
     assert break_text(line, 148) == expected
+
+
+def test_captions_share_a_font():
+    for percent in range(100):
+        text_size(f'cat {percent}%')
+    assert text._font_in.cache_info().currsize < 20

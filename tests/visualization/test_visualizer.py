@@ -32,3 +32,21 @@ def test_ground_truth_and_segmentation_are_overlays_side_by_side(fields, tmp_pat
     assert len(rows) == 1
     assert np.array_equal(drawn[rows[0] : rows[0] + 200, -240:], expected)
     assert (drawn[rows[0] + 200 :] == PALETTE[1]).all(axis=2).any()  # the legend
+
+
+def test_an_image_that_was_predicted_as_stored_is_drawn_as_stored(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    stored = np.zeros((60, 90, 3), np.uint8)
+    stored[:, :45] = 200
+    Image.fromarray(stored).save(tmp_path / 'a.png', exif=exif)
+    sample = make_sample(pred_sem_seg=np.zeros((60, 90), np.int64))
+    sample.set_metainfo(dict(img_path=str(tmp_path / 'a.png'), ori_shape=(60, 90)))
+    visualizer = OverlayVisualizer(name='as stored')
+    visualizer.dataset_meta = dict(classes=NAMES, palette=PALETTE)
+    turned = np.ascontiguousarray(np.rot90(stored, -1))  # as mmseg's hook reads it
+    visualizer.add_datasample('a', turned, sample, out_file=str(tmp_path / 'drawn.png'))
+    drawn = np.asarray(Image.open(tmp_path / 'drawn.png').convert('L'))
+    row = drawn[np.flatnonzero(drawn.max(axis=1))[-1] - 5]
+    half = len(row) // 2
+    assert row[: half - 2].min() > row[half + 2 :].max()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from afa_mmseg.apis.distillation import build_backbone, build_teacher, knn_accuracy, pooled_features
 from afa_mmseg.apis.distillation.training import MEAN, STD
+from afa_mmseg.datasets.images import read_ids
 from afa_mmseg.utils import read_mask, run_command
 from afa_mmseg.utils.checks import first_few
 
@@ -65,9 +66,9 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     features = build_features(args)
-    listed = (args.data / args.reference).read_text(encoding='utf-8').split()
+    listed = read_ids(args.data / args.reference)
     picked = np.linspace(0, len(listed) - 1, min(args.num_reference, len(listed))).round().astype(int)
-    ids = [[listed[i] for i in picked], (args.data / args.query).read_text(encoding='utf-8').split()]
+    ids = [[listed[i] for i in picked], read_ids(args.data / args.query)]
     pooled = [pooled_features(features, [args.data / 'images' / f'{i}.jpg' for i in part], args.size) for part in ids]
     classes = [read_classes(args.data, part) for part in ids]
     accuracy = knn_accuracy(pooled[0], classes[0], pooled[1], classes[1], args.k)

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 from afa_mmseg.apis.distillation import Recipe, build_backbone, build_teacher, distill, list_images, write_maps
+from afa_mmseg.datasets.images import read_ids
 from afa_mmseg.utils import run_command
 
 
@@ -50,9 +51,8 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     log = functools.partial(print, flush=True)
-    excluded = [name for path in args.exclude for name in path.read_text(encoding='utf-8').split()]
-    images = list_images(args.images, excluded)
-    log(f'{len(images)} images, without {len(excluded)} excluded ids')
+    images = list_images(args.images, [img_id for path in args.exclude for img_id in read_ids(path)])
+    log(f'{len(images)} images, {len(list_images(args.images)) - len(images)} others excluded')
     recipe = Recipe(
         steps=args.steps,
         batch_size=args.batch_size,

@@ -1,7 +1,9 @@
 """Random crops of images beside the same crops of a teacher's maps; each step has its own random numbers."""
 
 import math
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..images import find_images
+from ...datasets.images import IMAGE_SUFFIXES, strip_suffix
+from ..images import find_images, read_image
 
 #: Side that images are loaded at, in pixels.
 LOADED = 320
@@ -47,26 +50,42 @@ class Batch(NamedTuple):
         return crops, crop(self.maps.float(), self.boxes, size // 16)
 
 
-def list_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """List the images of folders, without those whose name (no suffix) is in `exclude`.
+def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[Path]:
+    """List the images of folders without excluded ones.
+
+    Args:
+        folders: Their subfolders count, too.
+        exclude: Ids: names of images in any folder, or their paths below one of `folders`; suffixes may be left out.
 
     Raises:
         FileNotFoundError: A folder does not exist or has no image.
         ValueError: All images are excluded.
     """
-    names = set(exclude)
-    files = [image.path for image in find_images(folders)]
-    kept = [path for path in files if path.stem not in names]
+    excluded = {_plain(img_id) for img_id in exclude}
+    files = {image.path: folder for folder in folders for image in find_images([folder])}
+    kept = [
+        path
+        for path, folder in files.items()
+        if excluded.isdisjoint([_plain(path.name), _plain(path.relative_to(os.path.abspath(folder)).as_posix())])
+    ]
     if not kept:
         raise ValueError(f'all {len(files)} images in {", ".join(map(str, folders))} are excluded')
     return kept
 
 
+def _plain(img_id: str) -> str:
+    return unicodedata.normalize('NFC', strip_suffix(img_id, IMAGE_SUFFIXES) or img_id)
+
+
 def load_square(path: Path, size: int) -> Tensor:
     """Load an image resized to size x size, RGB, uint8 (3, size, size)."""
-    with Image.open(path) as image:
-        pixels = np.array(image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return squared(read_image(path), size)
+
+
+def squared(image: np.ndarray, size: int) -> Tensor:
+    """Resize an image to size x size: BGR (H, W, 3) to RGB (3, size, size), both uint8."""
+    pixels = Image.fromarray(image[..., ::-1]).resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
 
 
 class Crops(Dataset):
@@ -103,9 +122,9 @@ class Crops(Dataset):
         chosen = rng.integers(len(self.images), size=self.batch_size)
         aspects, images = [], []
         for index in chosen:
-            with Image.open(self.images[index]) as image:
-                aspects.append(image.width / image.height)
-            images.append(load_square(self.images[index], LOADED))
+            image = read_image(self.images[index])
+            aspects.append(image.shape[1] / image.shape[0])
+            images.append(squared(image, LOADED))
         return Batch(
             torch.stack(images),
             torch.from_numpy(np.array(self.maps[chosen])),

@@ -113,6 +113,9 @@ def build_teacher(name: str, weights: Optional[str] = None) -> Teacher:
 
 
 def _timm(model: str, *, pretrained: bool) -> tuple[nn.Module, dict]:
-    classifier = import_extra('timm', 'timm').create_model(model, pretrained=pretrained)
+    try:
+        classifier = import_extra('timm', 'timm').create_model(model, pretrained=pretrained)
+    except RuntimeError as error:  # an unknown name, or no network
+        raise ValueError(f'teacher timm/{model}: {error}') from error
     config: Any = classifier.pretrained_cfg
     return classifier, {key: config[key] for key in ('mean', 'std')}

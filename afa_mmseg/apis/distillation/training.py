@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ...utils import atomic_path
+from ...utils import atomic_path, write_text
 from ...utils.checkpoints import read_checkpoint, read_state
 from .crops import Batch, Crops
 from .maps import TeacherMaps
@@ -286,7 +286,7 @@ class _Meter:
         self.sums: dict[str, Tensor] = {}
         self.count, self.begin, self.first = 0, time.monotonic(), start
         before = path.read_text(encoding='utf-8').splitlines(keepends=True) if path.is_file() else []
-        path.write_text(''.join(line for line in before if json.loads(line)['step'] <= start), encoding='utf-8')
+        write_text(path, ''.join(line for line in before if line.endswith('\n') and json.loads(line)['step'] <= start))
 
     def update(self, step: int, losses: dict[str, Tensor]) -> None:
         self.count += 1

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoints.pretrained import check_pretrained
+from ..checkpoints.pretrained import load_all
 from .attention import Attention, check_size
 from .presets import ARCHITECTURES
 
@@ -84,12 +84,9 @@ class AttnMixVisionTransformer(MixVisionTransformer):
         return height, width
 
     def init_weights(self) -> None:
-        """Initialise, or check and load the pretrained file of `init_cfg`."""
-        configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
-        for config in configs:
-            if config.get('checkpoint') is not None:
-                check_pretrained(self.state_dict(), config['checkpoint'], config.get('prefix'))
-        super().init_weights()
+        """Initialise, or load all weights from the pretrained file of `init_cfg`."""
+        if not load_all(self, self.init_cfg):
+            super().init_weights()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of the stages in `out_indices`."""

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoints.pretrained import check_pretrained
+from ..checkpoints.pretrained import load_all
 from .attention import Attention, check_size
 from .attn_mit import attend
 
@@ -95,14 +95,14 @@ class AttnVisionTransformer(VisionTransformer):
         return height // self.patch_size, width // self.patch_size
 
     def init_weights(self) -> None:
-        """Initialise, or load `init_cfg`'s pretrained file, after a check that it exists and fits."""
-        file = (self.init_cfg or {}).get('checkpoint')
-        if file is not None:
-            try:
-                check_pretrained(self.state_dict(), file, self.init_cfg.get('prefix'))
-            except (FileNotFoundError, ValueError) as error:
-                raise type(error)(f'{error}\n  Weights of timm, DeiT or Hugging Face: {CONVERT} FILE {file}') from error
-        super().init_weights()
+        """Initialise, or load all weights from the pretrained file of `init_cfg`."""
+        try:
+            loaded = load_all(self, self.init_cfg)
+        except (FileNotFoundError, ValueError) as error:
+            command = f'{CONVERT} FILE {self.init_cfg["checkpoint"]}'
+            raise type(error)(f'{error}\n  Weights of timm, DeiT or Hugging Face: {command}') from error
+        if not loaded:
+            super().init_weights()
 
     def train(self, mode: bool = True) -> 'AttnVisionTransformer':
         """Set the mode as any module does; mmseg's returns None."""

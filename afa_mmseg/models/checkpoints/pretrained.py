@@ -1,8 +1,11 @@
-"""Check of a backbone's pretrained file before it is loaded; mmengine only warns where names or shapes differ."""
+"""Loading of a backbone's pretrained file, whole or not at all; mmengine only warns where names or shapes differ."""
 
 import os.path as osp
 import shlex
-from typing import Optional
+from typing import Any, Optional
+
+from mmengine.logging import print_log
+from torch import nn
 
 from ...utils.checkpoints import read_state
 from ...utils.checks import first_few
@@ -13,8 +16,22 @@ CONVERT = 'python tools/model_converters/convert_mit.py'
 FIELD = '  (`model.backbone.init_cfg.checkpoint` of the config.)'
 
 
-def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> None:
-    """Raise an error unless a checkpoint has all weights of a backbone.
+def load_all(module: nn.Module, init_cfg: Any) -> bool:
+    """Load every weight of a backbone from the file that its `init_cfg` names, if any; return whether there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: See `read_pretrained`.
+    """
+    configs: list[dict] = [*init_cfg] if isinstance(init_cfg, (list, tuple)) else [init_cfg or {}]
+    files = [(config['checkpoint'], config.get('prefix')) for config in configs if config.get('checkpoint') is not None]
+    for file, prefix in files:
+        module.load_state_dict(read_pretrained(module.state_dict(), file, prefix))
+        print_log(f'all weights of {type(module).__name__} loaded from {file}', logger='current')
+    return bool(files)
+
+
+def read_pretrained(own: State, file: str, prefix: Optional[str] = None) -> State:
+    """Read all weights of a backbone from a checkpoint.
 
     Args:
         own: State dict of the backbone.
@@ -29,7 +46,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
     whole = {key.removeprefix(WRAPPER): value for key, value in state.items()}  # as mmengine does
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     inner = {key[len(start) :]: value for key, value in whole.items() if key.startswith(start)}
-    # mmengine ignores other keys, such as a classifier, with a warning.
+    # Other keys, such as a classifier's, do no harm.
     layers = {key: value for key, value in inner.items() if key in own or key.startswith('layers.')}
     wrong = [
         f'{key} is {tuple(layers[key].shape)}, expected {tuple(value.shape)}'
@@ -42,6 +59,7 @@ def check_pretrained(own: State, file: str, prefix: Optional[str] = None) -> Non
         raise ValueError(
             f'pretrained weights do not fit: {file}\n{FIELD}\n  {_describe(whole, own)}\n  {error}'
         ) from error
+    return layers
 
 
 def _read(file: str, own: State) -> State:

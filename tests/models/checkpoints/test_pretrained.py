@@ -4,9 +4,10 @@ import threading
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 
 from afa_mmseg.models import AttnMixVisionTransformer
-from afa_mmseg.models.checkpoints import check_pretrained, convert_file
+from afa_mmseg.models.checkpoints import convert_file, read_pretrained
 from tests.models.checkpoints.states import (
     TINY,
     WETR,
@@ -45,6 +46,27 @@ def test_a_trained_segmentors_backbone_is_named_by_its_prefix(tmp_path):
         initialised(tmp_path / 'whole.pth')
 
 
+VIT = dict(type='AttnVisionTransformer', arch=dict(embed_dims=32, num_layers=3, num_heads=2), img_size=(64, 64))
+FORMS = {
+    'bare': (lambda state: state, {}),
+    'state_dict': (lambda state: dict(state_dict=state), {}),
+    'model': (lambda state: dict(model=state), {}),  # DeiT
+    'distributed': (lambda state: with_prefix('module.', state), {}),
+    'segmentor': (lambda state: dict(state_dict=with_prefix('backbone.', state)), dict(prefix='backbone')),
+}
+
+
+@pytest.mark.parametrize(('form', 'init_cfg'), FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize('config', [dict(type='AttnMixVisionTransformer', arch=TINY), VIT], ids=['mit', 'vit'])
+def test_all_weights_are_loaded_from_every_form_of_file(tmp_path, config, form, init_cfg):
+    state = {name: torch.rand(value.shape) for name, value in MODELS.build(config).state_dict().items()}
+    torch.save(form(state), tmp_path / 'weights.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'), **init_cfg)
+    backbone = MODELS.build(dict(config, init_cfg=init_cfg))
+    backbone.init_weights()
+    assert_same(backbone.state_dict(), state)
+
+
 def test_a_classifier_besides_does_no_harm(tmp_path):
     state = backbone_state()
     torch.save({**with_prefix('module.', state), 'head.weight': torch.ones(1)}, tmp_path / 'mit.pth')
@@ -80,7 +102,7 @@ def test_unconverted_files_name_the_command(tmp_path):
 def test_a_missing_file_names_sources_and_command(preset):
     own = AttnMixVisionTransformer(preset).state_dict()
     with pytest.raises(FileNotFoundError) as error:
-        check_pretrained(own, 'pre trained/mit.pth')
+        read_pretrained(own, 'pre trained/mit.pth')
     for part in (
         'not found: pre trained/mit.pth',
         'model.backbone.init_cfg.checkpoint',
