@@ -289,7 +289,15 @@ def row(name: str, seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if values:
             spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
             cells[title] = f'{statistics.fmean(values):.1f}{spread}'
-    return {**cells, 'hours': f'{statistics.fmean(one["hours"] for one in seeds):.2f}'}
+    return {**cells, 'hours': hours(seeds)}
+
+
+def hours(seeds: Iterable[Mapping[str, Any]]) -> str:
+    """Lay out the mean hours of a run on each kind of device."""
+    found: dict[str, list[float]] = {}
+    for one in seeds:
+        found.setdefault('GPU' if one['record']['cuda'] else 'CPU', []).append(one['hours'])
+    return ', '.join(f'{statistics.fmean(values):.2f} ({device})' for device, values in found.items())
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from ..utils.checks import check_keys, first_few, require_dir, require_file, require_files
-from ..utils.masks import voc_palette
+from ..utils.masks import IGNORE_INDEX, voc_palette
 from .images import (
     LOADING_ERRORS,
     BrokenImageError,
@@ -161,6 +161,12 @@ class ImageLevelDataset(BaseSegDataset):
             self._metainfo['classes'] = ('background', *read_classes(self._require_label_file()))
             self._metainfo['palette'] = self._update_palette()
         classes = list(self._metainfo['classes'])
+        if len(classes) > IGNORE_INDEX:
+            raise ValueError(
+                f'{self._field("metainfo")}: `classes` has {len(classes)} names with the background; at most '
+                f'{IGNORE_INDEX} are supported: masks have 8 bits, and {IGNORE_INDEX} is ignored.\n  Merge some, or '
+                'leave them out.'
+            )
         background = (self.METAINFO.get('classes') or classes)[0]
         if len(classes) < 2 or classes[0] != background:
             raise ValueError(

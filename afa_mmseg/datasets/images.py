@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import BinaryIO, NamedTuple, Optional, Union
 
 import cv2
 import mmcv
@@ -23,8 +23,8 @@ from .label_tables import read_utf8
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 Suffixes = Union[str, Sequence[str]]
 
-#: First and last bytes of a JPEG and of a PNG file.
-ENDS = ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND\xaeB`\x82'))
+#: First and last bytes of files by format.
+ENDS = dict(JPEG=(b'\xff\xd8', b'\xff\xd9'), PNG=(b'\x89PNG', b'IEND\xaeB`\x82'))
 #: Bytes that cameras and editors append to a file.
 PADDING = b'\0\r\n\t '
 #: Bytes read from the end of a file to find its last ones.
@@ -88,10 +88,24 @@ def check_whole(path: Union[str, Path]) -> None:
         tail = file.read()
     if not head:
         raise OSError('the file is empty')
-    ends = [end for start, end in ENDS if head.startswith(start)]
+    ends = [end for start, end in ENDS.values() if head.startswith(start)]
     if ends and not tail.rstrip(PADDING).endswith(ends[0]):
-        with no_warnings(), Image.open(path) as image:
-            image.load()
+        with open(path, 'rb') as file, no_warnings(), Image.open(file) as image:
+            load_whole(image, file)
+
+
+def load_whole(image: Image.Image, file: BinaryIO) -> None:
+    """Decode an image that Pillow has opened; raise an `OSError` if it is truncated.
+
+    Pillow accepts a JPEG file whose rest is zeros, which decode as well; such a file has no end.
+
+    Args:
+        image: Not decoded yet.
+        file: Where Pillow leaves it, after the header, which may hold a thumbnail with an end of its own.
+    """
+    if ENDS.get(image.format or '', (b'', b''))[1] not in file.read():
+        raise OSError('image file is truncated: it has no end')
+    image.load()
 
 
 def check_array(image: np.ndarray) -> None:
@@ -134,7 +148,7 @@ class ImageFiles(NamedTuple):
 
 
 def find_images(folder: str, suffixes: Suffixes, backend_args: Optional[dict] = None) -> ImageFiles:
-    """List the images of a folder and its subfolders; names that start with a dot are skipped.
+    """List the images of a folder and its subfolders; files and folders that start with a dot are skipped.
 
     Raises:
         ValueError: Two files have the same id.
@@ -142,7 +156,8 @@ def find_images(folder: str, suffixes: Suffixes, backend_args: Optional[dict] = 
     names = fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=backend_args)
     files: dict[str, str] = {}
     others: Counter[str] = Counter()
-    for name in sorted(names):
+    shown = [name for name in names if not any(part.startswith('.') for part in Path(name).parts)]
+    for name in sorted(shown):
         img_id = strip_suffix(name, suffixes)
         if img_id is None:
             others[osp.splitext(name)[1] or name] += 1

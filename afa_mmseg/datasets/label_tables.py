@@ -14,7 +14,7 @@ NO = '0|0.0|0,0|false|no|n|falsch|nein|faux|non|falso|nee|onwaar|-|\u2717|\u2718
 MARKS = {word: words is YES for words in (YES, NO) for word in words.split('|')}
 #: First cell of a header; empty in the corner that pandas writes.
 ID_HEADER = re.compile(
-    '(img|image|picture|photo|file|bild|foto|imagen|datei|path|nom|fichier|archivo)?[ _]?(id|name|path)?',
+    '(img|image|index|picture|photo|file|bild|foto|imagen|datei|path|nom|fichier|archivo)?[ _]?(id|name|path)?',
     re.IGNORECASE,
 )
 #: Headers that name no class, as in `id,label,label` or `id,label1,label2`.
@@ -52,11 +52,13 @@ def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
 
     Columns are one-hot below a header that starts with one of `ID_HEADER` and names classes. A single column below
     such a header may also hold names. Without a header, or with one such as `id,label,label`, all cells are names; a
-    cell that is none of `classes` may hold several.
+    cell that is none of `classes` may hold several. Columns such as `id,0,1` or `id,class1,class2` are one-hot if
+    their names are among `classes` and all cells are `MARKS`.
 
     Raises:
-        ValueError: The file is not UTF-8 or malformed, a cell of a one-hot column is none of `MARKS`, a line has no
-            id, an id occurs twice, or a column has no name.
+        ValueError: The file is not UTF-8 or malformed, a cell of a one-hot column is none of `MARKS`, cells are
+            `MARKS` below a header that may or may not name classes, a line has no id, an id occurs twice, or a column
+            has no name.
     """
     where = f'label file {path}'
     rows = read_rows(path, where)
@@ -65,14 +67,16 @@ def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
     header, body = rows[0], rows[1:]
     words = {cell.lower() for row in body for cell in row.cells}
     is_headed = bool(ID_HEADER.fullmatch(header.img_id))
-    named = [name for name in header.cells if not PLAIN_HEADER.fullmatch(name)]
+    is_marked = bool(words - {''}) and words <= MARKS.keys()
+    named = [n for n in header.cells if (is_marked and n in classes) or not PLAIN_HEADER.fullmatch(n)]
     if is_headed and (len(named) > 1 or (named and (words <= {''} or words & MARKS.keys() - {''}))):
         check_rows(body, where)
         return _read_columns(header, body, where)
-    if not is_headed and words - {''} and words <= MARKS.keys():
+    if is_marked and (not is_headed or len({*header.cells} - {''}) > 1):
         raise ValueError(
             f'{where}: cells are 1 or 0, but line {header.line} ({", ".join((header.img_id, *header.cells))}) is not a '
-            'header.\n  Start with a line id,cat,dog that names the classes, or id,label if 1 and 0 are their names.'
+            'header that names the classes.\n  Start with a line id,cat,dog that does, or with id,label,label if 1 and '
+            '0 are names. Columns 0,1 or class1,class2 require these names in `metainfo=dict(classes=[...])`.'
         )
     rows = body if is_headed else rows
     check_rows(rows, where)

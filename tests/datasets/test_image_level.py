@@ -119,10 +119,17 @@ def test_classes_without_colours_get_those_of_voc():
     assert len({tuple(colour) for colour in many}) == 256
 
 
+def test_masks_have_room_for_254_classes_and_the_background(folder):
+    names = ['background', 'cat', 'dog', *map(str, range(3, 255))]
+    assert build(folder, metainfo=dict(classes=names))[0]['gt_label'].shape == (254,)
+    refused(build, folder, metainfo=dict(classes=[*names, 'one more']), words=['`metainfo`', '256', '255'])
+
+
 def test_several_suffixes_in_either_case(folder):
     (folder / 'img/a.jpg').rename(folder / 'img/a.JPG')
     (folder / 'img/b.jpg').rename(folder / 'img/b.jpeg')
     (folder / 'img/.hidden.png').touch()
+    write_image(folder / 'img/.ipynb_checkpoints/a-checkpoint.jpg')
     dataset = build(folder, img_suffix=['.jpg', '.jpeg', '.png'], pipeline=TRAIN)
     files = [dataset.get_data_info(i)['img_path'] for i in range(3)]
     assert files == [str(folder / 'img' / name) for name in ('a.JPG', 'b.jpeg', 'c.jpg')]

@@ -21,20 +21,24 @@ from tests.engine.training import CONFIG, OPTIONS
 LOAD = [dict(type='LoadImage'), dict(type='PackImageLevelInputs')]
 
 
-def encode(kind, **options):
-    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+def encode(kind, details=(6, 8), **options):
+    small = np.random.default_rng(0).integers(0, 256, (*details, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(small).resize((96, 64), Image.Resampling.BICUBIC).save(file, kind, **options)
     return file.getvalue()
 
 
 JPEG, PNG = encode('jpeg', quality=95), encode('png')
-THUMBNAIL = JPEG[:2] + b'\xff\xe1\x00\x0aExif\0\0\xff\xd9' + JPEG[2:]  # holds an end of its own
+NOISE = encode('jpeg', details=(64, 96))  # of so many bytes that, half of them zeros, all of it can be decoded
+EXIF = b'\xff\xe1\x00\x0aExif\0\0\xff\xd9'  # a thumbnail's end
+THUMBNAIL = JPEG[:2] + EXIF + JPEG[2:]
 BROKEN = {
     'empty': b'',
     'half': JPEG[: len(JPEG) // 2],
     'almost whole': JPEG[:-8],
     'rest is zeros': JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2),
+    'rest of many details is zeros': NOISE[: len(NOISE) // 2] + bytes(len(NOISE) // 2),
+    'rest after a thumbnail is zeros': NOISE[:2] + EXIF + NOISE[2 : len(NOISE) // 2] + bytes(len(NOISE) // 2),
     'half, with a thumbnail': THUMBNAIL[: len(THUMBNAIL) // 2],
     'half a PNG': PNG[: len(PNG) // 2],
     'text': b'<html>404 Not Found</html>',
@@ -45,6 +49,7 @@ WHOLE = {
     'PNG': PNG,
     'padding at the end': JPEG + bytes(512),
     "a camera's notes at the end": JPEG + b'SEFT' * 40,
+    'notes and padding at the end': NOISE + b'SEFT' * 40 + bytes(512),
 }
 
 
@@ -88,7 +93,7 @@ def test_an_image_above_the_limit_of_pixels_is_refused(folder, monkeypatch):
 
 def test_a_truncated_file_is_found_without_the_decoder(tmp_path):
     """OpenCV 4 decodes the first part of a JPEG file and fills the rest with grey."""
-    for name in ('half', 'almost whole', 'rest is zeros', 'half, with a thumbnail', 'half a PNG', 'empty'):
+    for name in BROKEN.keys() - {'text'}:
         (tmp_path / 'a.jpg').write_bytes(BROKEN[name])
         with pytest.raises(OSError):
             check_whole(tmp_path / 'a.jpg')

@@ -96,6 +96,14 @@ def cut(name, share):
     return apply
 
 
+def zeroed(name):
+    def apply(root):
+        data = (root / name).read_bytes()
+        (root / name).write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+
+    return apply
+
+
 def write(name, text):
     return lambda root: (root / name).write_text(text)
 
@@ -133,6 +141,7 @@ def turned(orientation):
     ('break_it', 'level', 'words'),
     [
         (cut('images/b.jpg', 0.6), ERROR, ['cannot be read (1)', 'b: ']),
+        (zeroed('images/b.jpg'), ERROR, ['cannot be read (1)', 'b: ']),
         (labelled(zebra='dog'), ERROR, ['labels.csv without an image', '(1)', 'zebra']),
         (lambda root: write_image(root / 'images/new.jpg', seed=9), ERROR, ['without labels in', '(1)', 'new']),
         (write('images/phone.heic', '?'), WARNING, ['files in', 'not read', '.heic (1)']),
@@ -186,6 +195,15 @@ def test_a_split_list_that_names_no_image(root):
     assert found(inspection, ERROR, 'val: ids of the split list without an image', '(1)', 'ghost')
     assert inspection.num_errors == 1
     assert inspection.splits[1].unlisted == 5
+
+
+def test_lists_of_the_same_name_are_named_by_their_paths(root):
+    for name in ('train', 'val'):
+        (root / name).mkdir()
+        (root / f'{name}.txt').rename(root / name / 'ids.txt')
+    train, val = inspect(root, lists=['train/ids.txt', 'val/ids.txt']).splits
+    assert (train.name, val.name) == (str(root / 'train/ids.txt'), str(root / 'val/ids.txt'))
+    assert (list(train.paths), list(val.paths)) == (list('abcd'), list('ef'))
 
 
 def test_an_image_in_training_and_validation(root):
@@ -358,6 +376,14 @@ def test_a_config_is_written_that_reads_the_same_data_from_anywhere(root, tmp_pa
     assert inspection.findings == []
     assert [list(split.paths) for split in inspection.splits] == [list('abcd'), list('ef')]
     assert list(inspection.splits[1].masks) == (list('ef') if masks else [])
+
+
+def test_a_base_is_named_from_here(root, monkeypatch):
+    monkeypatch.chdir(root)
+    write_template(root / 'base.py')
+    files = DataFiles('images', 'labels.csv', 'train.txt', 'val.txt')
+    write_config('sub/mine.py', inspect(root), files, base='base.py', max_iters=7)
+    assert Config.fromfile(root / 'sub/mine.py').train_cfg.max_iters == 7
 
 
 @pytest.mark.parametrize(('num_images', 'max_iters'), [(10582, 20000), (5000, 9500), (100_000, 80_000)])

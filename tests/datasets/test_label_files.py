@@ -84,9 +84,32 @@ def test_one_hot_columns_as_spreadsheets_write_them(tmp_path, text):
 
 def test_names_may_look_like_marks_under_a_header_that_names_no_class(tmp_path):
     file = tmp_path / 'labels.csv'
-    file.write_text('id,label,label2\na,1,x\nb,0\n')
+    file.write_text('id,label,label\na,1,x\nb,0\n')
     assert read_label_file(file, ['0', '1', 'x']) == {'a': ['1', 'x'], 'b': ['0']}
     assert read_classes(file) == ('0', '1', 'x')
+
+
+@pytest.mark.parametrize('classes', [('0', '1', '2'), ('class1', 'class2', 'class3')])
+def test_columns_with_names_of_a_plain_header_are_those_of_known_classes(tmp_path, classes):
+    file = tmp_path / 'labels.csv'
+    file.write_text(f'id,{",".join(classes)}\na,1,0,0\nb,0,0,1\nc,0,1,1\n')
+    assert read_label_file(file, classes) == {'a': [classes[0]], 'b': [classes[2]], 'c': [*classes[1:]]}
+    refused(read_classes, file, words=['line 1', classes[2], 'id,label,label', 'metainfo'])
+    refused(read_label_file, file, classes[:2], words=['header', repr(classes[2])])
+    refused(read_label_file, file, (*classes, 'cat'), words=['header', "'cat'"])
+
+
+def test_columns_may_be_numbered_though_numbers_are_classes(tmp_path):
+    file = tmp_path / 'labels.csv'
+    file.write_text(',0,1\na,5,1\nb,0,\n')
+    assert read_label_file(file, [str(digit) for digit in range(10)]) == {'a': ['5', '1'], 'b': ['0']}
+
+
+def test_an_index_is_a_header(tmp_path):
+    file = tmp_path / 'labels.csv'
+    file.write_text('index,label\na,cat\nb,dog\n')
+    assert read_classes(file) == ('cat', 'dog')
+    assert read_label_file(file, CLASSES) == {'a': ['cat'], 'b': ['dog']}
 
 
 def test_tabs_separate_a_tsv_whatever_its_cells_hold(tmp_path):
@@ -133,6 +156,7 @@ def test_classes_that_can_hardly_be_meant(tmp_path, name, text, words):
         ('id,cat,dog\nx,1,0,,1\n', ['line 2', 'cell 5', "'1'"]),
         ('id,cat,dog\nx,1,0\ny,O,1\n', ['line 3', "column 'cat'", "'O'"]),
         ('id;cat;dog\nx;1;FA\u0141SZ\n', ['line 2', "column 'dog'", "'FA\u0141SZ'"]),
+        ('id,label1,label2,label3\nx,1,0,0\n', ['line 1 (id, label1, label2, label3)', 'metainfo']),
         ('id,cat,dog\nx,1,0\n,0,1\n', ['line 3', 'no id']),
         ('id,cat,dog\nx,1,0\nx,0,1\n', ['line 3', "'x'"]),
         ('x,1,0\ny,0,1\n', ['line 1 (x, 1, 0)', 'header']),
@@ -252,6 +276,8 @@ def test_folders_are_tags_and_a_copy_in_two_of_them_has_both(tmp_path):
         'dog/b': ['dog'],
         'dog/sub/c': ['dog'],
     }
+    write_image(tmp_path / 'cat/.thumbnails/a.jpg')
+    assert list(read_label_file(tmp_path, both)) == ['background/d', 'cat/a', 'cat/b', 'dog/a', 'dog/b', 'dog/sub/c']
     write_image(tmp_path / 'e.jpg')
     refused(read_classes, tmp_path, words=['e.jpg'])
 

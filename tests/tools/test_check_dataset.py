@@ -145,6 +145,23 @@ def test_missing_files_are_errors(root, monkeypatch, capsys, arguments, words):
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(('option', 'word'), [('img_sufix=.png', 'img_sufix'), ('type=ImageDataset', 'ImageDataset')])
+def test_a_config_that_cannot_be_built_is_named(root, monkeypatch, option, word):
+    with pytest.raises(ValueError, match=rf'config\.py cannot be built.*{word}'):
+        run_here(monkeypatch, root, 'config.py', '--cfg-options', f'train_dataloader.dataset.{option}')
+
+
+def test_a_shipped_config_is_checked_by_its_name(root, monkeypatch, capsys):
+    options = ['--cfg-options', 'data_root=gone']
+    assert run_here(monkeypatch, root, 'afa_mit-tiny_shapes', *options) == 1
+    assert '`data_root` of ShapesVOCDataset' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_here(monkeypatch, root, 'afa_mit-tiny_shapes', '--labels', 'data/labels.csv')
+    assert 'omit --labels' in capsys.readouterr().err
+    (root / 'data/images').rename(root / 'afa_mit-tiny_shapes')
+    assert run_here(monkeypatch, root, 'afa_mit-tiny_shapes', '--labels', 'data/labels.csv') == 0
+
+
 def test_options_change_the_config(root, monkeypatch, capsys):
     options = ['val_dataloader=None', 'train_dataloader.dataset.ann_file=', 'classes=[background,cat,dog,cow]']
     assert run_here(monkeypatch, root, 'config.py', '--cfg-options', *options) == 0

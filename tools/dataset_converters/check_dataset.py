@@ -23,8 +23,9 @@ from afa_mmseg.datasets.inspection import (
     write_report,
     write_split_lists,
 )
-from afa_mmseg.engine import load_config, merge_options
+from afa_mmseg.engine import load_config, merge_options, naming_config
 from afa_mmseg.utils import run_command
+from afa_mmseg.utils.package_files import shipped_configs
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 #: Share of the images for validation where none is set.
@@ -48,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-workers', type=int, metavar='N', help='processes (default: one for each CPU; 0: none)')
     args = parser.parse_args()
     named = [args.labels, args.masks, args.config, args.split, args.base, args.iterations, args.side, *args.list]
-    if Path(args.source).suffix.lower() in CONFIG_SUFFIXES:
+    if is_config(args.source):
         if named != [None] * len(named):
             parser.error('with a config, its own fields name the files: omit --labels and what belongs to it')
     elif args.labels is None:
@@ -58,6 +59,12 @@ def parse_args() -> argparse.Namespace:
     if args.config is not None and len(args.list) not in (0, 2):
         parser.error('--config requires two lists: --list TRAIN VAL')
     return args
+
+
+def is_config(source: str) -> bool:
+    """Return whether this is a config, a file or the name of a shipped one, and not a folder of images."""
+    is_shipped = source in shipped_configs() and not Path(source).is_dir()
+    return is_shipped or Path(source).suffix.lower() in CONFIG_SUFFIXES
 
 
 def add_folder_options(group: argparse._ArgumentGroup) -> None:
@@ -95,9 +102,10 @@ def inspect(args: argparse.Namespace) -> Inspection:
     if args.labels is not None:
         sources = sources_of_folder(args.source, args.labels, args.masks, args.list)
     else:
-        cfg = load_config(args.source)
-        merge_options(cfg, args.cfg_options or {})
-        sources = sources_of_config(cfg)
+        with naming_config(args.source):
+            cfg = load_config(args.source)
+            merge_options(cfg, args.cfg_options or {})
+            sources = sources_of_config(cfg)
     return inspect_sources(sources, args.num_workers)
 
 

@@ -12,7 +12,7 @@ from mmengine import fileio
 from PIL import Image
 
 from ...utils import IGNORE_INDEX, read_mask, run_parallel
-from ..images import decode_image, no_warnings
+from ..images import decode_image, load_whole, no_warnings
 from ..label_files import rare_classes
 from ..transforms.loading import AS_SHOWN, AS_STORED, ORIENTATION_TAG, turn_upright
 from .sources import ERROR, WARNING, Facts, Finding, Inspection, Source, Split, gather
@@ -66,8 +66,9 @@ def _text(reason: Exception) -> str:
 
 def _read_image(data: bytes, path: str, exif_orientation: bool) -> Facts:
     pixels = decode_image(data, path, AS_SHOWN if exif_orientation else AS_STORED)  # as LoadImage does
-    with no_warnings(), Image.open(io.BytesIO(data)) as image:
-        image.load()  # to the end: OpenCV accepts truncated files
+    file = io.BytesIO(data)
+    with no_warnings(), Image.open(file) as image:
+        load_whole(image, file)  # OpenCV accepts truncated files
         turned = image.format != 'TIFF' and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     return Facts(size=pixels.shape[:2], is_turned=exif_orientation and turned, digest=digest)

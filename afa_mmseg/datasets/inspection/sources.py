@@ -1,6 +1,7 @@
 """The files that a config, or a folder with a label file, consists of."""
 
 import os.path as osp
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
@@ -123,15 +124,19 @@ def sources_of_config(cfg: Config) -> list[Source]:
 def sources_of_folder(
     img_dir: str, label_file: str, mask_dir: Optional[str] = None, lists: Sequence[str] = ()
 ) -> list[Source]:
-    """Build data sets of the images of a folder, all of them or those of split lists, with the labels of a file."""
+    """Build data sets of the images of a folder, all of them or those of split lists, with the labels of a file.
+
+    The name of a split is that of its list, or the path where two lists have the same name.
+    """
     settings: dict[str, Any] = dict(
         label_file=label_file,
         data_prefix=dict(img_path=img_dir, seg_map_path=mask_dir),
         img_suffix=IMAGE_SUFFIXES,
         lazy_init=True,
     )
-    names = {Path(file).stem: file for file in lists} or {'all': ''}
-    return [Source(name, ImageLevelDataset(ann_file=file, **settings)) for name, file in names.items()]
+    times = Counter(Path(file).stem for file in lists)
+    names = {file: file if times[Path(file).stem] > 1 else Path(file).stem for file in lists} or {'': 'all'}
+    return [Source(name, ImageLevelDataset(ann_file=file, **settings)) for file, name in names.items()]
 
 
 def gather(source: Source) -> tuple[Optional[Split], list[Finding]]:

@@ -120,7 +120,7 @@ def fill_template(base: Optional[str] = None, **settings: Union[str, int]) -> st
         KeyError: The template has no such setting.
     """
     text = (config_folder() / 'afa' / TEMPLATE).read_text(encoding='utf-8')
-    for name, value in {**settings, '_base_': str(find_config(base or BASE))}.items():
+    for name, value in {**settings, '_base_': osp.abspath(find_config(base or BASE))}.items():
         line = f'{name} = {value!r}'.replace('\\', r'\\')
         text, count = re.subn(rf'^{name} = .*?(?=  #|$)', line, text, flags=re.MULTILINE)
         if count != 1:
