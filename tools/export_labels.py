@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from afa_mmseg.apis.label_files import find_masks, labelling_config, read_class_names, to_coco, to_label_studio
-from afa_mmseg.utils import run_command, write_text
+from afa_mmseg.utils import comma_separated, run_command, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='.json; Label Studio also gets an .xml')
     parser.add_argument(
         '--classes',
-        type=lambda text: [name.strip() for name in text.split(',') if name.strip()],
+        type=comma_separated,
         help='names of classes 1, 2, ...: cat,dog (default: those that were written beside the masks)',
     )
     parser.add_argument(

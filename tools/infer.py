@@ -17,7 +17,7 @@ from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.image_results import FOLDERS, Outcome, Request, infer_images
 from afa_mmseg.apis.images import find_images
 from afa_mmseg.apis.views import CAPTIONS
-from afa_mmseg.utils import run_command
+from afa_mmseg.utils import comma_separated, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +28,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', metavar='IMAGES', nargs='+', help='files, folders, or patterns in quotes')
     parser.add_argument('--out', metavar='DIR', type=Path, required=True, help='folder for the results')
     parser.add_argument(
-        '--classes', type=names, help='classes in all images: cat,dog (default: decided by the classifier for each)'
+        '--classes',
+        type=comma_separated,
+        help='classes in all images: cat,dog (default: decided by the classifier for each)',
     )
     parser.add_argument(
-        '--what', type=names, default=list(CAPTIONS), help=f'some of {",".join(CAPTIONS)} (default: all)'
+        '--what', type=comma_separated, default=list(CAPTIONS), help=f'some of {",".join(CAPTIONS)} (default: all)'
     )
     parser.add_argument('--npz', action='store_true', help='also write scores/NAME.npz')
     parser.add_argument(
@@ -41,11 +43,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--crf', action='store_true', help='refine the segmentation with a dense CRF')
     parser.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU, if available)')
     return parser.parse_args()
-
-
-def names(text: str) -> list[str]:
-    """Split a comma-separated list."""
-    return [name.strip() for name in text.split(',') if name.strip()]
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import sys
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.video import infer_video
-from afa_mmseg.utils import run_command
+from afa_mmseg.utils import comma_separated, run_command
 
 INTERRUPTED = 130
 
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--classes',
-        type=lambda text: [name.strip() for name in text.split(',') if name.strip()],
+        type=comma_separated,
         help='classes in all frames: cat,dog (default: decided by the classifier for each frame)',
     )
     parser.add_argument('--fps', type=float, help='frames per second (default: of the video; folder 24, camera 10)')

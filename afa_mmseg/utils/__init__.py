@@ -1,6 +1,6 @@
 """What the scripts of `tools/` share: files that are whole or absent, parallel work with progress, plain errors."""
 
-from .command import run_command
+from .command import comma_separated, run_command
 from .files import atomic_path, remove_leftovers, write_text
 from .masks import IGNORE_INDEX, mask_palette, read_mask, save_mask
 from .parallel import run_parallel, show_progress
@@ -8,6 +8,7 @@ from .parallel import run_parallel, show_progress
 __all__ = [
     'IGNORE_INDEX',
     'atomic_path',
+    'comma_separated',
     'mask_palette',
     'read_mask',
     'remove_leftovers',

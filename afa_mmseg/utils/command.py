@@ -42,6 +42,11 @@ def program() -> str:
     return os.path.basename(sys.argv[0])
 
 
+def comma_separated(text: str) -> list[str]:
+    """Split the value of an option at commas: `cat, dog` to ['cat', 'dog']."""
+    return [name.strip() for name in text.split(',') if name.strip()]
+
+
 def run_command(
     main: Callable[[], Optional[int]], *, if_interrupted: str = 'the same command continues from here'
 ) -> NoReturn:
