@@ -44,8 +44,9 @@ TESTS = {'tta/mIoU': ['--tta'], 'crf/mIoU': ['--tta', '--cfg-options', 'model.te
 LITE2, MIT_B0 = 'afa_efficientnet-lite2_voc-animals', 'afa_mit-b0_voc-animals'
 #: What is filled in where OUT has no page yet.
 EMPTY_PAGE = '<!-- figures: table -->\n<!-- end -->\n'
+LOSSES = ('loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc')
 #: Values of a log line that are kept, every `EVERY` iterations.
-LOGGED = ('lr', 'loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc', 'ignored_share')
+LOGGED = ('lr', *LOSSES, 'ignored_share', 'foreground_share')
 EVERY = 100
 
 

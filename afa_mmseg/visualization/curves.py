@@ -21,6 +21,8 @@ METRICS = {
     **{f'{field.removeprefix("pred_")}/mIoU': title for field, title in TITLES.items()},
     'cls/f1': 'classifier (F1)',
 }
+#: Shares of pixels in pseudo-labels.
+SHARES = {'ignored_share': 'ignored', 'foreground_share': 'foreground'}
 #: Colours for any kind of colour vision (Okabe and Ito, 2008), without yellow; then other dashes.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 DASHES = ('-', '--', ':', '-.')
@@ -111,6 +113,7 @@ def _panels_of(run: Run) -> list[Panel]:
     return [
         Panel('losses', {name: run.curves[name] for name in run.losses}, is_loss=True),
         Panel('validation (mIoU)', metrics, is_percent=True),
+        Panel('pseudo-labels (share of pixels)', {SHARES[key]: run.curves[key] for key in SHARES if key in run.curves}),
         Panel('learning rate', {'lr': run.curves['lr']} if 'lr' in run.curves else {}),
     ]
 
@@ -124,6 +127,7 @@ def _panels_of_several(runs: Sequence[Run]) -> list[Panel]:
     return [
         *(Panel(key, of_each(key), is_loss=True) for key in losses),
         *(Panel(title, of_each(key), is_percent=True) for key, title in titles.items()),
+        *(Panel(f'{title} (share of pixels)', of_each(key)) for key, title in SHARES.items()),
         Panel('learning rate', of_each('lr')),
     ]
 

@@ -42,7 +42,7 @@ def test_warm_up_makes_neither_cams_nor_labels(segmentor, inputs, monkeypatch):
     assert set(losses) == {'loss_cls', 'loss_affinity', 'loss_seg'}
     at_iteration(3)
     losses = segmentor.loss(inputs, make_samples())
-    assert {'positive_pairs', 'negative_pairs', 'ignored_share'} < set(losses)
+    assert {'positive_pairs', 'negative_pairs', 'ignored_share', 'foreground_share'} < set(losses)
     assert refinements.count == 1
 
 
@@ -100,7 +100,12 @@ def test_counts_of_pairs_are_those_of_the_labels(segmentor, inputs):
     # Without classes all is background: every pair within radius 2 on the 4 x 4 grid, 14 along each axis, agrees.
     assert losses['positive_pairs'] == 2 * 14**2
     assert losses['negative_pairs'] == 0
-    assert losses['ignored_share'] == 0
+    assert losses['ignored_share'] == losses['foreground_share'] == 0
+
+
+def test_shares_of_a_label_map(segmentor):
+    shares = segmentor.label_shares(torch.tensor([[[0, 0, 1, 255], [2, 0, 2, 255]]]))
+    assert {name: value.item() for name, value in shares.items()} == dict(ignored_share=0.25, foreground_share=0.375)
 
 
 def test_prediction_is_mmsegs_and_carries_cams_on_request_only(segmentor, inputs):

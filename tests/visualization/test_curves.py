@@ -40,6 +40,17 @@ def test_of_one_run_related_quantities_share_a_panel():
     assert rate.get_lines()[0].get_ydata().tolist() == run.curves['lr'][1]
 
 
+def test_shares_of_pseudo_labels_have_a_panel():
+    runs = [make_run('a', ignored_share=1, foreground_share=1), make_run('b')]
+    lines = panels(draw_curves(runs[:1]))['pseudo-labels (share of pixels)'].get_lines()
+    assert [line.get_label() for line in lines] == ['ignored', 'foreground']
+    assert lines[1].get_ydata().tolist() == runs[0].curves['foreground_share'][1]
+    drawn = panels(draw_curves(runs))
+    assert [
+        len(drawn[f'{name} (share of pixels)'].get_lines()[0].get_xdata()) for name in ('ignored', 'foreground')
+    ] == [40, 40]
+
+
 def test_every_kind_of_cam_has_its_figure():
     run = make_run()
     for number, key in enumerate(('aux_cam', 'propagated_cam', 'refined_cam')):

@@ -121,7 +121,7 @@ class AFA(ImageLevelSegmentor):
             loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=ignore_index),
             positive_pairs=(target == 1).sum().float(),
             negative_pairs=(target == 0).sum().float(),
-            ignored_share=(seg_label == ignore_index).float().mean(),
+            **self.label_shares(seg_label),
         )
 
     def pseudo_labels(

@@ -226,6 +226,12 @@ class ImageLevelSegmentor(EncoderDecoder):
             labels = labels if isinstance(labels, tuple) else (labels,)
             return tuple(classes.unpack(label, self.pseudo_labeler.ignore_index) for label in labels)
 
+    def label_shares(self, label: Tensor) -> dict[str, Tensor]:
+        """Compute the shares of pixels whose pseudo-label is ignored, and is an object: values to log."""
+        ignored = label == self.pseudo_labeler.ignore_index
+        foreground = (label > 0) & ~ignored
+        return dict(ignored_share=ignored.float().mean(), foreground_share=foreground.float().mean())
+
     def _check_size(self, inputs: Tensor, scales: tuple[float, ...]) -> None:
         height, width = inputs.shape[-2:]
         smallest = getattr(self.backbone, 'min_size', 1)

@@ -195,7 +195,7 @@ class ToCo(ImageLevelSegmentor):
         if head.loss_energy is not None:
             image = self.to_pixel_values(inputs)
             losses['loss_energy'] = head.loss_energy(logits, image, label, boxes, ignore_index)
-        return dict(losses, ignored_share=(label == ignore_index).float().mean())
+        return {**losses, **self.label_shares(label)}
 
     # CAMs and prediction
 
