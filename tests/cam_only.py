@@ -6,9 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from afa_mmseg.functional.cam import resize
-from afa_mmseg.models import ImageLevelSegmentor
-from afa_mmseg.models.segmentors import Classification
+from afa_mmseg.models import Classification, ImageLevelSegmentor
 from tests.tools.toolbox import REPO
 
 
@@ -28,11 +26,8 @@ class CAMOnly(ImageLevelSegmentor):
         found = self._classify(features)
         output = self.extract_cam(inputs, (found.cam_logits, None), classes)
         (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, output, classes, boxes)
-        seg_logits = resize(self.decode_head(features), label.shape[-2:])
-        return dict(
-            loss_cls=F.multilabel_soft_margin_loss(found.image_logits, gt_label),
-            loss_seg=self.decode_head.loss_decode(seg_logits, label, ignore_index=self.pseudo_labeler.ignore_index),
-        )
+        loss_cls = F.multilabel_soft_margin_loss(found.image_logits, gt_label)
+        return dict(loss_cls=loss_cls, **self.segmentation_losses(inputs, features, label, boxes))
 
     def classify(self, inputs):
         """Compute scores and CAM logits."""

@@ -15,22 +15,22 @@ from ..utils.checks import check_class_count
 class ClassCountHook(Hook):
     """Compare the classes of each data set with the network's, before weights are loaded.
 
-    Heads without `num_foreground` (those of mmseg) are not checked.
+    Segmentors without `num_foreground` (those of mmseg) are not checked.
 
     Raises:
         ValueError: They differ.
     """
 
     def before_run(self, runner: Any) -> None:
-        head = getattr(unwrap(runner.model), 'decode_head', None)
-        if head is None or not hasattr(head, 'num_foreground'):
+        model: Any = unwrap(runner.model)
+        if not hasattr(model, 'num_foreground'):
             return
         for name in ('train', 'val', 'test'):
             # `_train_loop`: the public `train_loop` would build the loop.
             dataset = getattr(getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None), 'dataset', None)
             classes = getattr(dataset, 'metainfo', {}).get('classes')
             if classes:
-                check_class_count(head.num_classes, classes, f'the data set of {name}_dataloader')
+                check_class_count(model.num_classes, classes, f'the data set of {name}_dataloader')
 
 
 @HOOKS.register_module()

@@ -13,15 +13,18 @@ from .losses import affinity_loss, balanced_cross_entropy
 from .pamr import pamr
 from .par import par
 from .permutohedral import PermutohedralLattice, bilateral_filter, permutohedral_filter
-from .pseudo_label import fuse_labels
+from .pseudo_label import ClassPacking, ScoreStack, cam_scores, fuse_labels
 from .token_contrast import class_token_contrast, patch_token_contrast
 
 __all__ = [
+    'ClassPacking',
     'PermutohedralLattice',
+    'ScoreStack',
     'affinity_label',
     'affinity_loss',
     'balanced_cross_entropy',
     'bilateral_filter',
+    'cam_scores',
     'cam_to_label',
     'class_token_contrast',
     'dense_crf',

@@ -169,11 +169,19 @@ def refine_in_boxes(refine: Refine, image: Tensor, cam: Tensor, boxes: Optional[
     Images whose boxes have the same size go through `refine` together.
 
     Shape:
-        image (B, 3, H, W); cam (B, C, H, W); boxes (B, 4); output (B, C, H, W).
+        image (B, 3, H, W); cam (B, C, H, W), without boxes of any size; boxes (B, 4); output (B, C, H, W).
+
+    Raises:
+        ValueError: There are boxes, and `cam` has another size than the image.
     """
     height, width = image.shape[-2:]
     if boxes is None or _are_whole(boxes, height, width):
         return resize(refine(halve(image), cam), (height, width))
+    if cam.shape[-2:] != (height, width):
+        raise ValueError(
+            f'scores of {cam.shape[-2]} x {cam.shape[-1]} cannot be refined in boxes of images of {height} x {width}: '
+            'return ScoreStack(scores, in_boxes=False), or scores of the size of the image'
+        )
     out = torch.zeros_like(cam)
     for members, windows in _group_by_box_size(boxes, height, width):
         crops = [torch.stack([x[i][:, w[0], w[1]] for i, w in zip(members, windows)]) for x in (image, cam)]
@@ -201,7 +209,7 @@ class ClassPacking:
         self.gt_label = gt_label.gather(1, self._classes)  # (B, K)
 
     def pack(self, cam: Tensor) -> Tensor:
-        """Keep the present classes' maps, of one or more rounds of the batch; (n B, C, H, W) -> (n B, K, H, W)."""
+        """Keep the maps of present classes, of n versions of the batch; (n B, C, H, W) to (n B, K, H, W)."""
         classes = self._classes.repeat(len(cam) // len(self._classes), 1)[..., None, None]
         return cam.gather(1, classes.expand(-1, -1, *cam.shape[-2:]))
 
@@ -214,10 +222,10 @@ class ClassPacking:
 
 
 def halve(image: Tensor) -> Tensor:
-    """Resize to half the size, rounded down, bilinearly.
+    """Resize images or scores to half the size, rounded down, bilinearly.
 
     Shape:
-        image (B, 3, H, W); output (B, 3, H // 2, W // 2), at least one pixel.
+        image (B, C, H, W); output (B, C, H // 2, W // 2), at least one pixel.
     """
     height, width = image.shape[-2:]
     return resize(image, (max(height // 2, 1), max(width // 2, 1)))

@@ -16,9 +16,9 @@ from .losses import (
     MultiLabelSoftMarginLoss,
     PatchTokenContrastLoss,
 )
-from .pseudo_labelers import AffinityPseudoLabeler, CamPseudoLabeler, PseudoLabeler
+from .pseudo_labelers import AffinityPseudoLabeler, CamOutput, CamPseudoLabeler, PseudoLabeler
 from .refiners import PAMR, PAR, DenseCRF, NoRefinement, Refiner
-from .segmentors import AFA, ImageLevelSegmentor, MaxScaleTTAModel, ToCo
+from .segmentors import AFA, Classification, Explanation, ImageLevelSegmentor, MaxScaleTTAModel, ToCo
 
 __all__ = [
     'AFA',
@@ -32,10 +32,13 @@ __all__ = [
     'AttnVisionTransformer',
     'HybridVisionTransformer',
     'BalancedCrossEntropyLoss',
+    'CamOutput',
     'CamPseudoLabeler',
     'ClassTokenContrastLoss',
+    'Classification',
     'DenseCRF',
     'DenseEnergyLoss',
+    'Explanation',
     'ImageLevelSegmentor',
     'MaxScaleTTAModel',
     'MultiLabelSoftMarginLoss',

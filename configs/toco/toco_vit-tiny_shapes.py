@@ -10,7 +10,7 @@ _base_ = [
 randomness = dict(seed=2)
 # Segmentation learns from auxiliary CAMs to the end: from scratch and in so few iterations those of the last layer stay
 # behind them (on 40 training images after 900 iterations mIoU 32 and 80).
-model = dict(train_cfg=dict(no_seg_until=400, no_contrast_until=200, aux_label_until=900, local_size=32))
+model = dict(train_cfg=dict(no_seg_until=400, no_contrast_until=200, aux_label_until=None, local_size=32))
 train_pipeline = _base_.three_view_pipeline
 train_pipeline[1].transforms[0].scale = 128
 train_pipeline[2].ratio_range = (0.75, 1.5)

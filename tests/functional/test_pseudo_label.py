@@ -153,3 +153,9 @@ def test_propagated_labels_without_refinement_are_their_argmax():
 def test_fusion_names_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r'boxes \(B, 4\), got .* \(2, 4\)'):
         fuse_labels(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4), torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize('size', [32, 20])
+def test_scores_of_another_size_are_not_refined_in_boxes(size):
+    with pytest.raises(ValueError, match=rf'{size} x {size} .*64 x 64.*in_boxes=False'):
+        refine_in_boxes(par, torch.rand(1, 3, 64, 64), torch.rand(1, 2, size, size), torch.tensor([[0, 40, 0, 64]]))

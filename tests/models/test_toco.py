@@ -157,3 +157,17 @@ def test_half_precision_trains(iteration):
     assert all(loss.isfinite() for loss in losses.values())
     full = model.loss(inputs, samples)
     assert_close(losses['loss_cls'], full['loss_cls'], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize(('until', 'is_auxiliary'), [(None, True), (900, False), (-1, False)])
+def test_pseudo_labels_of_a_trained_network_are_those_of_its_last_phase(until, is_auxiliary):
+    model = build(train_cfg=dict(local_size=32, aux_label_until=until)).eval()
+    inputs, samples = batch()
+    outputs = model.extract_cam(inputs, classes=model.present_classes(model.image_labels(samples), samples))
+    cam = outputs.aux_cam if is_auxiliary else outputs.cam
+    classes, boxes = model.present_classes(model.image_labels(samples), samples), model.image_boxes(inputs, samples)
+    (expected,) = model.apply_rule(model.pseudo_labeler.label, inputs, outputs._replace(cam=cam), classes, boxes)
+    found = torch.stack([steps.pseudo_label() for steps in model.explain(inputs, samples)])
+    assert (found != expected).float().mean() < 1e-3  # rounding decides ties
+    refined = [steps.refined_label(0.5) for steps in model.explain(inputs, samples)]
+    assert any((label > 0).any() for label in refined)

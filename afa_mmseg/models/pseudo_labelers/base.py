@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from ...functional.cam import check_scales
 from ...functional.near_walk import AffinityFactors
-from ...functional.pseudo_label import BACKGROUND_SCORES, ScoreStack, cam_scores, fused_labels, refine_in_boxes
+from ...functional.pseudo_label import (
+    BACKGROUND_SCORES,
+    ClassPacking,
+    ScoreStack,
+    cam_scores,
+    fused_labels,
+    refine_in_boxes,
+)
 from ..refiners import NoRefinement
 
 #: Of all pairs of cells, or the factors it is made from.
@@ -34,6 +41,11 @@ class CamOutput(NamedTuple):
     grid: tuple[int, int]
     aux_cam: Optional[Tensor] = None
 
+    def pack(self, classes: ClassPacking) -> 'CamOutput':
+        """Keep the CAMs of present classes; (B, C, H, W) to (B, K, H, W)."""
+        aux_cam = None if self.aux_cam is None else classes.pack(self.aux_cam)
+        return self._replace(cam=classes.pack(self.cam), aux_cam=aux_cam)
+
     def select(self, i: int) -> 'CamOutput':
         """Keep one image of the batch."""
         one = slice(i, i + 1)
@@ -48,8 +60,12 @@ class CamOutput(NamedTuple):
 class PseudoLabeler(nn.Module):
     """Base class of pseudo-label rules.
 
-    A rule implements `scores`: what the CAMs become before refinement. Refinement and the fusion of a low and a high
-    background score, which leaves pixels between them undecided, are the same for all (`functional.fused_labels`).
+    A rule implements `scores`: what the CAMs become before refinement; `plain_scores` is the same for the label from
+    plain CAMs. Refinement and the fusion of a low and a high background score, which leaves pixels between them
+    undecided, are the same for all (`functional.fused_labels`).
+
+    In training and in pseudo-labels C counts the classes that images hold, in their order (`ClassPacking`), not those
+    of the data set.
 
     Args:
         refiner: Config of a registered refiner; None leaves refinement out.
@@ -90,6 +106,17 @@ class PseudoLabeler(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} must implement scores(output, gt_label, bkg_scores)')
 
+    def plain_scores(self, output: CamOutput, gt_label: Tensor, bkg_scores: Sequence[float]) -> ScoreStack:
+        """Return the scores of plain CAMs with background, at half size; shapes as in `scores`."""
+        return cam_scores(output.cam, gt_label, bkg_scores)
+
+    def propagate(self, output: CamOutput, gt_label: Tensor, bkg_scores: Sequence[float]) -> Tensor:
+        """Raise a `ValueError`: only rules with an affinity propagate; see `AffinityPseudoLabeler`."""
+        raise ValueError(
+            f'{type(self).__name__} does not propagate CAMs along the affinity that this method has: use '
+            "pseudo_labeler=dict(type='AffinityPseudoLabeler') or a subclass of it"
+        )
+
     def label(self, image: Tensor, output: CamOutput, gt_label: Tensor, boxes: Tensor) -> Tensor:
         """Return the label that segmentation learns from.
 
@@ -100,13 +127,13 @@ class PseudoLabeler(nn.Module):
 
     def cam_label(self, image: Tensor, output: CamOutput, gt_label: Tensor, boxes: Tensor) -> Tensor:
         """Return the label from plain CAMs; shapes as in `label`."""
-        return self._fuse(image, [cam_scores(output.cam, gt_label, self.bkg_scores)], boxes)[0]
+        return self._fuse(image, [self.plain_scores(output, gt_label, self.bkg_scores)], boxes)[0]
 
     def label_and_cam_label(
         self, image: Tensor, output: CamOutput, gt_label: Tensor, boxes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return `label` and `cam_label`, refined in one call where possible."""
-        stacks = [self.scores(output, gt_label, self.bkg_scores), cam_scores(output.cam, gt_label, self.bkg_scores)]
+        stacks = [scores(output, gt_label, self.bkg_scores) for scores in (self.scores, self.plain_scores)]
         label, cam_label = self._fuse(image, stacks, boxes)
         return label, cam_label
 
@@ -137,4 +164,4 @@ class CamPseudoLabeler(PseudoLabeler):
     @torch.no_grad()
     def scores(self, output: CamOutput, gt_label: Tensor, bkg_scores: Sequence[float]) -> ScoreStack:
         """Return the CAMs with background, at half size; see `PseudoLabeler.scores`."""
-        return cam_scores(output.cam, gt_label, bkg_scores)
+        return self.plain_scores(output, gt_label, bkg_scores)

@@ -6,7 +6,6 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional.cam import resize
 from ...functional.pseudo_label import ClassPacking
 from ...utils.checks import check_keys
 from ..pseudo_labelers import Affinity, AffinityPseudoLabeler
@@ -81,8 +80,8 @@ class AFA(ImageLevelSegmentor):
             inputs (B, 3, H, W).
 
         Returns:
-            `loss_cls`, `loss_affinity`, `loss_seg`, and, once there are pseudo-labels, the counts of positive
-            and negative pairs and the share of ignored pixels.
+            `loss_cls`, `loss_affinity`, `loss_seg`, and, once there are pseudo-labels, `loss_energy` where the head
+            has one, the counts of positive and negative pairs and the shares of ignored and foreground pixels.
 
         Raises:
             KeyError: a sample has no `gt_label`.
@@ -109,19 +108,11 @@ class AFA(ImageLevelSegmentor):
         classes, boxes = self.present_classes(gt_label, data_samples), self.image_boxes(inputs, data_samples)
         seg_label, affinity_label = self.pseudo_labels(inputs, classes, boxes, self.iteration, base)
         target = self.pseudo_labeler.affinity_target(affinity_label, features[-1].shape[-2:])
-        seg_logits = resize(head(features), seg_label.shape[-2:])
-        ignore_index = self.pseudo_labeler.ignore_index
-        energy = {}
-        if head.loss_energy is not None:
-            image = self.to_pixel_values(inputs)
-            energy['loss_energy'] = head.loss_energy(seg_logits, image, seg_label, boxes, ignore_index)
         return dict(
-            **energy,
-            loss_affinity=head.loss_affinity(affinity, target, ignore_index),
-            loss_seg=head.loss_decode(seg_logits, seg_label, ignore_index=ignore_index),
+            **self.segmentation_losses(inputs, features, seg_label, boxes),
+            loss_affinity=head.loss_affinity(affinity, target, self.pseudo_labeler.ignore_index),
             positive_pairs=(target == 1).sum().float(),
             negative_pairs=(target == 0).sum().float(),
-            **self.label_shares(seg_label),
         )
 
     def pseudo_labels(

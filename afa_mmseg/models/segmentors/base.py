@@ -1,7 +1,7 @@
 """What all segmentors that learn from image-level labels share: labels of samples, CAMs, CRF, explanations."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional, Union
 
@@ -12,9 +12,11 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # what all kinds of batch norm inherit; torch has no public name
 
 from ...functional import multi_scale_cam
+from ...functional.cam import resize
 from ...functional.pseudo_label import ClassPacking, denormalize, likeliest, pixel_values
 from ...utils.checks import check_keys
 from ..backbones import Attention
@@ -24,14 +26,16 @@ from .explanation import Explanation, to_original
 
 SampleList = list[SegDataSample]
 
-#: Whose affinity `pred_propagated_cam` is propagated along.
+#: Image scales whose affinity may propagate `pred_propagated_cam`: that of the image itself, or the largest of CAMs.
 AFFINITY_SCALES = ('image', 'largest')
+#: Background score of propagated and refined CAMs in predictions, as published.
+BKG_SCORE = 0.35
 #: Keys of `test_cfg`: mmseg's, then ours.
 TEST_KEYS = ('mode', 'crop_size', 'stride', 'crf', 'with_cam', 'with_pseudo_label', 'bkg_score', 'affinity_scale')
 
 
 class Classification(NamedTuple):
-    """What a method's network finds in images beside their segmentation.
+    """Outputs of a method's network beside the segmentation.
 
     Args:
         image_logits: Of each foreground class; their sigmoid is `pred_score`.
@@ -67,10 +71,10 @@ class ImageLevelSegmentor(EncoderDecoder):
             pseudo-labels (see `predict`); `bkg_score` is the background score of propagated and refined CAMs;
             `affinity_scale='largest'` propagates along the affinity that training uses, 'image' (as the published
             validation does) along that of the image as it is.
-        kwargs: Passed to mmseg's `EncoderDecoder`.
+        kwargs: Passed to mmseg's `EncoderDecoder`; `neck` and `auxiliary_head` are not supported.
 
     Raises:
-        ValueError: an unexpected key or an invalid value of `test_cfg`.
+        ValueError: an unexpected key or an invalid value of `test_cfg`, or a neck or an auxiliary head.
     """
 
     def __init__(
@@ -84,9 +88,12 @@ class ImageLevelSegmentor(EncoderDecoder):
         **kwargs: Any,
     ) -> None:
         check_test_cfg(test_cfg or {})
+        for part in ('neck', 'auxiliary_head'):
+            if kwargs.get(part) is not None:
+                raise ValueError(f'model.{part} is not supported by {type(self).__name__}: training would leave it out')
         super().__init__(backbone=backbone, decode_head=decode_head, train_cfg=train_cfg, **kwargs)
-        self.test_cfg: ConfigDict = ConfigDict(test_cfg or dict(mode='whole'))
-        self.pseudo_labeler = MODELS.build(dict(refiner=refiner, **pseudo_labeler))
+        self.test_cfg: ConfigDict = ConfigDict({'mode': 'whole', **(test_cfg or {})})
+        self.pseudo_labeler = MODELS.build({'refiner': refiner, **pseudo_labeler})
         crf = self.test_cfg.get('crf')
         self.crf = DenseCRF(**crf) if crf is not None else None
 
@@ -123,6 +130,10 @@ class ImageLevelSegmentor(EncoderDecoder):
         """
         found = self.classify(inputs)
         return found.cam_logits, None if found.affinity is None else found.affinity[:num_affinities]
+
+    def label_cam(self, output: CamOutput) -> CamOutput:
+        """Choose the CAMs that pseudo-labels are made from at the end of training: those of the classifier."""
+        return output
 
     # Samples
 
@@ -164,6 +175,8 @@ class ImageLevelSegmentor(EncoderDecoder):
     ) -> CamOutput:
         """Compute multi-scale CAMs and the affinity of the largest scale, without the segmentation head.
 
+        Statistics of batch norm stay as they are.
+
         Args:
             inputs: Normalised images.
             base: CAM logits and affinity of `inputs`, if computed already: saves that pass.
@@ -189,7 +202,8 @@ class ImageLevelSegmentor(EncoderDecoder):
         if base is not None:
             grid = _grid_of(base[0])  # until a larger scale has another
             base = (self._pick(base[0], classes), base[1])
-        cam, affinity = multi_scale_cam(extract, inputs, scales, base)
+        with fixed_statistics(self):
+            cam, affinity = multi_scale_cam(extract, inputs, scales, base)
         assert grid is not None
         count = self.num_foreground if classes is None else classes.gt_label.shape[1]
         return CamOutput(cam[:, :count], affinity, grid, cam[:, count:] if cam.shape[1] > count else None)
@@ -212,7 +226,8 @@ class ImageLevelSegmentor(EncoderDecoder):
         """Compute pseudo-labels of training images, in float32 also in mixed precision.
 
         Args:
-            rule: A method of the pseudo-labeler: `label`, `cam_label` or `label_and_cam_label`.
+            rule: A method of the pseudo-labeler (`label`, `cam_label`, `label_and_cam_label`), or any function of RGB
+                images in 0..1, CAMs, labels (B, K) of the K packed classes, and boxes.
             inputs: Normalised images.
             output: Their CAMs of `classes`, see `extract_cam`.
             classes: Those that the images hold.
@@ -226,8 +241,32 @@ class ImageLevelSegmentor(EncoderDecoder):
             labels = labels if isinstance(labels, tuple) else (labels,)
             return tuple(classes.unpack(label, self.pseudo_labeler.ignore_index) for label in labels)
 
+    def segmentation_losses(
+        self, inputs: Tensor, features: Sequence[Tensor], label: Tensor, boxes: Tensor
+    ) -> dict[str, Tensor]:
+        """Compute the losses of segmentation against pseudo-labels, and `label_shares`.
+
+        Args:
+            inputs: Normalised images.
+            features: Their feature maps, input of the head.
+            label: Pseudo-labels.
+            boxes: See `image_boxes`.
+
+        Shape:
+            inputs (B, 3, H, W); label (B, H, W); boxes (B, 4).
+
+        Returns:
+            `loss_seg`, and `loss_energy` where the head has one; the shares of ignored and foreground pixels.
+        """
+        head, ignore_index = self.decode_head, self.pseudo_labeler.ignore_index
+        logits = resize(head(features), label.shape[-2:])
+        losses = dict(loss_seg=head.loss_decode(logits, label, ignore_index=ignore_index))
+        if getattr(head, 'loss_energy', None) is not None:
+            losses['loss_energy'] = head.loss_energy(logits, self.to_pixel_values(inputs), label, boxes, ignore_index)
+        return {**losses, **self.label_shares(label)}
+
     def label_shares(self, label: Tensor) -> dict[str, Tensor]:
-        """Compute the shares of pixels whose pseudo-label is ignored, and is an object: values to log."""
+        """Compute the shares of pixels whose pseudo-label (B, H, W) is ignored, and is an object: values to log."""
         ignored = label == self.pseudo_labeler.ignore_index
         foreground = (label > 0) & ~ignored
         return dict(ignored_share=ignored.float().mean(), foreground_share=foreground.float().mean())
@@ -268,7 +307,7 @@ class ImageLevelSegmentor(EncoderDecoder):
 
     def prediction_maps(self, steps: Explanation) -> dict[str, Tensor]:
         """Compute the maps that a prediction carries beside the segmentation, at the image's original size."""
-        bkg_score = self.test_cfg.get('bkg_score', 0.35)
+        bkg_score = self.test_cfg.get('bkg_score', BKG_SCORE)
         cam = steps.to_original(steps.cam())
         maps = dict(pred_cam=cam)
         if steps.output.aux_cam is not None:
@@ -317,6 +356,7 @@ class ImageLevelSegmentor(EncoderDecoder):
         scores = found.image_logits.float().sigmoid()
         affinity = None if found.affinity is None else found.affinity.float()
         output = self.extract_cam(inputs, base=(found.cam_logits, affinity))
+        source = self.label_cam(output)
         plain = CamOutput(output.cam, affinity, _grid_of(found.cam_logits))
         image = self.to_rgb(inputs)
         return [
@@ -326,6 +366,7 @@ class ImageLevelSegmentor(EncoderDecoder):
                 self._gt_label(sample) if 'gt_label' in sample else (scores[i] > 0.5).float(),
                 scores[i],
                 output.select(i),
+                source.select(i),
                 plain.select(i),
                 [attention.at(i) for attention in found.attentions],
                 sample.metainfo,
@@ -356,6 +397,20 @@ class ImageLevelSegmentor(EncoderDecoder):
         return mean, std
 
 
+@contextmanager
+def fixed_statistics(model: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norm inside a `with` block, whatever mode the model is in."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+
+
 def _grid_of(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
 
@@ -366,7 +421,7 @@ def check_test_cfg(test_cfg: Mapping[str, Any]) -> None:
     missing = [key for key in ('crop_size', 'stride') if test_cfg.get('mode') == 'slide' and not test_cfg.get(key)]
     if missing:
         raise ValueError(f"model.test_cfg.{missing[0]} is missing: mode='slide' requires crop_size and stride")
-    crf, score = test_cfg.get('crf'), test_cfg.get('bkg_score', 0.35)
+    crf, score = test_cfg.get('crf'), test_cfg.get('bkg_score', BKG_SCORE)
     scale = test_cfg.get('affinity_scale', 'image')
     if crf is not None:
         if not isinstance(crf, Mapping):

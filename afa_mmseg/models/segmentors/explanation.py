@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -28,12 +28,13 @@ class Explanation:
         gt_label: Which classes the image is assumed to hold, 1 or 0.
         score: The classifier's probability of each class.
         output: CAMs of all classes, with the affinity of the largest scale.
+        source: Those that pseudo-labels are made from: `output`, or those of another classifier.
         plain: The same CAMs, with the affinity of the image as it is, between all cells.
         attentions: Of the last blocks, for the image as it is; empty where the backbone exposes none.
         meta: Meta information of the sample: size of the file, padding, mirroring, `img_box`.
 
     Shape:
-        image (1, 3, H, W); gt_label, score (C,); output, plain and attentions of one image.
+        image (1, 3, H, W); gt_label, score (C,); output, source, plain and attentions of one image.
     """
 
     labeler: PseudoLabeler
@@ -41,6 +42,7 @@ class Explanation:
     gt_label: Tensor
     score: Tensor
     output: CamOutput
+    source: CamOutput
     plain: CamOutput
     attentions: Sequence[Attention]
     meta: dict
@@ -91,8 +93,7 @@ class Explanation:
             ValueError: The method has no affinity.
         """
         self._require_affinity()
-        propagate: Any = self.labeler.propagate  # of rules with an affinity
-        return propagate(self.output, self.gt_label[None], [bkg_score])[0]
+        return self.labeler.propagate(self.output, self.gt_label[None], [bkg_score])[0]
 
     def refined(self, bkg_score: float) -> Tensor:
         """The rule's scores after refinement of the whole image, with background; (C + 1, H, W), absent classes 0."""
@@ -177,7 +178,7 @@ class Explanation:
     def _packed(self) -> tuple[ClassPacking, CamOutput]:
         """Keep the present classes only: the others cost time and stay 0."""
         classes = ClassPacking(self.gt_label[None])
-        return classes, self.output._replace(cam=classes.pack(self.output.cam))
+        return classes, self.source.pack(classes)
 
     def _label(self, rule: Callable[..., Tensor]) -> Tensor:
         classes, output = self._packed()
@@ -185,11 +186,10 @@ class Explanation:
         return classes.unpack(label, self.labeler.ignore_index)[0]
 
     def _refined(self, bkg_score: float, boxes: Optional[Tensor]) -> Tensor:
-        present = torch.tensor(self.classes or [0], device=self.gt_label.device)
-        output = self.output._replace(cam=self.output.cam[:, present])
-        scores = self.labeler.refined(self.image, output, self.gt_label[None, present], bkg_score, boxes)[0]
+        classes, output = self._packed()
+        scores = self.labeler.refined(self.image, output, classes.gt_label, bkg_score, boxes)[0]
         refined = scores.new_zeros(len(self.gt_label) + 1, *scores.shape[1:])
-        refined[F.pad(present + 1, (1, 0))] = scores
+        refined[[0, *(i + 1 for i in self.classes or [0])]] = scores
         return refined
 
     def _boxes(self) -> Tensor:

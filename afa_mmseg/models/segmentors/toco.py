@@ -1,5 +1,6 @@
 """ToCo: token contrast beside pseudo-labels from plain CAMs."""
 
+import math
 from typing import Any, NamedTuple, Optional
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 from ...functional import cam_to_label, local_crop_flags, sample_local_crops, uncertain_regions
 from ...functional.cam import resize
 from ...functional.local_crops import cut_crops
-from ...functional.pseudo_label import ClassPacking
 from ...utils.checks import check_keys
 from ..pseudo_labelers import CamOutput
 from .base import Classification, ImageLevelSegmentor, SampleList
@@ -25,7 +25,8 @@ class ToCoSettings(NamedTuple):
     Args:
         no_seg_until: Up to here segmentation has zero gradients.
         no_contrast_until: Up to here token contrast has zero gradients.
-        aux_label_until: Up to here segmentation learns from the CAMs of the auxiliary classifier.
+        aux_label_until: Up to here segmentation learns from the CAMs of the auxiliary classifier; None: to the end,
+            and pseudo-labels of trained networks are made from them.
         num_crops: Local crops of each image.
         local_size: Side of a local crop in pixels.
         scale_boxes: Whether patch tokens outside the image box are ignored by the cells that it covers. The published
@@ -34,7 +35,7 @@ class ToCoSettings(NamedTuple):
 
     no_seg_until: int = 2000
     no_contrast_until: int = -1
-    aux_label_until: int = -1
+    aux_label_until: Optional[int] = -1
     num_crops: int = 8
     local_size: int = 96
     scale_boxes: bool = False
@@ -94,7 +95,7 @@ class ToCo(ImageLevelSegmentor):
 
         Returns:
             `loss_cls`, `loss_aux`, `loss_ptc`, `loss_ctc`, `loss_seg`, `loss_energy`, those that the head has; once
-            pseudo-labels are made, the share of ignored pixels and of local crops of background.
+            pseudo-labels are made, the shares of ignored and foreground pixels and of local crops of background.
 
         Raises:
             KeyError: A sample has no `gt_label` or no view.
@@ -105,8 +106,7 @@ class ToCo(ImageLevelSegmentor):
         self._update_average(iteration)
         maps, token, _ = self.backbone.forward_with_tokens(inputs)
         losses = dict(loss_cls=head.loss_cls(head.image_logits(maps), gt_label))
-        if head.loss_aux is not None:
-            losses['loss_aux'] = head.loss_aux(head.aux_image_logits(maps), gt_label)
+        losses.update(self._aux_loss(maps, gt_label))
         contrast, segment = iteration > self.settings.no_contrast_until, iteration > self.settings.no_seg_until
         if contrast or segment:
             classes = self.present_classes(gt_label, data_samples)
@@ -118,7 +118,9 @@ class ToCo(ImageLevelSegmentor):
         else:
             losses.update(head.zero_losses('loss_ptc', 'loss_ctc'))
         if segment:
-            losses.update(self._segmentation_losses(inputs, maps, self._label_cam(output, iteration), classes, boxes))
+            source = self._label_cam(output, iteration)
+            (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, source, classes, boxes)
+            losses.update(self.segmentation_losses(inputs, maps, label, boxes))
         else:
             losses.update(head.zero_losses('loss_seg', 'loss_energy'))
         return losses
@@ -128,6 +130,10 @@ class ToCo(ImageLevelSegmentor):
         if self.decode_head.loss_ctc is not None and iteration != self._averaged_at:
             self.decode_head.update_average()
         self._averaged_at = iteration
+
+    def _aux_loss(self, maps: tuple[Tensor, ...], gt_label: Tensor) -> dict[str, Tensor]:
+        head = self.decode_head
+        return {} if head.loss_aux is None else dict(loss_aux=head.loss_aux(head.aux_image_logits(maps), gt_label))
 
     def _patch_loss(self, features: Tensor, cam: Tensor, gt_label: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         if self.decode_head.loss_ptc is None:
@@ -179,24 +185,6 @@ class ToCo(ImageLevelSegmentor):
                 )
         return self.data_preprocessor(dict(inputs=[getattr(sample, name) for sample in samples]), False)['inputs']
 
-    def _label_cam(self, output: CamOutput, iteration: int) -> CamOutput:
-        """Choose the CAMs that segmentation learns from at an iteration."""
-        if output.aux_cam is None or iteration > self.settings.aux_label_until:
-            return output
-        return output._replace(cam=output.aux_cam)
-
-    def _segmentation_losses(
-        self, inputs: Tensor, maps: tuple, output: CamOutput, classes: ClassPacking, boxes: Tensor
-    ) -> dict[str, Tensor]:
-        head, ignore_index = self.decode_head, self.pseudo_labeler.ignore_index
-        (label,) = self.apply_rule(self.pseudo_labeler.label, inputs, output, classes, boxes)
-        logits = resize(head(maps), label.shape[-2:])
-        losses = dict(loss_seg=head.loss_decode(logits, label, ignore_index=ignore_index))
-        if head.loss_energy is not None:
-            image = self.to_pixel_values(inputs)
-            losses['loss_energy'] = head.loss_energy(logits, image, label, boxes, ignore_index)
-        return {**losses, **self.label_shares(label)}
-
     # CAMs and prediction
 
     def classify(self, inputs: Tensor) -> Classification:
@@ -209,6 +197,17 @@ class ToCo(ImageLevelSegmentor):
     def cam_logits(self, inputs: Tensor, num_affinities: int = 0) -> tuple[Tensor, None]:
         """Compute CAM logits of both classifiers; see `ImageLevelSegmentor.cam_logits`."""
         return self.decode_head.cam_logits(self.backbone(inputs)), None
+
+    def label_cam(self, output: CamOutput) -> CamOutput:
+        """Choose the CAMs that segmentation learns from at the end of training; see `ImageLevelSegmentor`."""
+        return self._label_cam(output, math.inf)
+
+    def _label_cam(self, output: CamOutput, iteration: float) -> CamOutput:
+        """Put the CAMs of the auxiliary classifier in place of the last layer's while segmentation learns from them."""
+        until = self.settings.aux_label_until
+        if output.aux_cam is None or (until is not None and iteration > until):
+            return output
+        return output._replace(cam=output.aux_cam)
 
     def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Segment images, resized to `test_size`; output (B, C + 1, H, W)."""
