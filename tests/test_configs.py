@@ -64,9 +64,8 @@ def test_configs_are_found():
 def test_config_trains_and_predicts(path):
     config = shrink(load(path))
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    last_phase = 1 + max(
-        (v for k, v in config.model.get('train_cfg', {}).items() if k.endswith('_until') and v is not None), default=0
-    )
+    ends = [value for key, value in config.model.get('train_cfg', {}).items() if key.endswith('_until')]
+    last_phase = 1 + max((end for end in ends if end is not None), default=0)
     at_iteration(last_phase)
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     before = {name: p.clone() for name, p in model.named_parameters()}

@@ -105,8 +105,7 @@ class ToCo(ImageLevelSegmentor):
         head, iteration = self.decode_head, self.iteration
         self._update_average(iteration)
         maps, token, _ = self.backbone.forward_with_tokens(inputs)
-        losses = dict(loss_cls=head.loss_cls(head.image_logits(maps), gt_label))
-        losses.update(self._aux_loss(maps, gt_label))
+        losses = self._classification_losses(maps, gt_label)
         contrast, segment = iteration > self.settings.no_contrast_until, iteration > self.settings.no_seg_until
         if contrast or segment:
             classes = self.present_classes(gt_label, data_samples)
@@ -131,9 +130,12 @@ class ToCo(ImageLevelSegmentor):
             self.decode_head.update_average()
         self._averaged_at = iteration
 
-    def _aux_loss(self, maps: tuple[Tensor, ...], gt_label: Tensor) -> dict[str, Tensor]:
+    def _classification_losses(self, maps: tuple[Tensor, ...], gt_label: Tensor) -> dict[str, Tensor]:
         head = self.decode_head
-        return {} if head.loss_aux is None else dict(loss_aux=head.loss_aux(head.aux_image_logits(maps), gt_label))
+        losses = dict(loss_cls=head.loss_cls(head.image_logits(maps), gt_label))
+        if head.loss_aux is not None:
+            losses['loss_aux'] = head.loss_aux(head.aux_image_logits(maps), gt_label)
+        return losses
 
     def _patch_loss(self, features: Tensor, cam: Tensor, gt_label: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         if self.decode_head.loss_ptc is None:
