@@ -36,6 +36,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    if args.out.suffix.lower() != '.json':
+        raise ValueError(f'--out {args.out} must end in .json')
     classes = args.classes or read_class_names(args.masks)
     images = find_masks(args.masks, args.images)
     labels: object

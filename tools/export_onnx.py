@@ -10,7 +10,7 @@ from mmseg.models.segmentors import EncoderDecoder
 
 from afa_mmseg.apis import export_onnx, init_model, run_onnx
 from afa_mmseg.apis.onnx import Exportable
-from afa_mmseg.utils import run_command
+from afa_mmseg.utils import refuse_same, run_command
 
 #: Image sizes of the comparison, other than that of the trace.
 SIZES = ((96, 160), (203, 131))
@@ -35,6 +35,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Export, compare, report."""
     args = parse_args()
+    refuse_same(args.out, args.checkpoint, args.config)
     model = init_model(args.config, args.checkpoint)
     export_onnx(model, args.out, argmax=args.argmax)
     difference = max(compare(model, args.out, size, args.argmax) for size in SIZES)

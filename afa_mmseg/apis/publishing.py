@@ -10,12 +10,12 @@ from torch import Tensor
 from ..utils import atomic_path, write_text
 from ..utils.checkpoints import named, read_checkpoint, state_of
 from ..utils.checks import import_extra
-from ..utils.json_config import CONFIG_FILE, encode_config, parse_config_text
+from ..utils.json_config import CONFIG_FILE, LOCAL_KEYS, encode_config, parse_config_text
 from ..version import __version__
 
 WEIGHTS_FILE, CARD_FILE = 'model.safetensors', 'README.md'
-#: Keys of a config that hold for the machine that trained alone.
-LOCAL_KEYS = ('custom_imports', 'work_dir', 'load_from', 'resume', 'launcher')
+#: Keys of a config that are not published.
+LEFT_OUT = ('custom_imports', *LOCAL_KEYS)
 CARD = """---
 {front_matter}
 ---
@@ -72,7 +72,7 @@ def publish(
         config = parse_config_text(meta['cfg'])
         options: dict[str, Any] = dict(license=license, figures=figures, name=name)
         write_folder(out, state_of(content), config, meta['dataset_meta'], **options)
-    return [*(key for key in content if key not in ('state_dict', 'meta')), *(k for k in LOCAL_KEYS if k in config)]
+    return [*(key for key in content if key not in ('state_dict', 'meta')), *(k for k in LEFT_OUT if k in config)]
 
 
 def write_folder(
@@ -89,7 +89,7 @@ def write_folder(
     safetensors = import_extra('safetensors.torch', 'hub')
     folder = Path(folder)
     values = config.to_dict() if isinstance(config, Config) else dict(config)
-    values = {key: value for key, value in values.items() if key not in LOCAL_KEYS}
+    values = {key: value for key, value in values.items() if key not in LEFT_OUT}
     values.update(dataset_meta=dict(dataset_meta), afa_mmseg_version=__version__)
     text = encode_config(values)  # raises before anything is written
     card = _card(name or folder.name, values, license, figures or {})
@@ -111,7 +111,12 @@ def upload(folder: Union[str, Path], repo_id: str, *, private: bool = False, tok
     """Upload a published folder to Hugging Face's hub, make a missing repository; return the address of the commit."""
     api = import_extra('huggingface_hub', 'hub').HfApi(token=token)
     api.create_repo(repo_id, private=private, exist_ok=True)
-    commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message='Upload a model of afa_mmseg')
+    commit = api.upload_folder(
+        repo_id=repo_id,
+        folder_path=folder,
+        allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],  # and nothing else that lies there
+        commit_message='Upload a model of afa_mmseg',
+    )
     return commit.commit_url
 
 
@@ -122,6 +127,8 @@ def _card(name: str, config: Mapping, license: str, figures: Mapping) -> str:
         pipeline_tag='image-segmentation',
         tags=['semantic-segmentation', 'weakly-supervised', 'mmsegmentation'],
     )
+    if not isinstance(figures, Mapping):
+        raise ValueError(f'figures must be a dict of metrics and values, got a {type(figures).__name__}')
     rows = [f'| {metric} | {value} |' for metric, value in figures.items() if isinstance(value, (int, float))]
     return CARD.format(
         front_matter=data.to_yaml(),

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Union
 import cv2
 import numpy as np
 
-from ..utils import atomic_path, show_progress
+from ..utils import atomic_path, refuse_same, show_progress
 from ..visualization import draw_grid, draw_legend
 from ..visualization.overlays import Image
 from ..visualization.panel import PAPER, enlarge
@@ -57,7 +57,7 @@ def infer_video(
         FileNotFoundError: `source` does not exist.
         ValueError: It holds no frames; a class is unknown; a number or the suffix of an output is invalid.
     """
-    paths = _checked_outputs(outputs)
+    paths = _checked_outputs(outputs, source)
     if side < 1 or (fps is not None and fps <= 0):
         raise ValueError(f'side={side} and fps={fps} must be positive')
     class_indices(classes or (), inferencer.class_names)
@@ -71,9 +71,10 @@ def infer_video(
         return _write(drawn, [stack.enter_context(closing(writer)) for writer in writers], source)
 
 
-def _checked_outputs(outputs: Sequence[Union[str, Path]]) -> list[Path]:
-    paths = list(map(Path, outputs))
+def _checked_outputs(outputs: Sequence[Union[str, Path]], source: Union[str, int, Path]) -> list[Path]:
+    paths = [*dict.fromkeys(map(Path, outputs))]
     for path in paths:
+        refuse_same(path, str(source))
         if path.suffix.lower() not in WRITERS:
             raise ValueError(f'output {path}: must end in {" or ".join(WRITERS)}')
     return paths

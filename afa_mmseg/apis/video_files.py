@@ -100,9 +100,15 @@ class Mp4Writer:
         self._writer.write(cv2.cvtColor(np.ascontiguousarray(frame[:height, :width]), cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Finish the file; an `OSError` if it cannot be read back."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        written = cv2.VideoCapture(str(self.path))
+        is_whole = written.read()[0]  # OpenCV reports no error, of a full disk for example
+        written.release()
+        if not is_whole:
+            raise OSError(f'the video could not be written: {self.path}; is the disk full?')
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         for codec in CODECS:

@@ -74,9 +74,10 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         if self.iter >= self.max_iters:
             self.runner.logger.warning(
                 f'nothing to train: the checkpoint is of iteration {self.iter}, and train_cfg.max_iters='
-                f'{self.max_iters}; set a larger max_iters to train on'
+                f'{self.max_iters}. For a longer run start anew from its weights (load_from)'
             )
         if self.iter > 0:
+            self._warn_of_ended_schedules()
             self._resume()
         elif is_main_process():
             self._validation_record.unlink(missing_ok=True)  # of an earlier run
@@ -89,6 +90,16 @@ class UpdateTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def _warn_of_ended_schedules(self) -> None:
+        """Warn where the schedule of a resumed run ends before the run does."""
+        schedulers = self.runner.param_schedulers
+        ends = [int(getattr(scheduler, 'max_iters', None) or self.max_iters) for scheduler in schedulers or ()]
+        if ends and max(ends) < self.max_iters:
+            self.runner.logger.warning(
+                f'the schedule of the checkpoint ends at iteration {max(ends)}, the run at {self.max_iters}: learning '
+                'rates between are 0. For a longer run start anew from its weights (load_from)'
+            )
 
     def run_iter(self, data_batch: Any) -> None:
         """Run the batches of one update."""

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from ..utils import refuse_same
 from ..utils.json_config import CONFIG_FILE, read_json_config
 from ..utils.package_files import find_config
 from .config_check import check_config, metrics_of
@@ -143,8 +144,12 @@ def save_predictions(cfg: Config, folder: str) -> None:
     """Write the label map of every test image to `folder` as PNG, in the palette of the data set.
 
     Raises:
-        ValueError: There is no IoUMetric in `cfg.test_evaluator`.
+        ValueError: There is no IoUMetric in `cfg.test_evaluator`, or `folder` is that of the masks.
     """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    masks = (dataset.get('data_prefix') or {}).get('seg_map_path')
+    if masks:
+        refuse_same(folder, osp.join(dataset.get('data_root') or '', masks))
     writers = ('IoUMetric', 'PaletteIoUMetric')
     metrics = [metric for metric in metrics_of(cfg.test_evaluator) if _type_name(metric) in writers]
     if not metrics:

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
@@ -29,13 +29,13 @@ def set_resume(cfg: Config, explicit: bool = False) -> None:
 
     Args:
         cfg: Changed in place. Its `load_from`, pretrained weights, is replaced by the checkpoint.
-        explicit: The user named `load_from` on the command line: resume from that.
+        explicit: The user named `load_from` on the command line: resume from that where `cfg.work_dir` has none.
 
     Raises:
         ValueError: There are checkpoints and all are damaged.
     """
     out_dir = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
-    checkpoint = cfg.load_from if explicit else find_checkpoint(cfg.work_dir, out_dir)
+    checkpoint = find_checkpoint(cfg.work_dir, out_dir) or (cfg.load_from if explicit else None)
     cfg.resume = checkpoint is not None
     if checkpoint is not None:
         cfg.load_from = checkpoint
@@ -53,7 +53,7 @@ def find_checkpoint(work_dir: str, out_dir: Optional[str] = None) -> Optional[st
     Raises:
         ValueError: There are checkpoints, and all of them are damaged.
     """
-    folder = Path(out_dir, Path(work_dir).name) if out_dir else Path(work_dir)
+    folder = Path(out_dir, Path(work_dir).absolute().name) if out_dir else Path(work_dir)
     record = Path(work_dir, 'last_checkpoint')
     recorded = [folder / Path(record.read_text().strip()).name] if record.is_file() else []
     numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
@@ -91,6 +91,12 @@ class ResumeHook(Hook):
         self._changes = ''
 
     def before_train(self, runner: Any) -> None:
+        iterations = all_gather_object(runner.iter)
+        if len(set(iterations)) > 1:
+            raise ValueError(
+                f'the processes would continue at different iterations ({iterations}): all need the same work '
+                f'directory ({runner.work_dir}), on a disk that the machines share'
+            )
         if self._changes:
             runner.logger.warning(
                 'the config is not that of the checkpoint, whose learning rates, settings of the optimiser and seed '

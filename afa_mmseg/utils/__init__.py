@@ -1,7 +1,7 @@
 """What the scripts of `tools/` share: files that are whole or absent, parallel work with progress, plain errors."""
 
 from .command import comma_separated, run_command
-from .files import atomic_path, remove_leftovers, write_text
+from .files import atomic_path, refuse_same, remove_leftovers, write_text
 from .masks import IGNORE_INDEX, mask_palette, read_mask, save_mask
 from .parallel import run_parallel, show_progress
 
@@ -11,6 +11,7 @@ __all__ = [
     'comma_separated',
     'mask_palette',
     'read_mask',
+    'refuse_same',
     'remove_leftovers',
     'run_command',
     'run_parallel',

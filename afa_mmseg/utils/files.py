@@ -36,6 +36,13 @@ def atomic_path(path: Union[str, Path]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_same(out: Union[str, Path], *sources: Union[str, Path]) -> None:
+    """Raise a `ValueError` where an output is one of the inputs, which it would replace."""
+    for source in sources:
+        if Path(out).resolve() == Path(source).resolve():
+            raise ValueError(f'{out} is the input, which would be replaced: name another file')
+
+
 def write_text(path: Union[str, Path], text: str) -> bool:
     """Write a UTF-8 text file, unless it holds that text already; return whether it was written."""
     path = Path(path)

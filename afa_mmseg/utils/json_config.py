@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,10 +17,16 @@ from mmengine.registry import Registry
 CONFIG_FILE = 'config.json'
 #: JSON has no tuples, and mmseg and mmcv tell them from lists: `{"__tuple__": [512, 512]}`.
 TUPLE = '__tuple__'
-#: Keys that have mmengine or a library import or execute what they name.
-EXECUTING = ('_base_', 'custom_imports', '_scope_', 'trust_remote_code')
+#: Sections of a run, which write files where they say; a published config is for prediction, testing and export.
+LOCAL_KEYS = (
+    'work_dir', 'load_from', 'resume', 'launcher', 'visualizer', 'vis_backends', 'default_hooks', 'custom_hooks',
+)  # fmt: skip
+#: Keys that have mmengine or a library import or execute what they name, or write where they name.
+EXECUTING = ('_base_', 'custom_imports', '_scope_', 'trust_remote_code', 'output_dir', 'outfile_prefix')
+#: Files that mmengine reads by executing what they hold, wherever a config names them.
+UNSAFE_FILES = ('.pkl', '.pickle', '.yaml', '.yml', 'pickle')
 #: Keys whose values are names of registered types; mmengine imports any other name as a module.
-TYPE_KEYS = ('type', 'constructor', 'runner_type')
+TYPE_KEYS = ('type', 'constructor', 'runner_type', 'collate_fn', 'worker_init_fn')
 #: Packages whose registries are searched.
 PACKAGES = ('mmengine', 'mmseg', 'mmpretrain')
 
@@ -36,6 +43,8 @@ def encode_config(config: Mapping) -> str:
 def read_json_config(path: Union[str, Path]) -> Config:
     """Read a config from JSON as data: nothing is imported or executed, and all types it names are registered ones.
 
+    `LOCAL_KEYS` are left out.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not JSON, names something to execute, or a type that is not registered.
@@ -48,8 +57,9 @@ def read_json_config(path: Union[str, Path]) -> Config:
             raise ValueError('the file holds no dict')
         if values.get('default_scope', 'mmseg') != 'mmseg':
             raise ValueError(f"default_scope={values['default_scope']!r} must be 'mmseg'")
-        return Config({key: _decode(value, key) for key, value in _checked(values, '').items()}, filename=str(path))
-    except ValueError as error:
+        kept = {key: value for key, value in _checked(values, '').items() if key not in LOCAL_KEYS}
+        return Config({key: _decode(value, key) for key, value in kept.items()}, filename=str(path))
+    except (ValueError, KeyError, RecursionError) as error:
         raise ValueError(f'{path}: {error}') from error
 
 
@@ -92,6 +102,8 @@ def _encode(value: Any, where: str) -> Any:
 def _decode(value: Any, where: str) -> Any:
     if isinstance(value, str) and '{{' in value:
         raise ValueError(f'{where}={value!r} is refused: `{{{{...}}}}` is a reference to something outside the file')
+    if isinstance(value, str) and value.lower().endswith(UNSAFE_FILES):
+        raise ValueError(f'{where}={value!r} is refused: reading such a file may execute what it holds')
     if isinstance(value, list):
         return [_decode(item, f'{where}.{i}') for i, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -116,16 +128,24 @@ def _checked(node: dict, where: str) -> dict:
 def _is_registered(name: str) -> bool:
     scope, _, kind = name.rpartition('.')
     packages = [scope] if scope else ['mmengine', 'mmseg']
-    return all(package in PACKAGES for package in packages) and any(
-        kind in registry.module_dict for package in packages for registry in _registries(package)
+    return (
+        '/' not in kind  # torchvision's transforms in mmpretrain, which evaluate their arguments
+        and all(package in PACKAGES for package in packages)
+        and any(_holds(registry, kind) for package in packages for registry in _registries(package))
     )
+
+
+def _holds(registry: Registry, kind: str) -> bool:
+    if kind not in registry.module_dict:
+        with suppress(Exception):  # of a part of the package whose own dependencies are missing or too new
+            registry.import_from_location()
+    return kind in registry.module_dict
 
 
 @cache
 def _registries(package: str) -> list[Registry]:
-    """List the registries of a package that is installed, filled with its own types."""
+    """List the registries of a package that is installed, transforms first."""
     if find_spec(package) is None:
         return []
-    if package != 'mmengine':
-        import_module(f'{package}.utils').register_all_modules(init_default_scope=False)
-    return [value for value in vars(import_module(f'{package}.registry')).values() if isinstance(value, Registry)]
+    found = [value for value in vars(import_module(f'{package}.registry')).values() if isinstance(value, Registry)]
+    return sorted(found, key=lambda registry: registry.name != 'transform')

@@ -53,7 +53,7 @@ def read_runs(paths: Sequence[Union[str, Path]]) -> list[Run]:
 
 def _read_curves(path: Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
-    for records in map(_read_log, _find_logs(path)):
+    for records in _read_parts(path):
         if not any('lr' in record for record in records):  # validation alone
             continue
         start = records[0]['step']
@@ -65,9 +65,24 @@ def _read_curves(path: Path) -> dict[str, Curve]:
                 steps, values = curves.setdefault(key, ([], []))
                 steps.append(int(record['step']))
                 values.append(record[key])
+    curves = {key: curve for key, curve in curves.items() if curve[0]}
     if not curves:
         raise ValueError(f'{path}: this log holds neither losses nor a learning rate')
     return dict(sorted(curves.items()))
+
+
+def _read_parts(path: Path) -> list[list[dict[str, float]]]:
+    """Read the parts of a run; one that was killed before its first whole record is skipped."""
+    files = _find_logs(path)
+    parts, errors = [], []
+    for file in files:
+        try:
+            parts.append(_read_log(file))
+        except ValueError as error:
+            errors.append(error)
+    if not parts:
+        raise errors[0]
+    return parts
 
 
 def _find_logs(path: Path) -> list[Path]:

@@ -9,7 +9,8 @@ import torch
 from mmengine.config import Config
 
 from afa_mmseg.apis import WeakSegInferencer, init_model, publish
-from afa_mmseg.utils.json_config import TUPLE, parse_config_text, read_json_config
+from afa_mmseg.apis.publishing import upload
+from afa_mmseg.utils.json_config import LOCAL_KEYS, TUPLE, _is_registered, parse_config_text, read_json_config
 from afa_mmseg.utils.package_files import config_folder
 from tests.apis.hub_server import hub_server
 from tests.models.checkpoints.states import assert_same
@@ -56,7 +57,8 @@ def test_a_saved_model_is_loaded_to_the_same_network(files, inferencer, folder):
     expected, result = inferencer(image), loaded(image)
     assert all(np.array_equal(result[field], expected[field]) for field in ('predictions', 'pred_cam'))
     config = Config.fromfile(files[0]).to_dict()
-    del config['custom_imports']  # runs code
+    for key in ('custom_imports', *LOCAL_KEYS):  # run code, or write files
+        config.pop(key, None)
     assert {key: read_json_config(folder / 'config.json').to_dict()[key] for key in config} == config  # tuples, too
 
 
@@ -78,7 +80,7 @@ def trained(path, files, **others):
 def test_a_training_checkpoint_is_published_without_what_training_needs(files, tmp_path):
     state = trained(tmp_path / 'iter_6.pth', files, optimizer=dict(state={}), ema_state_dict=dict(x=torch.zeros(1)))
     left_out = publish(tmp_path / 'iter_6.pth', tmp_path / 'out', license='other')
-    assert left_out == ['optimizer', 'ema_state_dict', 'custom_imports']
+    assert left_out == ['optimizer', 'ema_state_dict', 'custom_imports', 'visualizer']
     model = init_model(tmp_path / 'out/config.json', tmp_path / 'out')
     assert_same(dict(model.state_dict()), state)
     assert model.dataset_meta['classes'] == CLASSES
@@ -122,7 +124,7 @@ def test_config_texts_are_read_as_python_reads_them(files):
         ('_base_', 'evil.py'),
         ('custom_imports', dict(imports=['evil'])),
         ('default_scope', 'evil'),
-        ('work_dir', '{{ fileDirname }}'),
+        ('data_root', '{{ fileDirname }}'),
         ('model.type', 'evil'),
         ('model.type', 'evil.Model'),
         ('model.type', 'os.system'),
@@ -130,6 +132,11 @@ def test_config_texts_are_read_as_python_reads_them(files):
         ('model.refiner', {TUPLE: [dict(type='evil')]}),
         ('model.backbone.trust_remote_code', True),
         ('optim_wrapper', dict(constructor='evil')),
+        ('model.decode_head.loss_decode', dict(type='CrossEntropyLoss', class_weight='http://host/evil.pkl')),
+        ('test_dataloader.collate_fn', 'evil.Model'),
+        ('test_dataloader.dataset.ann_file', 'evil.YAML'),
+        ('test_evaluator', dict(type='IoUMetric', output_dir='sprung')),
+        ('model.refiner', dict(type='mmpretrain.torchvision/Resize')),
     ],
 )
 def test_a_config_that_names_something_to_execute_is_refused(folder, tmp_path, monkeypatch, key, value):
@@ -146,7 +153,7 @@ def test_a_config_that_names_something_to_execute_is_refused(folder, tmp_path, m
     edit(folder, change)
     with pytest.raises(ValueError, match=r'config\.json: ') as error:
         WeakSegInferencer.from_pretrained(folder, **QUIET)
-    assert key.split('.')[-1] in str(error.value)
+    assert key.split('.')[-1] in str(error.value).replace('sprung', '')
     assert not (tmp_path / 'sprung').exists()
 
 
@@ -176,3 +183,33 @@ def test_uploaded_and_downloaded_without_what_others_put_beside(inferencer, tmp_
         assert hub.downloaded == {'config.json', 'model.safetensors'}
         with pytest.raises(OSError, match='user/gone'):
             WeakSegInferencer.from_pretrained('user/gone', cache_dir=tmp_path, **QUIET)
+
+
+def test_sections_of_a_run_are_not_read(folder, tmp_path):
+    victim = tmp_path / 'mine.py'
+    backend = dict(type='LocalVisBackend', config_save_file=str(victim))
+    edit(folder, lambda values: values.update(work_dir=str(tmp_path), visualizer=dict(vis_backends=[backend])))
+    assert not {'work_dir', 'visualizer'} & set(read_json_config(folder / 'config.json'))
+
+
+@pytest.mark.parametrize('text', ['{"a": ' * 5000 + '1' + '}' * 5000, '{"filename": 1, "model": {}}'])
+def test_a_strange_file_is_named(folder, text):
+    (folder / 'config.json').write_text(text)
+    with pytest.raises(ValueError, match=r'config\.json: '):
+        read_json_config(folder / 'config.json')
+
+
+def test_transforms_of_mmpretrain_are_known_whatever_else_of_it_can_be_imported():
+    config = Config.fromfile(config_folder() / 'toco/toco_deit-b_voc.py').to_dict()
+    assert 'mmpretrain.ColorJitter' in str(config)
+    assert _is_registered('mmpretrain.ColorJitter')
+    assert not _is_registered('mmpretrain.evil')
+
+
+def test_nothing_else_of_the_folder_is_uploaded(folder, tmp_path, monkeypatch):
+    (folder / '.env').write_text('secret')
+    with hub_server() as hub:
+        monkeypatch.setenv('no_proxy', '127.0.0.1')
+        monkeypatch.setattr(huggingface_hub.constants, 'ENDPOINT', hub.address)
+        upload(folder, 'user/animals', token='none')
+        assert sorted(hub.models['user/animals']) == FILES

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from mmengine.logging import MMLogger
 from afa_mmseg.datasets.shapes_generator import make_shapes_voc
 from afa_mmseg.engine import find_checkpoint
 from afa_mmseg.engine.atomic_checkpoints import AtomicBackend
-from afa_mmseg.engine.resume import restore_logs, set_resume
+from afa_mmseg.engine.resume import ResumeHook, restore_logs, set_resume
 from afa_mmseg.utils.checkpoints import find_damage
 from tests.engine.training import ITERATIONS, OPTIONS, finish, read_journal, start_training, train, weights_of
 from tests.utils.processes import SERVER, start, wait_for
@@ -235,6 +236,14 @@ def test_a_finished_run_says_that_nothing_is_left_to_train(data, short, tmp_path
     assert [text for text in warnings if 'nothing to train' in text and 'train_cfg.max_iters=6' in text]
 
 
+def test_a_longer_run_than_the_schedule_of_the_checkpoint_is_warned_of(data, short, tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text, *args: warnings.append(text), raising=False)
+    shutil.copytree(short[0], tmp_path / 'run')
+    train(data, tmp_path / 'run', {**SHORT, **checkpoints(2), 'train_cfg.max_iters': ITERATIONS + 1}, resume=True)
+    assert [text for text in warnings if f'ends at iteration {ITERATIONS}, the run at {ITERATIONS + 1}' in text]
+
+
 def test_a_run_without_iterations_is_an_error(data, tmp_path):
     with pytest.raises(ValueError, match=r'train_cfg\.max_iters=0'):
         train(data, tmp_path, {**SHORT, 'train_cfg.max_iters': 0})
@@ -277,8 +286,25 @@ def test_resume_does_not_take_pretrained_weights_for_a_checkpoint(tmp_path):
     set_resume(cfg)
     assert (cfg.resume, cfg.load_from) == (True, checkpoint)
     cfg.load_from = pretrained
+    set_resume(cfg, explicit=True)  # as a requeued job does
+    assert (cfg.resume, cfg.load_from) == (True, checkpoint)
+    cfg.load_from, cfg.work_dir = pretrained, str(tmp_path / 'other')
     set_resume(cfg, explicit=True)
     assert (cfg.resume, cfg.load_from) == (True, pretrained)
+
+
+def test_checkpoints_beside_the_work_directory_are_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'out/run').mkdir(parents=True)
+    checkpoint = save(tmp_path / 'out/run/iter_2.pth')
+    monkeypatch.chdir(tmp_path / 'run')
+    assert find_checkpoint('.', out_dir=str(tmp_path / 'out')) == str(checkpoint)
+
+
+def test_processes_that_would_continue_at_different_iterations_are_refused(monkeypatch):
+    monkeypatch.setattr('afa_mmseg.engine.resume.all_gather_object', lambda number: [number, 0])
+    with pytest.raises(ValueError, match=r'\[4, 0\].*/runs/a'):
+        ResumeHook().before_train(SimpleNamespace(iter=4, work_dir='/runs/a'))
 
 
 def test_checkpoints_hold_nothing_to_unpickle(short):

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
 from afa_mmseg.apis.video import draw_frames, infer_video
-from afa_mmseg.apis.video_files import open_frames
+from afa_mmseg.apis.video_files import Mp4Writer, open_frames
 from tests.tiny_files import SEEN, make_image, write_tiny_files
 from tests.tools.toolbox import REPO
 
@@ -141,7 +142,7 @@ class FakeCamera:
 def test_a_camera_is_recorded_up_to_a_number_of_frames(inferencer, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', FakeCamera)
     report = infer_video(inferencer, '0', [tmp_path / 'out.mp4'], max_frames=3)
-    assert (report.num_frames, FakeCamera.opened) == (3, [0])
+    assert (report.num_frames, FakeCamera.opened[0]) == (3, 0)
     assert FakeCamera.settings == {cv2.CAP_PROP_BUFFERSIZE: 1}  # the newest frame
     assert open_frames(1).total is None
     monkeypatch.undo()
@@ -209,3 +210,25 @@ def test_the_command(files, frames, tmp_path, monkeypatch, capsys):
     images, fps = read_clip(out)
     assert (len(images), fps) == (3, 5)
     assert f'3 frames written to {out}, {gif}' in capsys.readouterr().out
+
+
+def test_the_source_is_not_replaced(inferencer, tmp_path):
+    clip = write_clip(tmp_path / 'clip.mp4', 3)
+    before = clip.read_bytes()
+    with pytest.raises(ValueError, match=r'clip\.mp4 is the input'):
+        infer_video(inferencer, clip, [clip])
+    assert clip.read_bytes() == before
+
+
+def test_a_video_that_cannot_be_read_back_leaves_the_earlier_one(inferencer, frames, tmp_path, monkeypatch):
+    (tmp_path / 'out.mp4').write_bytes(b'earlier')
+    finish = Mp4Writer._open
+
+    def cut(self, size):
+        writer = finish(self, size)
+        return SimpleNamespace(write=writer.write, release=lambda: (writer.release(), self.path.write_bytes(b'half')))
+
+    monkeypatch.setattr(Mp4Writer, '_open', cut)
+    with pytest.raises(OSError, match='could not be written'):
+        infer_video(inferencer, frames, [tmp_path / 'out.mp4'], max_frames=2)
+    assert (tmp_path / 'out.mp4').read_bytes() == b'earlier'

@@ -211,3 +211,10 @@ def test_show_dir_needs_nothing_in_the_config(given):
     )
     assert (cfg.visualizer.type, cfg.visualizer.save_dir) == ('OverlayVisualizer', 'images')
     assert cfg.visualizer.vis_backends == [ConfigDict(type='LocalVisBackend')]
+
+
+def test_predictions_do_not_replace_the_masks(tmp_path):
+    dataset = dict(data_root=str(tmp_path), data_prefix=dict(seg_map_path='masks'))
+    cfg = Config(dict(test_evaluator=dict(type='IoUMetric'), test_dataloader=dict(dataset=dataset)))
+    with pytest.raises(ValueError, match='masks is the input'):
+        save_predictions(cfg, str(tmp_path / 'masks'))

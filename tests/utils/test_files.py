@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from afa_mmseg.utils import atomic_path, remove_leftovers, write_text
+from afa_mmseg.utils import atomic_path, refuse_same, remove_leftovers, write_text
 from tests.utils.processes import start, wait_for
 
 
@@ -126,3 +126,10 @@ def test_text_is_written_when_it_differs_only(tmp_path):
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
     assert write_text(path, 'other')
     assert path.read_text() == 'other'
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path)
+    with pytest.raises(ValueError, match='a.txt is the input'):
+        refuse_same(tmp_path / 'link/a.txt', tmp_path / 'b.txt', tmp_path / 'a.txt')
+    refuse_same(tmp_path / 'c.txt', tmp_path / 'a.txt')

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from afa_mmseg.visualization.curves import draw_curves
 from afa_mmseg.visualization.training_log import read_runs
 from tests.visualization.training_logs import STAMP, training, validation, write_log, write_run
 
@@ -71,3 +72,17 @@ def test_a_file_that_is_no_log_is_an_error(tmp_path, text, message):
 def test_a_folder_without_a_log_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=f'{tmp_path}/DATE_TIME/vis_data/scalars.json'):
         read_run(tmp_path)
+
+
+def test_a_part_without_a_record_and_one_without_validation_are_no_reason_to_draw_nothing(tmp_path):
+    for name, lines in (
+        ('20260101_000000', [dict(lr=0.1, loss=1.0, step=1), dict(mIoU=50.0, step=2)]),
+        ('20260101_000001', [dict(lr=0.1, loss=0.5, step=1)]),
+        ('20260101_000002', []),
+    ):
+        folder = tmp_path / name / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    (run,) = read_runs([tmp_path])
+    assert run.curves == dict(loss=([1], [0.5]), lr=([1], [0.1]))
+    draw_curves([run])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from afa_mmseg.datasets.label_files import label_text
 from afa_mmseg.datasets.preparation.foreign_labels import find_classes, read_foreign_labels
-from afa_mmseg.utils import run_command, write_text
+from afa_mmseg.utils import refuse_same, run_command, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    refuse_same(args.out, args.source)
     classes = find_classes(args.classes, args.source)
     labels = read_foreign_labels(
         args.source,
