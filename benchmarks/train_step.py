@@ -3,7 +3,6 @@
 import argparse
 import logging
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from afa_mmseg.engine.options import enable_amp
+from afa_mmseg.models.segmentors import base as segmentor_base
 
 #: What products are computed in. TensorFloat-32 exists on GPUs only.
 DTYPES = ('float32', 'tf32', 'bfloat16', 'float16')
@@ -141,7 +141,7 @@ class Step:
         split.watch(model.pseudo_labeler, 'propagate', 'propagation')
         for loss in (head.loss_affinity, head.loss_decode):
             split.watch(loss, 'forward', 'losses')
-        split.watch(sys.modules[type(model).__module__], 'resize', 'losses')  # logits to the size of the labels
+        split.watch(segmentor_base, 'resize', 'losses')  # logits to the size of the labels
         split.watch(model.pseudo_labeler, 'affinity_target', 'losses')
         return split
 
