@@ -69,7 +69,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
     exif_orientation = False  # masks are of the stored pixels
     DATA_ROOT_REMEDY = (
         'Get VOC 2012 from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and SBD (see docs/data.md), then run\n'
-        '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE'
+        '    python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd data/benchmark_RELEASE'
     )
 
     def __init__(

@@ -1,6 +1,6 @@
 """Make VOC-Animals from a PASCAL VOC 2012 folder: six classes, 2 651 + 280 images, long side 352.
 
-python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE
+python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd data/benchmark_RELEASE
 python tools/dataset_converters/make_voc_animals.py data/VOCdevkit/VOC2012 data/voc_animals
 """
 

@@ -1,6 +1,6 @@
 """Complete a PASCAL VOC 2012 folder for training from image-level labels.
 
-python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd benchmark_RELEASE
+python tools/dataset_converters/prepare_voc.py data/VOCdevkit --sbd data/benchmark_RELEASE
 python tools/dataset_converters/prepare_voc.py data/VOCdevkit --aug-zip SegmentationClassAug.zip
 python tools/dataset_converters/prepare_voc.py data/VOCdevkit      where SegmentationClassAug exists
 

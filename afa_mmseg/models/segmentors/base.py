@@ -1,7 +1,6 @@
 """What all segmentors that learn from image-level labels share: labels of samples, CAMs, CRF, explanations."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional, Union
 
@@ -18,20 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm  # what all kinds of batch nor
 from ...functional import multi_scale_cam
 from ...functional.cam import resize
 from ...functional.pseudo_label import ClassPacking, denormalize, likeliest, pixel_values
-from ...utils.checks import check_keys
 from ..backbones import Attention
 from ..pseudo_labelers import Affinity, CamOutput
 from ..refiners import DenseCRF
 from .explanation import Explanation, to_original
+from .testing import BKG_SCORE, check_test_cfg
 
 SampleList = list[SegDataSample]
-
-#: Image scales whose affinity may propagate `pred_propagated_cam`: that of the image itself, or the largest of CAMs.
-AFFINITY_SCALES = ('image', 'largest')
-#: Background score of propagated and refined CAMs in predictions, as published.
-BKG_SCORE = 0.35
-#: Keys of `test_cfg`: mmseg's, then ours.
-TEST_KEYS = ('mode', 'crop_size', 'stride', 'crf', 'with_cam', 'with_pseudo_label', 'bkg_score', 'affinity_scale')
 
 
 class Classification(NamedTuple):
@@ -413,23 +405,3 @@ def fixed_statistics(model: nn.Module) -> Iterator[None]:
 
 def _grid_of(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
-
-
-def check_test_cfg(test_cfg: Mapping[str, Any]) -> None:
-    """Raise a `ValueError` for an unexpected key or an invalid value of a segmentor's `test_cfg`."""
-    check_keys(test_cfg, TEST_KEYS, 'model.test_cfg')
-    missing = [key for key in ('crop_size', 'stride') if test_cfg.get('mode') == 'slide' and not test_cfg.get(key)]
-    if missing:
-        raise ValueError(f"model.test_cfg.{missing[0]} is missing: mode='slide' requires crop_size and stride")
-    crf, score = test_cfg.get('crf'), test_cfg.get('bkg_score', BKG_SCORE)
-    scale = test_cfg.get('affinity_scale', 'image')
-    if crf is not None:
-        if not isinstance(crf, Mapping):
-            raise ValueError(f'model.test_cfg.crf={crf!r} must be a dict of settings, such as dict(num_iters=10)')
-        check_keys(crf, list(inspect.signature(DenseCRF).parameters), 'model.test_cfg.crf')
-    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
-        raise ValueError(f'model.test_cfg.bkg_score={score!r} must be a score from 0 to 1')
-    if scale not in AFFINITY_SCALES:
-        raise ValueError(
-            f'model.test_cfg.affinity_scale={scale!r} is unknown: choose from {", ".join(AFFINITY_SCALES)}'
-        )

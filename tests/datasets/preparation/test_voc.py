@@ -185,7 +185,7 @@ XML, MASK, JPEG = 'Annotations/2008_000003.xml', 'SegmentationClassAug/2008_0000
 @pytest.mark.parametrize(
     ('spoil', 'words'),
     [
-        (removed(MASK), ['1 of 5 ids', "'2008_000003'", '--sbd benchmark_RELEASE']),
+        (removed(MASK), ['1 of 5 ids', "'2008_000003'", '--sbd data/benchmark_RELEASE']),
         (mask(np.zeros((HEIGHT, WIDTH + 1))), [MASK, '57 x 40', '56 x 40']),
         (copied('Annotations/2008_000002.xml', XML), [XML, "'2008_000002.jpg'"]),
         (lambda root: edit(root / XML, 'aeroplane', 'airplane'), [XML, "'airplane'", "'aeroplane'"]),
@@ -214,4 +214,4 @@ def test_wrong_options(downloads, sbd, tmp_path):
     refused(downloads, 'choose one of them', sbd=sbd, aug_zip=write_zip(tmp_path / 'a.zip'))
     refused(downloads, "'mask'", 'xml, masks', labels_from='mask')
     refused(tmp_path / 'nowhere', 'nowhere', 'VOCtrainval', kind=FileNotFoundError)
-    refused(downloads, 'SegmentationClassAug is missing', '--sbd benchmark_RELEASE', kind=FileNotFoundError)
+    refused(downloads, 'SegmentationClassAug is missing', '--sbd data/benchmark_RELEASE', kind=FileNotFoundError)
