@@ -170,7 +170,8 @@ def _list_images(root: Path, source: Optional[Path], in_source: set[str]) -> tup
 def _masks_remedy(root: Path) -> str:
     command = f'python tools/dataset_converters/prepare_voc.py {root}'
     return (
-        f'Download {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz -C data), then:\n    {command} --sbd data/benchmark_RELEASE\n'
+        f'Download {SBD_SOURCE}, unpack it (tar xzf benchmark.tgz -C data), then:\n'
+        f'    {command} --sbd data/benchmark_RELEASE\n'
         f'  or, with the masks as a zip that others made of it:\n    {command} --aug-zip {FOLDER}.zip'
     )
 
