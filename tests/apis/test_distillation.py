@@ -18,15 +18,18 @@ from afa_mmseg.apis.distillation import (
     knn_accuracy,
     list_images,
     pooled_features,
+    read_tags,
     training,
     write_maps,
 )
 from afa_mmseg.apis.distillation.crops import Batch, crop, load_square
+from afa_mmseg.apis.distillation.optimizers import Optimizers
 from afa_mmseg.apis.distillation.training import rate
 from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
 ARCH = dict(embed_dims=8, num_layers=(1, 1, 1, 2))
 VIT = dict(embed_dims=16, num_layers=3, num_heads=2)
+NO_TAGS = torch.empty(12, 0)
 COLOURS = [(230, 30, 30), (30, 200, 30), (40, 40, 240)]
 
 
@@ -50,7 +53,7 @@ def images(tmp_path):
         pixels = np.clip(np.array(COLOURS[i % 3]) + rng.normal(0, 25, (70, 90, 3)), 0, 255).astype(np.uint8)
         (tmp_path / 'images').mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / f'images/{i:02}.png')
-    return list_images([tmp_path / 'images'])
+    return list_images([tmp_path / 'images'])[0]
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def run(images, maps, out, arch=ARCH, lr=5e-3, weights=None, **options):
     lines = []
     recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=lr, weights=weights)
     out.mkdir(exist_ok=True)
-    result = distill(arch, images, maps, out, recipe, num_workers=0, log=lines.append, **options)
+    result = distill(arch, [images], maps, out, recipe, num_workers=0, log=lines.append, **options)
     return torch.load(result, weights_only=True), [json.loads(line) for line in (out / 'log.jsonl').open()], lines
 
 
@@ -94,7 +97,7 @@ def test_a_plain_transformer_learns_with_its_class_token_and_position(images, ma
 
 
 def test_mlps_begin_as_narrow_as_other_linear_layers(maps):
-    student, _ = training._build('b0', maps, Recipe(), 'cpu')
+    student = training._build('b0', maps, Recipe())
     mlps = [block.ffn.layers for _, blocks, _ in student.backbone.layers for block in blocks]
     widths = [float(layers[i].weight.detach().std()) for layers in mlps for i in (0, 4)]
     assert widths == pytest.approx([0.02] * 16, rel=0.05)
@@ -132,6 +135,61 @@ def test_a_run_starts_from_the_weights_of_another(images, maps, tmp_path):
         run(images, maps, tmp_path / 'third', arch=VIT, weights=weights)
 
 
+def test_linear_layers_are_updated_as_matrices_and_all_else_by_adamw(maps):
+    student = training._build(ARCH, maps, Recipe())
+    optimizers = Optimizers(student, weight_decay=0.05)
+    student.losses(torch.rand(2, 3, 64, 64), torch.rand(2, 6, 4, 4), NO_TAGS[:2], Recipe())['loss'].backward()
+    named = dict(student.named_parameters())
+    mlp, depthwise = (named[f'backbone.layers.0.1.0.ffn.layers.{i}.weight'] for i in (0, 1))
+    assert mlp.shape[2:] == (1, 1)
+    expected = nn.Parameter(mlp.detach().flatten(1).clone())
+    expected.grad = mlp.grad.flatten(1).clone()
+    torch.optim.Muon([expected], lr=1e-2, weight_decay=0.05, adjust_lr_fn='match_rms_adamw').step()
+    unchanged = {name: p.detach().clone() for name, p in named.items()}
+    optimizers.step(1e-2)
+    assert_close(mlp.detach().flatten(1), expected.detach(), rtol=0, atol=0)
+    assert_close((depthwise - unchanged['backbone.layers.0.1.0.ffn.layers.1.weight']).abs().max().item(), 1e-2 / 3,
+                 rtol=0.3, atol=0)  # fmt: skip
+    assert [name for name, p in named.items() if torch.equal(p, unchanged[name])] == []
+    assert all(p.grad is None for p in named.values())
+
+
+def test_an_old_pytorch_is_named(maps, monkeypatch):
+    monkeypatch.delattr(torch.optim, 'Muon')
+    with pytest.raises(ModuleNotFoundError, match=r'lacks: install 2\.9'):
+        Optimizers(training._build(ARCH, maps, Recipe()), 0.05)
+
+
+def test_tags_of_some_images_are_learnt(images, maps, tmp_path):
+    labels = tmp_path / 'labels.csv'
+    labels.write_text('id,red,green\n' + ''.join(f'{i:02}.png,{int(i % 3 == 0)},{int(i % 3 == 1)}\n' for i in range(9)))
+    tags = read_tags(labels, images)
+    assert_close(tags[:3], torch.tensor([[1.0, 0], [0, 1], [0, 0]]))
+    assert tags[9:].isnan().all()
+    _, log, _ = run(images, maps, tmp_path / 'out', tags=tags)
+    assert log[-1]['tags'] < 0.5 * log[0]['tags']
+    labels.write_text('id,label\n90,red\n')
+    with pytest.raises(ValueError, match='labels.csv: none of the 12 images'):
+        read_tags(labels, images)
+    labels.write_text('id,label\n07,red\n')
+    with pytest.raises(ValueError, match="'07': ids of several images"):
+        read_tags(labels, [*images, images[0].parent / 'cats/07.jpg'])
+
+
+def test_folders_are_drawn_from_equally_often(images, maps):
+    crops = Crops([images[:2], images[2:]], maps.maps, torch.arange(12.0)[:, None], steps=1, batch_size=400)
+    drawn = crops[0].tags.flatten()
+    assert 160 < (drawn < 2).sum() < 240
+    assert set(drawn.tolist()) == set(range(12))
+
+
+def test_an_image_of_several_folders_counts_for_the_last(images):
+    folder = images[0].parent
+    (folder / 'cats').mkdir()
+    images[3].rename(folder / 'cats/03.png')
+    assert [len(paths) for paths in list_images([folder, folder / 'cats'])] == [11, 1]
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
     whole, *_ = run(images, maps, tmp_path / 'whole')
     run(images, maps, tmp_path / 'parts', stop_at=12)
@@ -146,7 +204,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
 def test_a_state_of_other_settings_is_refused(images, maps, tmp_path):
     run(images, maps, tmp_path / 'out', stop_at=5)
     with pytest.raises(ValueError, match='lr'):
-        distill(ARCH, images, maps, tmp_path / 'out', Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80))
+        distill(
+            ARCH, [images], maps, tmp_path / 'out', Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80)
+        )
     with pytest.raises(ValueError, match="arch'.*Name another folder"):
         run(images, maps, tmp_path / 'out', arch=dict(ARCH, num_layers=(1, 1, 1, 3)))
     with pytest.raises(ValueError, match="weights'.*Name another folder"):
@@ -192,19 +252,19 @@ def test_image_and_map_are_cut_alike_and_only_the_image_changes_colour():
     images = torch.tensor([10, 20], dtype=torch.uint8).view(2, 1, 1, 1).expand(-1, 3, 32, 32)
     maps = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(-1, 4, 2, 2)
     colours = torch.tensor([[0.5, 1, 1], [2, 1, 1]])
-    crops, targets = Batch(images, maps, torch.tensor([0, 0, 1, 1.0]).expand(2, -1), colours).cut(32)
+    crops, targets = Batch(images, maps, torch.empty(2, 0), torch.tensor([0, 0, 1, 1.0]).expand(2, -1), colours).cut(32)
     assert_close(crops[:, 0, 0, 0] * 255, torch.tensor([5.0, 40.0]))
     assert_close(targets[:, 0], torch.tensor([1.0, 2.0]).view(2, 1, 1).expand(-1, 2, 2))
 
 
 def test_a_step_always_has_the_same_crops(images, maps):
-    crops = [Crops(images, maps.maps, steps=20, batch_size=8) for _ in range(2)]
+    crops = [Crops([images], maps.maps, NO_TAGS, steps=20, batch_size=8) for _ in range(2)]
     assert_close(crops[0][7], crops[1][7], rtol=0, atol=0)
     assert not torch.equal(crops[0][7].boxes, crops[0][8].boxes)
 
 
 def test_boxes_have_the_asked_area_and_shape(images, maps):
-    boxes = Crops(images, maps.maps, steps=1, batch_size=400, area=(0.2, 0.5))[0].boxes
+    boxes = Crops([images], maps.maps, NO_TAGS, steps=1, batch_size=400, area=(0.2, 0.5))[0].boxes
     across, down = (boxes[:, 2] - boxes[:, 0]).abs(), boxes[:, 3] - boxes[:, 1]
     area, ratio = across * down, across / down * (90 / 70)
     assert ((area > 0.19) & (area < 0.51)).all()
@@ -215,21 +275,21 @@ def test_boxes_have_the_asked_area_and_shape(images, maps):
 
 def test_half_precision_learns(images, maps, tmp_path):
     recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=5e-3, amp=True)
-    distill(ARCH, images, maps, tmp_path, recipe, num_workers=0, log=lambda line: None)
+    distill(ARCH, [images], maps, tmp_path, recipe, num_workers=0, log=lambda line: None)
     log = [json.loads(line) for line in (tmp_path / 'log.jsonl').open()]
     assert log[-1]['loss'] < 0.6 * log[0]['loss']
 
 
 def test_excluded_images_are_left_out(images):
-    kept = list_images([images[0].parent], exclude=['00', '07'])
+    kept = list_images([images[0].parent], exclude=['00', '07'])[0]
     assert {path.stem for path in images} - {path.stem for path in kept} == {'00', '07'}
     (images[0].parent / 'cats').mkdir()
     images[3].rename(images[0].parent / 'cats/Zoë 3.png')
     for img_id in ('cats/Zoë 3', 'Zoë 3.png', 'Zoe\u0308 3'):  # below the folder, with suffix, decomposed
-        kept = list_images([images[0].parent], [img_id])
-        assert [path.stem for path in list_images([images[0].parent]) if path not in kept] == ['Zoë 3']
+        kept = list_images([images[0].parent], [img_id])[0]
+        assert [path.stem for path in list_images([images[0].parent])[0] if path not in kept] == ['Zoë 3']
     with pytest.raises(ValueError, match='all 12 images .* excluded'):
-        list_images([images[0].parent], exclude=[path.stem for path in list_images([images[0].parent])])
+        list_images([images[0].parent], exclude=[path.stem for path in list_images([images[0].parent])[0]])
 
 
 def test_a_teacher_that_ends_differently_is_refused():

@@ -1,10 +1,10 @@
-"""Distil an ImageNet classifier into a Transformer of ours, from unlabelled images.
+"""Distil an ImageNet classifier into a Transformer of ours, from images without labels, or with tags for some.
 
 python tools/model_converters/distill_backbone.py IMAGES ... OUT --teacher timm/tf_efficientnet_lite2 \\
     --teacher-weights pretrained/efficientnet_lite2.pth --exclude data/voc_animals/val.txt
 
-OUT/backbone.pth is what init_cfg=dict(type='Pretrained') reads; its meta data record the recipe. The same command
-resumes.
+Folders are drawn from equally often, whatever their sizes. OUT/backbone.pth is what init_cfg=dict(type='Pretrained')
+reads; its meta data record the recipe. The same command resumes.
 """
 
 import argparse
@@ -13,7 +13,15 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-from afa_mmseg.apis.distillation import Recipe, build_backbone, build_teacher, distill, list_images, write_maps
+from afa_mmseg.apis.distillation import (
+    Recipe,
+    build_backbone,
+    build_teacher,
+    distill,
+    list_images,
+    read_tags,
+    write_maps,
+)
 from afa_mmseg.datasets.images import read_ids
 from afa_mmseg.utils import run_command
 
@@ -32,6 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--exclude', type=Path, nargs='*', default=[], help='lists of ids of images that must not be used'
     )
+    parser.add_argument('--tags', type=Path, help='label file of some of the images; they are learnt, too')
     parser.add_argument('--weights', help='backbone.pth of another run to start from (default: random weights)')
     parser.add_argument('--steps', type=int, default=default.steps, help='training steps (default: %(default)s)')
     parser.add_argument(
@@ -51,8 +60,10 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     log = functools.partial(print, flush=True)
-    images = list_images(args.images, [img_id for path in args.exclude for img_id in read_ids(path)])
-    log(f'{len(images)} images, {len(list_images(args.images)) - len(images)} others excluded')
+    folders = list_images(args.images, [img_id for path in args.exclude for img_id in read_ids(path)])
+    images = [path for folder in folders for path in folder]
+    log(f'{len(images)} images, {sum(map(len, list_images(args.images))) - len(images)} others excluded')
+    tags = read_tags(args.tags, images) if args.tags else None
     recipe = Recipe(
         steps=args.steps,
         batch_size=args.batch_size,
@@ -71,10 +82,11 @@ def main() -> None:
     meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
     result = distill(
         args.arch,
-        images,
+        folders,
         maps,
         args.out,
         recipe,
+        tags=tags,
         device=args.device,
         num_workers=args.num_workers,
         meta=meta,

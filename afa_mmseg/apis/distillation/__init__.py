@@ -3,6 +3,7 @@
 from .crops import Crops, list_images
 from .maps import TeacherMaps, write_maps
 from .neighbours import knn_accuracy, pooled_features
+from .tags import read_tags
 from .teacher import Teacher, build_teacher
 from .training import Recipe, build_backbone, distill
 
@@ -17,5 +18,6 @@ __all__ = [
     'knn_accuracy',
     'list_images',
     'pooled_features',
+    'read_tags',
     'write_maps',
 ]

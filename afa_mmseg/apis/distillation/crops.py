@@ -27,16 +27,18 @@ class Batch(NamedTuple):
     Args:
         images: RGB, 0..255.
         maps: Whitened components of the teacher.
+        tags: 1 for each class that an image has, else 0; nan where its classes are not known.
         boxes: Left, top, right and bottom of each crop in shares of its image. A mirrored crop has left and right
             exchanged.
         colours: Factors of brightness, contrast and saturation of each crop.
 
     Shape:
-        images (B, 3, S, S), uint8; maps (B, K, g, g), float16; boxes (B, 4); colours (B, 3).
+        images (B, 3, S, S), uint8; maps (B, K, g, g), float16; tags (B, classes); boxes (B, 4); colours (B, 3).
     """
 
     images: Tensor
     maps: Tensor
+    tags: Tensor
     boxes: Tensor
     colours: Tensor
 
@@ -50,30 +52,30 @@ class Batch(NamedTuple):
         return crops, crop(self.maps.float(), self.boxes, size // 16)
 
 
-def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[Path]:
-    """List the images of folders without excluded ones.
+def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[list[Path]]:
+    """List the images of each folder without excluded ones.
 
     Args:
-        folders: Their subfolders count, too.
+        folders: Their subfolders count, too. An image that lies in several counts for the last.
         exclude: Ids: names of images in any folder, or their paths below one of `folders`; suffixes may be left out.
 
     Raises:
         FileNotFoundError: A folder does not exist or has no image.
         ValueError: All images are excluded.
     """
-    excluded = {_plain(img_id) for img_id in exclude}
+    excluded = {plain_id(img_id) for img_id in exclude}
     files = {image.path: folder for folder in folders for image in find_images([folder])}
-    kept = [
-        path
-        for path, folder in files.items()
-        if excluded.isdisjoint([_plain(path.name), _plain(path.relative_to(os.path.abspath(folder)).as_posix())])
-    ]
-    if not kept:
+    kept: dict[Path, list[Path]] = {folder: [] for folder in files.values()}
+    for path, folder in files.items():
+        if excluded.isdisjoint([plain_id(path.name), plain_id(path.relative_to(os.path.abspath(folder)).as_posix())]):
+            kept[folder].append(path)
+    if not any(kept.values()):
         raise ValueError(f'all {len(files)} images in {", ".join(map(str, folders))} are excluded')
-    return kept
+    return [paths for paths in kept.values() if paths]
 
 
-def _plain(img_id: str) -> str:
+def plain_id(img_id: str) -> str:
+    """Return an id without the suffix of an image file, in composed Unicode."""
     return unicodedata.normalize('NFC', strip_suffix(img_id, IMAGE_SUFFIXES) or img_id)
 
 
@@ -92,8 +94,9 @@ class Crops(Dataset):
     """Batches of crops, indexed by training step, so that a resumed run loads the crops of an uninterrupted one.
 
     Args:
-        images: Image files.
-        maps: Maps of the teacher, (N, K, g, g).
+        folders: Image files of each folder. Folders are drawn from equally often, whatever their sizes.
+        maps: Maps of the teacher, (N, K, g, g), in the order of all files.
+        tags: Classes of each image, (N, classes); no column where there are none.
         steps: Number of steps.
         batch_size: Crops a step, one of each image drawn (several of one: docs/results/distillation.md).
         area: Smallest and largest share of an image that a crop covers.
@@ -103,15 +106,18 @@ class Crops(Dataset):
 
     def __init__(
         self,
-        images: Sequence[Path],
+        folders: Sequence[Sequence[Path]],
         maps: np.ndarray,
+        tags: Tensor,
         steps: int,
-        batch_size: int = 32,
+        batch_size: int = 64,
         area: tuple[float, float] = (0.4, 1.0),
         jitter: float = 0.4,
         seed: int = 0,
     ) -> None:
-        self.images, self.maps, self.steps, self.batch_size = images, maps, steps, batch_size
+        self.images = [path for folder in folders for path in folder]
+        self.ends = np.cumsum([len(folder) for folder in folders])
+        self.maps, self.tags, self.steps, self.batch_size = maps, tags, steps, batch_size
         self.area, self.jitter, self.seed = area, jitter, seed
 
     def __len__(self) -> int:
@@ -119,7 +125,8 @@ class Crops(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
-        chosen = rng.integers(len(self.images), size=self.batch_size)
+        folder = rng.integers(len(self.ends), size=self.batch_size)
+        chosen = rng.integers(np.append(0, self.ends)[folder], self.ends[folder])
         aspects, images = [], []
         for index in chosen:
             image = read_image(self.images[index])
@@ -128,6 +135,7 @@ class Crops(Dataset):
         return Batch(
             torch.stack(images),
             torch.from_numpy(np.array(self.maps[chosen])),
+            self.tags[chosen],
             torch.from_numpy(self._boxes(rng, np.array(aspects))),
             torch.from_numpy(rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3)).astype(np.float32)),
         )

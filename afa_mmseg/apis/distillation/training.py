@@ -1,4 +1,4 @@
-"""The training loop of a distillation: dense features and logits of the teacher, AdamW, cosine, resumable."""
+"""The training loop of a distillation: dense features and logits of the teacher, tags, cosine, resumable."""
 
 import json
 import math
@@ -21,13 +21,12 @@ from ...utils import atomic_path, write_text
 from ...utils.checkpoints import read_checkpoint, read_state
 from .crops import Batch, Crops
 from .maps import TeacherMaps
+from .optimizers import Optimizers
 
 #: Normalisation of our configs for Mix Transformers (RGB, pixel values).
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 #: Steps between checkpoints, and between lines of the log.
 SAVE_INTERVAL, LOG_INTERVAL = 500, 50
-#: Of AdamW's averages; the second as in all runs of docs/results/README.md, not compared with 0.999.
-BETAS = (0.9, 0.98)
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,12 @@ class Recipe:
         steps: Training steps.
         batch_size: Crops a step.
         crop_size: Side of the crops in pixels.
-        final_crop_size: Side in the last tenth of the steps.
-        lr: Highest learning rate.
-        weight_decay: Of AdamW; norms and biases have none.
+        final_crop_size: Side at the end; it rises in the last third of the steps.
+        lr: Highest learning rate of `Optimizers`.
+        weight_decay: Of weights; norms and biases have none.
         warmup: Share of the steps in which the learning rate rises.
         logit_weight: Weight of the divergence of logits, beside that of the features.
+        tag_weight: Weight of the loss of tags, where there are some.
         amp: Whether the student computes in bfloat16.
         seed: Random seed.
         weights: `backbone.pth` of another run to start from, of whatever recipe; random weights if None.
@@ -51,14 +51,15 @@ class Recipe:
         ValueError: There is one crop a step, or crops are no multiple of 16 pixels.
     """
 
-    steps: int = 30000
-    batch_size: int = 32
-    crop_size: int = 128
+    steps: int = 10000
+    batch_size: int = 64
+    crop_size: int = 96
     final_crop_size: int = 224
-    lr: float = 4e-4
+    lr: float = 3e-3
     weight_decay: float = 0.05
-    warmup: float = 0.02
+    warmup: float = 0.03
     logit_weight: float = 0.5
+    tag_weight: float = 1.0
     amp: bool = False
     seed: int = 0
     weights: Optional[str] = None
@@ -72,17 +73,25 @@ class Recipe:
 
 
 class Student(nn.Module):
-    """A backbone with a linear projection of its last map, and of its class token, to the teacher's components."""
+    """A backbone with a linear projection of its last map, and of its class token, to the teacher's components.
+
+    Args:
+        backbone: The backbone.
+        channels: Of its last map.
+        maps: What the teacher's components are.
+        num_classes: Number of tags that a linear layer on the mean of the map predicts.
+    """
 
     mean: Tensor
     std: Tensor
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, backbone: nn.Module, channels: int, maps: TeacherMaps) -> None:
+    def __init__(self, backbone: nn.Module, channels: int, maps: TeacherMaps, num_classes: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.projection = nn.Conv2d(channels, len(maps.spread), kernel_size=1)
+        self.classifier = nn.Linear(channels, num_classes) if num_classes else None
         self.register_buffer('mean', torch.tensor(MEAN).view(3, 1, 1) / 255)
         self.register_buffer('std', torch.tensor(STD).view(3, 1, 1) / 255)
         self.register_buffer('component_weight', maps.spread / maps.spread.mean())
@@ -90,38 +99,52 @@ class Student(nn.Module):
         self.register_buffer('bias', maps.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the predicted components of images in 0..1: of the map, and of the class token where there is one.
+        """Return the last map of images in 0..1, and the class token where there is one.
 
         Shape:
-            image (B, 3, H, W); output (B, K, h, w) and (B, K, 1, 1).
+            image (B, 3, H, W); output (B, C, h, w) and (B, C, 1, 1).
         """
         x = (image - self.mean) / self.std
         forward_with_tokens: Any = getattr(self.backbone, 'forward_with_tokens', None)
         if forward_with_tokens is None:
-            return [self.projection(self.backbone(x)[-1])]
+            return [self.backbone(x)[-1]]
         tokens = forward_with_tokens(x)
-        return [self.projection(tokens.maps[-1]), self.projection(tokens.class_token[..., None, None])]
+        return [tokens.maps[-1], tokens.class_token[..., None, None]]
 
-    def losses(self, images: Tensor, targets: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor, tags: Tensor, recipe: Recipe) -> dict[str, Tensor]:
         """Compare with the teacher: weighted squared error of the maps, divergence of the logits of their means.
 
         `contrast` is the standard deviation of the student's mean outputs over the crops, relative to the teacher's:
         0 is one output for all.
         """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.amp):
-            predicted = [x.float() for x in self(images)]
+            features = [x.float() for x in self(images)]
+        predicted = [self.projection(x) for x in features]
         error = (predicted[0] - targets).square().mean(dim=(0, 2, 3))
         teacher, *students = (
             F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1) for x in (targets, *predicted)
         )
         divergences = [F.kl_div(x, teacher, reduction='batchmean', log_target=True) for x in students]
-        divergence = torch.stack(divergences).mean()
-        features = (error * self.component_weight).mean()
+        losses = dict(features=(error * self.component_weight).mean(), divergence=torch.stack(divergences).mean())
+        loss = losses['features'] + recipe.logit_weight * losses['divergence']
+        if self.classifier is not None:
+            losses['tags'] = tag_loss(self.classifier(features[0].mean(dim=(2, 3))), tags)
+            loss = loss + recipe.tag_weight * losses['tags']
         agreement = (students[-1].argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         answers, wanted = (x.detach().mean(dim=(2, 3)).var(dim=0).sum() for x in (predicted[0], targets))
-        contrast = (answers / wanted).sqrt()
-        loss = features + recipe.logit_weight * divergence
-        return dict(loss=loss, features=features, divergence=divergence, agreement=agreement, contrast=contrast)
+        return dict(loss=loss, **losses, agreement=agreement, contrast=(answers / wanted).sqrt())
+
+
+def tag_loss(logits: Tensor, tags: Tensor) -> Tensor:
+    """Return the binary cross-entropy of the images that have tags, 0 if none has; the others' are nan.
+
+    Example:
+        >>> tag_loss(torch.zeros(2, 1), torch.tensor([[1.0], [torch.nan]]))
+        tensor(0.6931)
+    """
+    known = ~tags.isnan()
+    loss = F.binary_cross_entropy_with_logits(logits, tags.nan_to_num(), reduction='none')
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def build_backbone(arch: Any, weights: Optional[str] = None) -> nn.Module:
@@ -150,11 +173,12 @@ def build_backbone(arch: Any, weights: Optional[str] = None) -> nn.Module:
 
 def distill(
     arch: Any,
-    images: Sequence[Path],
+    folders: Sequence[Sequence[Path]],
     maps: TeacherMaps,
     out: Path,
     recipe: Recipe,
     *,
+    tags: Optional[Tensor] = None,
     device: str = 'cpu',
     num_workers: int = 1,
     stop_at: Optional[int] = None,
@@ -165,10 +189,11 @@ def distill(
 
     Args:
         arch: Preset or dict, as `build_backbone` has it.
-        images: Image files.
+        folders: Image files of each folder, which are drawn from equally often.
         maps: The teacher's maps of these images.
         out: Folder: `state.pth` to resume from, `backbone.pth` (for `init_cfg=dict(type='Pretrained')`), `log.jsonl`.
         recipe: Settings.
+        tags: Classes of each image (`read_tags`).
         device: Where to train.
         num_workers: Processes that load images.
         stop_at: Step to stop at, for an interrupted run.
@@ -178,15 +203,19 @@ def distill(
     Raises:
         ValueError: `out` holds the state of other settings, or the student's output no longer depends on the crop.
     """
-    student, optimizer = _build(arch, maps, recipe, device)
-    settings = dict(asdict(recipe), arch=arch)
-    meta = dict(meta or {}, **_origin(recipe), recipe=asdict(recipe), arch=arch, num_images=len(images))
-    steps = range(_resume(out / 'state.pth', student, optimizer, settings), min(recipe.steps, stop_at or recipe.steps))
-    meter = _Meter(steps.start, recipe, out / 'log.jsonl', log)
-    for step, batch in zip(steps, _loader(images, maps, recipe, steps, num_workers)):
-        meter.update(step, _train_step(student, optimizer, batch, step, recipe))
+    tags = torch.empty(len(maps.maps), 0) if tags is None else tags
+    student = _build(arch, maps, recipe, tags.shape[1]).to(device)
+    optimizers = Optimizers(student, recipe.weight_decay)
+    settings = dict(asdict(recipe), arch=arch, images=[len(folder) for folder in folders], num_tags=tags.shape[1])
+    meta = dict(meta or {}, **_origin(recipe), recipe=asdict(recipe), **{k: settings[k] for k in ('arch', 'images')})
+    begin = _resume(out / 'state.pth', student, optimizers, settings)
+    steps = range(begin, min(recipe.steps, stop_at or recipe.steps))
+    crops = Crops(folders, maps.maps, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
+    meter = _Meter(begin, recipe, out / 'log.jsonl', log)
+    for step, batch in zip(steps, DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)):
+        meter.update(step, _train_step(student, optimizers, batch, step, recipe))
         if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
-            _save(out, student, optimizer, step + 1, settings, meta)
+            _save(out, student, optimizers, step + 1, settings, meta)
     return out / 'backbone.pth'
 
 
@@ -194,15 +223,14 @@ def _origin(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.weights is None else dict(started_from=read_checkpoint(recipe.weights).get('meta', {}))
 
 
-def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, device: str) -> tuple[Student, torch.optim.Optimizer]:
+def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, num_tags: int = 0) -> Student:
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(arch, recipe.weights)
     if recipe.weights is None:
         _narrow_mlps(backbone)
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
-    student = Student(backbone, channels, maps).to(device).train()
-    return student, torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.lr, betas=BETAS)
+    return Student(backbone, channels, maps, num_tags).train()
 
 
 def _narrow_mlps(backbone: nn.Module) -> None:
@@ -216,26 +244,25 @@ def _narrow_mlps(backbone: nn.Module) -> None:
                 nn.init.trunc_normal_(layer.weight, std=0.02)
 
 
-def _loader(
-    images: Sequence[Path], maps: TeacherMaps, recipe: Recipe, steps: range, num_workers: int
-) -> DataLoader[Batch]:
-    crops = Crops(images, maps.maps, recipe.steps, recipe.batch_size, seed=recipe.seed)
-    return DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)
-
-
-def _train_step(
-    student: Student, optimizer: torch.optim.Optimizer, batch: Batch, step: int, recipe: Recipe
-) -> dict[str, Tensor]:
-    for group in optimizer.param_groups:
-        group['lr'] = recipe.lr * rate(step, recipe)
-    size = recipe.final_crop_size if step >= 0.9 * recipe.steps else recipe.crop_size
-    images, targets = Batch(*(x.to(student.mean.device, non_blocking=True) for x in batch)).cut(size)
-    losses = student.losses(images, targets, recipe)
-    optimizer.zero_grad()
+def _train_step(student: Student, optimizers: Optimizers, batch: Batch, step: int, recipe: Recipe) -> dict[str, Tensor]:
+    batch = Batch(*(x.to(student.mean.device, non_blocking=True) for x in batch))
+    images, targets = batch.cut(size_of_crops(step, recipe))
+    losses = student.losses(images, targets, batch.tags, recipe)
     losses['loss'].backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-    optimizer.step()
+    optimizers.step(recipe.lr * rate(step, recipe))
     return losses
+
+
+def size_of_crops(step: int, recipe: Recipe) -> int:
+    """Return the side of the crops of a step: it rises in the last third, by 16 pixels each time.
+
+    Example:
+        >>> [size_of_crops(step, Recipe(steps=90)) for step in (0, 60, 75, 89)]
+        [96, 96, 160, 224]
+    """
+    risen = max(0.0, 3 * step / recipe.steps - 2)
+    return 16 * round((recipe.crop_size + risen * (recipe.final_crop_size - recipe.crop_size)) / 16)
 
 
 def rate(step: int, recipe: Recipe) -> float:
@@ -246,17 +273,11 @@ def rate(step: int, recipe: Recipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
 
 
-def _groups(student: Student, weight_decay: float) -> list[dict]:
-    parameters = [p for p in student.parameters() if p.requires_grad]
-    return [
-        dict(params=[p for p in parameters if p.ndim > 1], weight_decay=weight_decay),
-        dict(params=[p for p in parameters if p.ndim <= 1], weight_decay=0.0),
-    ]
-
-
-def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: int, settings: dict, meta: dict) -> None:
+def _save(out: Path, student: Student, optimizers: Optimizers, step: int, settings: dict, meta: dict) -> None:
     contents = {
-        'state.pth': dict(student=student.state_dict(), optimizer=optimizer.state_dict(), step=step, settings=settings),
+        'state.pth': dict(
+            student=student.state_dict(), optimizers=optimizers.state_dict(), step=step, settings=settings
+        ),
         'backbone.pth': dict(state_dict=student.backbone.state_dict(), meta=dict(meta, step=step)),
     }
     for name, content in contents.items():
@@ -264,7 +285,7 @@ def _save(out: Path, student: Student, optimizer: torch.optim.Optimizer, step: i
             torch.save(content, temporary)
 
 
-def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, settings: dict) -> int:
+def _resume(path: Path, student: Student, optimizers: Optimizers, settings: dict) -> int:
     """Load the state of an interrupted run, if there is one; return its step."""
     if not path.is_file():
         return 0
@@ -274,7 +295,7 @@ def _resume(path: Path, student: Student, optimizer: torch.optim.Optimizer, sett
     if changed:
         raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
     student.load_state_dict(state['student'])
-    optimizer.load_state_dict(state['optimizer'])
+    optimizers.load_state_dict(state['optimizers'])
     return int(state['step'])
 
 
