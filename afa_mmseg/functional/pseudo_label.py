@@ -117,7 +117,7 @@ def cam_scores(cam: Tensor, gt_label: Tensor, bkg_scores: Sequence[float] = BACK
     return ScoreStack(torch.cat([add_background(half, gt_label, score) for score in bkg_scores], dim=1), in_boxes=False)
 
 
-def fused_labels(
+def refine_and_fuse(
     refine: Refine,
     image: Tensor,
     stacks: Sequence[ScoreStack],

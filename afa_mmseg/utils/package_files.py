@@ -33,10 +33,15 @@ def find_config(name: str) -> Path:
         return path
     stem = name[: -len('.py')] if name.endswith('.py') else name
     if stem not in shipped:
-        close = difflib.get_close_matches(path.stem, shipped, n=1)
-        hint = f'; did you mean {close[0]}?' if close else ''
-        raise FileNotFoundError(f'config not found: {name}{hint} `afa config list` lists those of the package')
+        raise FileNotFoundError(f'config not found: {name}{suggestion(name)}')
     return shipped[stem]
+
+
+def suggestion(name: str) -> str:
+    """Return the end of a message about an unknown config: the closest name, and how to list all."""
+    close = difflib.get_close_matches(Path(name).stem, shipped_configs(), n=1)
+    hint = f'; did you mean {close[0]}?' if close else '.'
+    return f'{hint} `afa config list` lists those of the package'
 
 
 def _root() -> Path:

@@ -9,7 +9,7 @@ from afa_mmseg.functional.pseudo_label import (
     ScoreStack,
     cam_scores,
     denormalize,
-    fused_labels,
+    refine_and_fuse,
     refine_in_boxes,
 )
 
@@ -18,11 +18,11 @@ STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 
 
 def label_from_cam(refine, image, cam, gt_label, boxes=None):
-    return fused_labels(refine, image, [cam_scores(cam, gt_label)], boxes)[0]
+    return refine_and_fuse(refine, image, [cam_scores(cam, gt_label)], boxes)[0]
 
 
 def label_from_scores(refine, image, low, high, boxes=None):
-    return fused_labels(refine, image, [ScoreStack(torch.cat([low, high], dim=1))], boxes)[0]
+    return refine_and_fuse(refine, image, [ScoreStack(torch.cat([low, high], dim=1))], boxes)[0]
 
 
 def test_denormalize_truncates_as_the_reference(golden):
@@ -82,7 +82,7 @@ def test_labels_made_together_are_those_made_apart(boxes, couples):
     image, cam, low, high = (torch.rand(2, n, 40, 40) for n in (3, 2, 3, 3))
     gt_label, boxes = torch.tensor([[1, 1], [0, 1]]), None if boxes is None else torch.tensor(boxes)
     stacks = [ScoreStack(torch.cat([low, high], dim=1)), cam_scores(cam, gt_label)]
-    together = fused_labels(refine, image, stacks, boxes)
+    together = refine_and_fuse(refine, image, stacks, boxes)
     if not couples and (boxes is None or boxes[1, 3] == 40):
         assert calls == [(2, 12, 20, 20)]
     else:

@@ -116,6 +116,8 @@ def test_errors_end_it_before_anything_is_written(root, monkeypatch, capsys):
     ('arguments', 'words'),
     [
         (['data/images'], '--labels'),
+        (['afa_mit-b1_vco'], 'no folder of images, nor the name of a config; did you mean afa_mit-b1_voc?'),
+        (['gone'], 'gone is no folder of images, nor the name of a config. `afa config list`'),
         (['config.py', '--labels', 'data/labels.csv'], 'omit --labels'),
         ([*FOLDER, '--list', 'data/train.txt', '--split', 0.1], '--split writes lists, --list reads them'),
         ([*FOLDER, '--list', 'data/train.txt', '--config', 'mine.py'], '--list TRAIN VAL'),

@@ -25,7 +25,7 @@ from afa_mmseg.datasets.inspection import (
 )
 from afa_mmseg.engine import load_config, merge_options, naming_config
 from afa_mmseg.utils import run_command
-from afa_mmseg.utils.package_files import shipped_configs
+from afa_mmseg.utils.package_files import shipped_configs, suggestion
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 #: Share of the images for validation where none is set.
@@ -53,6 +53,8 @@ def parse_args() -> argparse.Namespace:
         if named != [None] * len(named):
             parser.error('with a config, its own fields name the files: omit --labels and what belongs to it')
     elif args.labels is None:
+        if not Path(args.source).exists():
+            parser.error(f'{args.source} is no folder of images, nor the name of a config{suggestion(args.source)}')
         parser.error(f'{args.source}: name --labels; that is the folder itself if it has a subfolder for each class')
     if args.split is not None and args.list:
         parser.error('--split writes lists, --list reads them: choose one')

@@ -14,7 +14,7 @@ from ...functional.pseudo_label import (
     ClassPacking,
     ScoreStack,
     cam_scores,
-    fused_labels,
+    refine_and_fuse,
     refine_in_boxes,
 )
 from ..refiners import NoRefinement
@@ -62,7 +62,7 @@ class PseudoLabeler(nn.Module):
 
     A rule implements `scores`: what the CAMs become before refinement; `plain_scores` is the same for the label from
     plain CAMs. Refinement and the fusion of a low and a high background score, which leaves pixels between them
-    undecided, are the same for all (`functional.fused_labels`).
+    undecided, are the same for all (`functional.refine_and_fuse`).
 
     In training and in pseudo-labels C counts the classes that images hold, in their order (`ClassPacking`), not those
     of the data set.
@@ -154,7 +154,7 @@ class PseudoLabeler(nn.Module):
         return refine_in_boxes(self.refiner, image, stack.scores, boxes if stack.in_boxes else None)
 
     def _fuse(self, image: Tensor, stacks: Sequence[ScoreStack], boxes: Tensor) -> list[Tensor]:
-        return fused_labels(self.refiner, image, stacks, boxes, self.ignore_index)
+        return refine_and_fuse(self.refiner, image, stacks, boxes, self.ignore_index)
 
 
 @MODELS.register_module()
