@@ -205,21 +205,16 @@ def distill(
     """
     tags = torch.empty(len(maps.maps), 0) if tags is None else tags
     student = _build(arch, maps, recipe, tags.shape[1]).to(device)
-    optimizers = Optimizers(student, recipe.weight_decay)
-    settings = dict(asdict(recipe), arch=arch, images=[len(folder) for folder in folders], num_tags=tags.shape[1])
-    meta = dict(meta or {}, **_origin(recipe), recipe=asdict(recipe), **{k: settings[k] for k in ('arch', 'images')})
-    begin = _resume(out / 'state.pth', student, optimizers, settings)
-    steps = range(begin, min(recipe.steps, stop_at or recipe.steps))
+    made_from = dict(arch=arch, images=[len(folder) for folder in folders], num_tags=tags.shape[1])
+    run = _Run(student, out, recipe, made_from, dict(meta or {}, **_origin(recipe)))
+    steps = range(run.resume(), min(recipe.steps, stop_at or recipe.steps))
     crops = Crops(folders, maps.maps, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
-    meter = _Meter(begin, recipe, out / 'log.jsonl', log)
-    for step, batch in zip(steps, DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)):
-        meter.update(step, _train_step(student, optimizers, batch, step, recipe))
-        if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
-            _save(out, student, optimizers, step + 1, settings, meta)
+    run.train(crops, steps, num_workers, _Meter(steps.start, recipe, out / 'log.jsonl', log))
     return out / 'backbone.pth'
 
 
 def _origin(recipe: Recipe) -> dict[str, Any]:
+    """Return what is known of the weights that a run starts from."""
     return {} if recipe.weights is None else dict(started_from=read_checkpoint(recipe.weights).get('meta', {}))
 
 
@@ -244,16 +239,6 @@ def _narrow_mlps(backbone: nn.Module) -> None:
                 nn.init.trunc_normal_(layer.weight, std=0.02)
 
 
-def _train_step(student: Student, optimizers: Optimizers, batch: Batch, step: int, recipe: Recipe) -> dict[str, Tensor]:
-    batch = Batch(*(x.to(student.mean.device, non_blocking=True) for x in batch))
-    images, targets = batch.cut(size_of_crops(step, recipe))
-    losses = student.losses(images, targets, batch.tags, recipe)
-    losses['loss'].backward()
-    nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-    optimizers.step(recipe.lr * rate(step, recipe))
-    return losses
-
-
 def size_of_crops(step: int, recipe: Recipe) -> int:
     """Return the side of the crops of a step: it rises in the last third, by 16 pixels each time.
 
@@ -273,30 +258,57 @@ def rate(step: int, recipe: Recipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
 
 
-def _save(out: Path, student: Student, optimizers: Optimizers, step: int, settings: dict, meta: dict) -> None:
-    contents = {
-        'state.pth': dict(
-            student=student.state_dict(), optimizers=optimizers.state_dict(), step=step, settings=settings
-        ),
-        'backbone.pth': dict(state_dict=student.backbone.state_dict(), meta=dict(meta, step=step)),
-    }
-    for name, content in contents.items():
-        with atomic_path(out / name) as temporary:
-            torch.save(content, temporary)
+class _Run:
+    """A student in training, with the files that it is resumed from."""
 
+    def __init__(self, student: Student, out: Path, recipe: Recipe, made_from: dict[str, Any], meta: dict) -> None:
+        self.student, self.optimizers = student, Optimizers(student, recipe.weight_decay)
+        self.out, self.recipe, self.made_from, self.meta = out, recipe, made_from, meta
 
-def _resume(path: Path, student: Student, optimizers: Optimizers, settings: dict) -> int:
-    """Load the state of an interrupted run, if there is one; return its step."""
-    if not path.is_file():
-        return 0
-    state = read_checkpoint(path)
-    there = state.get('settings', {})
-    changed = {key: (there.get(key), value) for key, value in settings.items() if there.get(key) != value}
-    if changed:
-        raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
-    student.load_state_dict(state['student'])
-    optimizers.load_state_dict(state['optimizers'])
-    return int(state['step'])
+    def train(self, crops: Crops, steps: range, num_workers: int, meter: '_Meter') -> None:
+        loader = DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)
+        for step, batch in zip(steps, loader):
+            meter.update(step, self.train_step(batch, step))
+            if (step + 1) % SAVE_INTERVAL == 0 or step + 1 == steps.stop:
+                self.save(step + 1)
+
+    def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        batch = Batch(*(x.to(self.student.mean.device, non_blocking=True) for x in batch))
+        images, targets = batch.cut(size_of_crops(step, self.recipe))
+        losses = self.student.losses(images, targets, batch.tags, self.recipe)
+        losses['loss'].backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimizers.step(self.recipe.lr * rate(step, self.recipe))
+        return losses
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(asdict(self.recipe), **self.made_from)
+
+    def save(self, step: int) -> None:
+        states = {name: getattr(self, name).state_dict() for name in ('student', 'optimizers')}
+        meta = dict(self.meta, recipe=asdict(self.recipe), **self.made_from, step=step)
+        contents = {
+            'state.pth': dict(states, step=step, settings=self.settings),
+            'backbone.pth': dict(state_dict=self.student.backbone.state_dict(), meta=meta),
+        }
+        for name, content in contents.items():
+            with atomic_path(self.out / name) as temporary:
+                torch.save(content, temporary)
+
+    def resume(self) -> int:
+        """Load the state of an interrupted run, if there is one; return its step."""
+        path = self.out / 'state.pth'
+        if not path.is_file():
+            return 0
+        state = read_checkpoint(path)
+        there = state.get('settings', {})
+        changed = {key: (there.get(key), value) for key, value in self.settings.items() if there.get(key) != value}
+        if changed:
+            raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
+        for name in ('student', 'optimizers'):
+            getattr(self, name).load_state_dict(state[name])
+        return int(state['step'])
 
 
 class _Meter:
