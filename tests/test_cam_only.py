@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from afa_mmseg.functional import cam_scores
+from afa_mmseg.models.segmentors.base import fixed_statistics
 from tests.any_method import AnyMethod
 from tests.cam_only import MODEL, CAMOnly, cam_only_config
 from tests.reference_network import make_sample
@@ -44,12 +45,21 @@ def test_cam_passes_leave_statistics_of_batch_norm_alone():
     images = 50 + 10 * torch.randn(2, 3, 64, 64)
     before = {name: value.clone() for name, value in model.named_buffers()}
     model.extract_cam(images)
-    names = [name for name in before if name.endswith(('running_mean', 'running_var'))]
+    names = [name for name in before if name.endswith(('running_mean', 'running_var', 'num_batches_tracked'))]
     assert len(names) > 20
     for name, value in model.named_buffers():
         assert name not in names or torch.equal(value, before[name])
     model.backbone(images)  # a training pass moves them
     assert not torch.equal(model.backbone.bn1.running_mean, before['backbone.bn1.running_mean'])
+
+
+def test_cam_passes_do_not_count_for_a_cumulative_average():
+    norm = torch.nn.BatchNorm2d(3, momentum=None)
+    norm(torch.randn(2, 3, 8, 8) + 4)
+    with fixed_statistics(norm):
+        norm(torch.randn(2, 3, 8, 8) - 4)
+    assert (norm.num_batches_tracked, norm.momentum) == (1, None)
+    assert norm.running_mean.mean() > 3
 
 
 def test_a_rule_may_read_the_cams_of_a_second_classifier():

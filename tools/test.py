@@ -23,6 +23,7 @@ from afa_mmseg.engine import (  # noqa: E402
     load_config,
     naming_config,
     prepare_runtime,
+    refuse_inputs,
     require_file,
     run_test,
     save_predictions,
@@ -76,6 +77,8 @@ def main() -> int:
             cfg = build_config(args)
             prepare_runtime(cfg, args.launcher)
             runner = build_runner(cfg)
+            if args.out is not None:
+                refuse_inputs(runner.test_loop.dataloader.dataset, args.out)
             with named(args.checkpoint):  # mmengine loads what fits of other weights
                 load_state(unwrap(runner.model), read_state(args.checkpoint))
     except USER_ERRORS as error:

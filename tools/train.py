@@ -19,6 +19,7 @@ from afa_mmseg.engine import (  # noqa: E402
     load_config,
     naming_config,
     prepare_runtime,
+    refuse_published,
     run_training,
     shut_down,
 )
@@ -57,6 +58,7 @@ def main() -> int:
     try:
         with naming_config(args.config):
             cfg = load_config(args.config)
+            refuse_published(cfg)
             apply_common_options(cfg, args)
             prepare_runtime(cfg, args.launcher)
             runner = build_runner(cfg)

@@ -1,6 +1,7 @@
 """Publishing: safetensors, the config as JSON and a model card in a folder or on Hugging Face's hub."""
 
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..utils import atomic_path, write_text
 from ..utils.checkpoints import named, read_checkpoint, state_of
 from ..utils.checks import import_extra
-from ..utils.json_config import CONFIG_FILE, LOCAL_KEYS, encode_config, parse_config_text
+from ..utils.json_config import CONFIG_FILE, LOCAL_KEYS, METRICS, encode_config, parse_config_text, parse_json_config
 from ..version import __version__
 
 WEIGHTS_FILE, CARD_FILE = 'model.safetensors', 'README.md'
@@ -90,8 +91,13 @@ def write_folder(
     folder = Path(folder)
     values = config.to_dict() if isinstance(config, Config) else dict(config)
     values = {key: value for key, value in values.items() if key not in LEFT_OUT}
+    for key in ('val_evaluator', 'test_evaluator'):
+        if values.get(key):
+            metrics = values[key] if isinstance(values[key], (list, tuple)) else [values[key]]
+            values[key] = [metric for metric in metrics if metric.get('type') in METRICS]
     values.update(dataset_meta=dict(dataset_meta), afa_mmseg_version=__version__)
-    text = encode_config(values)  # raises before anything is written
+    text = encode_config(values)
+    parse_json_config(text)  # raises before anything is written
     card = _card(name or folder.name, values, license, figures or {})
     # Clones: safetensors refuses tensors that share memory.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
@@ -129,7 +135,7 @@ def _card(name: str, config: Mapping, license: str, figures: Mapping) -> str:
     )
     if not isinstance(figures, Mapping):
         raise ValueError(f'figures must be a dict of metrics and values, got a {type(figures).__name__}')
-    rows = [f'| {metric} | {value} |' for metric, value in figures.items() if isinstance(value, (int, float))]
+    rows = [f'| {metric} | {value} |' for metric, value in figures.items() if isinstance(value, Real)]
     return CARD.format(
         front_matter=data.to_yaml(),
         name=name,

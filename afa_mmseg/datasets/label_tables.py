@@ -72,7 +72,8 @@ def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
     if is_headed and (len(named) > 1 or (named and (words <= {''} or words & MARKS.keys() - {''}))):
         check_rows(body, where)
         return _read_columns(header, body, where)
-    if is_marked and (not is_headed or len({*header.cells} - {''}) > 1):
+    are_names = words - {''} <= {name.lower() for name in classes}  # of classes such as x and y
+    if is_marked and not are_names and (not is_headed or len({*header.cells} - {''}) > 1):
         raise ValueError(
             f'{where}: cells are 1 or 0, but line {header.line} ({", ".join((header.img_id, *header.cells))}) is not a '
             'header that names the classes.\n  Start with a line id,cat,dog that does, or with id,label,label if 1 and '

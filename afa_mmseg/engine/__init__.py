@@ -15,6 +15,8 @@ from .options import (
     enable_tta,
     evaluate_classifier,
     load_config,
+    refuse_inputs,
+    refuse_published,
     require_file,
     save_predictions,
 )
@@ -50,6 +52,8 @@ __all__ = [
     'merge_options',
     'naming_config',
     'prepare_runtime',
+    'refuse_inputs',
+    'refuse_published',
     'require_file',
     'run_test',
     'run_training',

@@ -50,7 +50,22 @@ def load_config(path: str) -> Config:
     """
     path = osp.join(path, CONFIG_FILE) if osp.isdir(path) else path
     path = path if '://' in path else str(find_config(path))
-    return read_json_config(path) if path.endswith('.json') else Config.fromfile(path)
+    if not path.endswith('.json'):
+        return Config.fromfile(path)
+    cfg = read_json_config(path)
+    cfg.default_hooks = dict(class_count=dict(type='ClassCountHook'))  # it lists none
+    return cfg
+
+
+def refuse_published(cfg: Config) -> None:
+    """Raise a `ValueError` for a published config, which has no hooks: no checkpoints, no `--resume`, no Ctrl-C."""
+    if (cfg.filename or '').endswith('.json'):
+        folder = osp.dirname(cfg.filename)
+        raise ValueError(
+            f'{cfg.filename} is for prediction, testing and export. To train on from it, write a config that names one '
+            f'of ours in `_base_`, with load_from={osp.join(folder, "model.safetensors")!r} and '
+            'model.backbone.init_cfg=None'
+        )
 
 
 def apply_common_options(cfg: Config, args: argparse.Namespace) -> None:
@@ -144,18 +159,22 @@ def save_predictions(cfg: Config, folder: str) -> None:
     """Write the label map of every test image to `folder` as PNG, in the palette of the data set.
 
     Raises:
-        ValueError: There is no IoUMetric in `cfg.test_evaluator`, or `folder` is that of the masks.
+        ValueError: There is no IoUMetric in `cfg.test_evaluator`.
     """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    masks = (dataset.get('data_prefix') or {}).get('seg_map_path')
-    if masks:
-        refuse_same(folder, osp.join(dataset.get('data_root') or '', masks))
     writers = ('IoUMetric', 'PaletteIoUMetric')
     metrics = [metric for metric in metrics_of(cfg.test_evaluator) if _type_name(metric) in writers]
     if not metrics:
         raise ValueError('--out needs an IoUMetric in test_evaluator, which writes them')
     metrics[0].update(type='PaletteIoUMetric', output_dir=folder)
     os.makedirs(folder, exist_ok=True)  # IoUMetric does so in the main process only, and others may be first
+
+
+def refuse_inputs(dataset: Any, folder: str) -> None:
+    """Raise a `ValueError` where a folder to write to is one that a data set, or one inside it, reads from."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for item in filter(None, inner):
+        refuse_inputs(item, folder)
+    refuse_same(folder, *filter(None, getattr(dataset, 'data_prefix', {}).values()))
 
 
 def evaluate_classifier(cfg: Config) -> bool:

@@ -83,6 +83,7 @@ class ResumeHook(Hook):
 
     Raises:
         ValueError: The checkpoint does not fit the config.
+        OSError: The processes have work directories of their own.
     """
 
     priority = 'VERY_HIGH'
@@ -93,7 +94,7 @@ class ResumeHook(Hook):
     def before_train(self, runner: Any) -> None:
         iterations = all_gather_object(runner.iter)
         if len(set(iterations)) > 1:
-            raise ValueError(
+            raise OSError(  # ends with its message, as other faults of a disk do
                 f'the processes would continue at different iterations ({iterations}): all need the same work '
                 f'directory ({runner.work_dir}), on a disk that the machines share'
             )

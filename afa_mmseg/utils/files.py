@@ -40,7 +40,7 @@ def refuse_same(out: Union[str, Path], *sources: Union[str, Path]) -> None:
     """Raise a `ValueError` where an output is one of the inputs, which it would replace."""
     for source in sources:
         if Path(out).resolve() == Path(source).resolve():
-            raise ValueError(f'{out} is the input, which would be replaced: name another file')
+            raise ValueError(f'{out} is the input, which would be replaced: name another one')
 
 
 def write_text(path: Union[str, Path], text: str) -> bool:

@@ -22,9 +22,16 @@ LOCAL_KEYS = (
     'work_dir', 'load_from', 'resume', 'launcher', 'visualizer', 'vis_backends', 'default_hooks', 'custom_hooks',
 )  # fmt: skip
 #: Keys that have mmengine or a library import or execute what they name, or write where they name.
-EXECUTING = ('_base_', 'custom_imports', '_scope_', 'trust_remote_code', 'output_dir', 'outfile_prefix')
+EXECUTING = (
+    '_base_', 'custom_imports', '_scope_', 'trust_remote_code', 'target', 'output_dir', 'outfile_prefix', 'collect_dir',
+)  # fmt: skip
+#: Metrics that a published config may name; others of mmengine and mmpretrain write files where they are told.
+METRICS = (
+    'IoUMetric', 'PaletteIoUMetric', 'CAMIoUMetric', 'ImageF1Metric', 'mmpretrain.MultiLabelMetric',
+    'mmpretrain.AveragePrecision',
+)  # fmt: skip
 #: Files that mmengine reads by executing what they hold, wherever a config names them.
-UNSAFE_FILES = ('.pkl', '.pickle', '.yaml', '.yml', 'pickle')
+UNSAFE_FILES = ('.pkl', '.pickle', '.yaml', '.yml')
 #: Keys whose values are names of registered types; mmengine imports any other name as a module.
 TYPE_KEYS = ('type', 'constructor', 'runner_type', 'collate_fn', 'worker_init_fn')
 #: Packages whose registries are searched.
@@ -52,15 +59,20 @@ def read_json_config(path: Union[str, Path]) -> Config:
     if not Path(path).is_file():
         raise FileNotFoundError(f'config not found: {path}')
     try:
-        values = json.loads(Path(path).read_text(encoding='utf-8'))
-        if not isinstance(values, dict):
-            raise ValueError('the file holds no dict')
-        if values.get('default_scope', 'mmseg') != 'mmseg':
-            raise ValueError(f"default_scope={values['default_scope']!r} must be 'mmseg'")
-        kept = {key: value for key, value in _checked(values, '').items() if key not in LOCAL_KEYS}
-        return Config({key: _decode(value, key) for key, value in kept.items()}, filename=str(path))
+        return Config(parse_json_config(Path(path).read_text(encoding='utf-8')), filename=str(path))
     except (ValueError, KeyError, RecursionError) as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def parse_json_config(text: str) -> dict[str, Any]:
+    """Return the sections of a config in JSON; see `read_json_config`."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError('the file holds no dict')
+    if values.get('default_scope', 'mmseg') != 'mmseg':
+        raise ValueError(f"default_scope={values['default_scope']!r} must be 'mmseg'")
+    kept = {key: value for key, value in _checked(values, '').items() if key not in LOCAL_KEYS}
+    return {key: _decode(value, key) for key, value in kept.items()}
 
 
 def parse_config_text(text: str) -> dict[str, Any]:
@@ -102,7 +114,8 @@ def _encode(value: Any, where: str) -> Any:
 def _decode(value: Any, where: str) -> Any:
     if isinstance(value, str) and '{{' in value:
         raise ValueError(f'{where}={value!r} is refused: `{{{{...}}}}` is a reference to something outside the file')
-    if isinstance(value, str) and value.lower().endswith(UNSAFE_FILES):
+    is_file_format = not where.rpartition('.')[2].isdigit()  # names of classes are items of a list
+    if isinstance(value, str) and (value.lower().endswith(UNSAFE_FILES) or (value == 'pickle' and is_file_format)):
         raise ValueError(f'{where}={value!r} is refused: reading such a file may execute what it holds')
     if isinstance(value, list):
         return [_decode(item, f'{where}.{i}') for i, item in enumerate(value)]
@@ -116,22 +129,33 @@ def _decode(value: Any, where: str) -> Any:
 def _checked(node: dict, where: str) -> dict:
     """Return a dict of the file whose keys execute nothing and whose types are registered."""
     for key, value in node.items():
+        if not key.isprintable() or any(mark in key for mark in '\'"\\'):  # mmengine writes keys as Python code
+            raise ValueError(f'{where}{key!r} is refused: keys are names without quotation marks')
         if key in EXECUTING:
             raise ValueError(f'{where}{key} is refused: it names something to execute, and a published config is data')
         if key in TYPE_KEYS and isinstance(value, str) and not _is_registered(value):
             raise ValueError(
                 f'{where}{key}={value!r} is no registered type; if you trust the module that has it, import it first'
             )
+        if key in TYPE_KEYS and isinstance(value, str) and value not in METRICS and _is_registered(value, 'metric'):
+            raise ValueError(
+                f'{where}{key}={value!r} is refused: metrics of a published config are {", ".join(METRICS)}'
+            )
     return node
 
 
-def _is_registered(name: str) -> bool:
+def _is_registered(name: str, kind_of_registry: str = '') -> bool:
     scope, _, kind = name.rpartition('.')
     packages = [scope] if scope else ['mmengine', 'mmseg']
     return (
         '/' not in kind  # torchvision's transforms in mmpretrain, which evaluate their arguments
         and all(package in PACKAGES for package in packages)
-        and any(_holds(registry, kind) for package in packages for registry in _registries(package))
+        and any(
+            _holds(registry, kind)
+            for package in packages
+            for registry in _registries(package)
+            if registry.name == kind_of_registry or not kind_of_registry
+        )
     )
 
 

@@ -114,6 +114,7 @@ def test_a_student_that_collapses_is_not_trained_to_the_end(images, maps, tmp_pa
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
+        (dict(steps=0), 'steps=0: use 1 or more'),
         (dict(batch_size=1), 'batch_size=1: .* use 2 or more'),
         (dict(crop_size=100), 'crop_size=100: .* multiple'),
         (dict(final_crop_size=16), 'final_crop_size=16: .* 32 or more'),
@@ -154,10 +155,10 @@ def test_linear_layers_are_updated_as_matrices_and_all_else_by_adamw(maps):
     assert all(p.grad is None for p in named.values())
 
 
-def test_an_old_pytorch_is_named(maps, monkeypatch):
+def test_an_old_pytorch_is_named_before_the_teacher_runs(monkeypatch):
     monkeypatch.delattr(torch.optim, 'Muon')
     with pytest.raises(ModuleNotFoundError, match=r'lacks: install 2\.9'):
-        Optimizers(training._build(ARCH, maps, Recipe()), 0.05)
+        Recipe()
 
 
 def test_tags_of_some_images_are_learnt(images, maps, tmp_path):
@@ -171,9 +172,27 @@ def test_tags_of_some_images_are_learnt(images, maps, tmp_path):
     labels.write_text('id,label\n90,red\n')
     with pytest.raises(ValueError, match='labels.csv: none of the 12 images'):
         read_tags(labels, images)
+    labels.write_text('id,label\n07.jpg,red\n07.png,green\n')
+    with pytest.raises(ValueError, match="'07.png' occurs twice"):
+        read_tags(labels, images)
     labels.write_text('id,label\n07,red\n')
     with pytest.raises(ValueError, match="'07': ids of several images"):
         read_tags(labels, [*images, images[0].parent / 'cats/07.jpg'])
+
+
+def test_ids_with_folders_tell_images_apart(tmp_path):
+    labels = tmp_path / 'labels.csv'
+    labels.write_text('id,label\ncats/1.jpg,cat\ndogs\\1,dog\n2,dog\n')
+    tags = read_tags(labels, [tmp_path / name for name in ('cats/1.jpg', 'dogs/1.jpg', 'all/2.jpg', 'all/3.jpg')])
+    assert_close(tags[:3], torch.tensor([[1.0, 0], [0, 1], [0, 1]]))
+    assert tags[3].isnan().all()
+
+
+def test_other_tags_are_other_settings(images, maps, tmp_path):
+    tags = torch.eye(2).repeat(6, 1)
+    run(images, maps, tmp_path / 'out', stop_at=5, tags=tags)
+    with pytest.raises(ValueError, match="'tags'"):
+        run(images, maps, tmp_path / 'out', tags=1 - tags)
 
 
 def test_folders_are_drawn_from_equally_often(images, maps):
@@ -186,8 +205,10 @@ def test_folders_are_drawn_from_equally_often(images, maps):
 def test_an_image_of_several_folders_counts_for_the_last(images):
     folder = images[0].parent
     (folder / 'cats').mkdir()
-    images[3].rename(folder / 'cats/03.png')
-    assert [len(paths) for paths in list_images([folder, folder / 'cats'])] == [11, 1]
+    for image in images[3:5]:
+        image.rename(folder / 'cats' / image.name)
+    assert [len(paths) for paths in list_images([folder, folder / 'cats'])] == [10, 2]
+    assert [len(paths) for paths in list_images([folder, folder / 'cats'], ['cats/03'])] == [10, 1]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(images, maps, tmp_path):
@@ -232,10 +253,13 @@ def test_interrupted_maps_are_completed(images, maps, tmp_path):
     assert_close(np.array(again.maps), before, rtol=0, atol=2e-3)
     with pytest.raises(ValueError, match='other images or settings'):
         write_maps(make_teacher(), images[1:], tmp_path / 'teacher', size=64, components=6)
+    record.unlink()  # a first batch was interrupted, and there are other images now
+    assert len(write_maps(make_teacher(), images[:5], tmp_path / 'teacher', size=64, components=6).maps) == 5
+    write_maps(make_teacher(), images, tmp_path / 'again', size=64, components=6)
     teacher = make_teacher()
     nn.init.normal_(teacher.linear.weight)
     with pytest.raises(ValueError, match='other images or settings'):
-        write_maps(teacher, images, tmp_path / 'teacher', size=64, components=6)
+        write_maps(teacher, images, tmp_path / 'again', size=64, components=6)
 
 
 def test_a_map_is_cropped_where_the_image_is():

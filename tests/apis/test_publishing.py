@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from afa_mmseg.apis import WeakSegInferencer, init_model, publish
 from afa_mmseg.apis.publishing import upload
+from afa_mmseg.engine import load_config
+from afa_mmseg.engine.options import refuse_published
 from afa_mmseg.utils.json_config import LOCAL_KEYS, TUPLE, _is_registered, parse_config_text, read_json_config
 from afa_mmseg.utils.package_files import config_folder
 from tests.apis.hub_server import hub_server
@@ -136,6 +138,12 @@ def test_config_texts_are_read_as_python_reads_them(files):
         ('test_dataloader.collate_fn', 'evil.Model'),
         ('test_dataloader.dataset.ann_file', 'evil.YAML'),
         ('test_evaluator', dict(type='IoUMetric', output_dir='sprung')),
+        ('test_evaluator', dict(type='IoUMetric', collect_dir='sprung')),
+        ('test_evaluator', [dict(type='mmpretrain.ShapeBiasMetric', csv_dir='sprung')]),
+        ('test_cfg', dict(type='TestLoop', evaluator=dict(type='DumpResults', out_file_path='sprung'))),
+        ('model.diffusion_cfg', dict(target='os.system')),
+        ('model.decode_backend', 'pickle'),
+        ("model.it's", 1),
         ('model.refiner', dict(type='mmpretrain.torchvision/Resize')),
     ],
 )
@@ -153,7 +161,7 @@ def test_a_config_that_names_something_to_execute_is_refused(folder, tmp_path, m
     edit(folder, change)
     with pytest.raises(ValueError, match=r'config\.json: ') as error:
         WeakSegInferencer.from_pretrained(folder, **QUIET)
-    assert key.split('.')[-1] in str(error.value).replace('sprung', '')
+    assert key.split('.')[-1] in str(error.value).replace('sprung', '').replace('\\', '')
     assert not (tmp_path / 'sprung').exists()
 
 
@@ -204,6 +212,36 @@ def test_transforms_of_mmpretrain_are_known_whatever_else_of_it_can_be_imported(
     assert 'mmpretrain.ColorJitter' in str(config)
     assert _is_registered('mmpretrain.ColorJitter')
     assert not _is_registered('mmpretrain.evil')
+
+
+def test_a_class_may_be_called_pickle(files, tmp_path):
+    meta = dict(classes=['background', 'dill', 'pickle'], palette=PALETTE)
+    trained(tmp_path / 'iter_6.pth', files, meta=dict(dataset_meta=meta))
+    publish(tmp_path / 'iter_6.pth', tmp_path / 'out', license='other')
+    assert read_json_config(tmp_path / 'out/config.json').dataset_meta.classes == meta['classes']
+
+
+def test_what_cannot_be_read_again_is_not_published(files, tmp_path):
+    trained(tmp_path / 'a.pth', files, meta=dict(cfg="model = dict(type='AFA', decode_backend='pickle')"))
+    with pytest.raises(ValueError, match='decode_backend'):
+        publish(tmp_path / 'a.pth', tmp_path / 'out', license='other')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_metrics_of_ones_own_are_left_out_and_figures_of_numpy_are_shown(files, tmp_path):
+    text = Config.fromfile(files[0]).pretty_text + "\ntest_evaluator = [dict(type='Mine'), dict(type='IoUMetric')]"
+    trained(tmp_path / 'a.pth', files, meta=dict(cfg=text))
+    publish(tmp_path / 'a.pth', tmp_path / 'out', license='other', figures=dict(mIoU=np.float32(62.5)))
+    assert read_json_config(tmp_path / 'out/config.json').test_evaluator == [dict(type='IoUMetric')]
+    assert '| mIoU | 62.5 |' in (tmp_path / 'out/README.md').read_text()
+
+
+def test_a_published_config_is_tested_with_its_classes_and_not_trained(folder):
+    cfg = load_config(str(folder))
+    assert cfg.default_hooks == dict(class_count=dict(type='ClassCountHook'))
+    with pytest.raises(ValueError, match=r"load_from='.*animals/model\.safetensors'"):
+        refuse_published(cfg)
+    refuse_published(load_config('afa_mit-b1_voc'))
 
 
 def test_nothing_else_of_the_folder_is_uploaded(folder, tmp_path, monkeypatch):

@@ -303,7 +303,7 @@ def test_checkpoints_beside_the_work_directory_are_found_from_any_folder(tmp_pat
 
 def test_processes_that_would_continue_at_different_iterations_are_refused(monkeypatch):
     monkeypatch.setattr('afa_mmseg.engine.resume.all_gather_object', lambda number: [number, 0])
-    with pytest.raises(ValueError, match=r'\[4, 0\].*/runs/a'):
+    with pytest.raises(OSError, match=r'\[4, 0\].*/runs/a'):
         ResumeHook().before_train(SimpleNamespace(iter=4, work_dir='/runs/a'))
 
 

@@ -47,6 +47,12 @@ def test_attention_is_that_between_patch_tokens():
     assert maps[-1].shape == (2, 16, 3, 5)
 
 
+def test_a_missing_file_of_a_list_is_named(tmp_path):
+    init_cfg = [dict(type='TruncNormal', layer='Linear'), dict(type='Pretrained', checkpoint='gone.pth')]
+    with pytest.raises(FileNotFoundError, match='(?s)gone.pth.*convert_vit.py'):
+        AttnVisionTransformer(TINY, init_cfg=init_cfg).init_weights()
+
+
 def test_only_the_position_embedding_is_frozen():
     frozen = [name for name, p in AttnVisionTransformer(TINY).named_parameters() if not p.requires_grad]
     assert frozen == ['pos_embed']

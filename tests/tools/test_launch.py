@@ -6,6 +6,8 @@ import os
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmseg.registry import DATASETS
 from torch import nn
 
 from afa_mmseg.engine import (
@@ -18,9 +20,11 @@ from afa_mmseg.engine import (
     launch,
     options,
     prepare_runtime,
+    refuse_inputs,
     save_predictions,
 )
 from afa_mmseg.engine.config_check import metrics_of
+from tests.datasets.files import write_image, write_mask
 
 SLURM = dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_LOCALID='1', SLURM_NODELIST='node[1-2]')
 MPI = dict(OMPI_COMM_WORLD_RANK='1', OMPI_COMM_WORLD_SIZE='2', OMPI_COMM_WORLD_LOCAL_RANK='1')
@@ -213,8 +217,14 @@ def test_show_dir_needs_nothing_in_the_config(given):
     assert cfg.visualizer.vis_backends == [ConfigDict(type='LocalVisBackend')]
 
 
-def test_predictions_do_not_replace_the_masks(tmp_path):
-    dataset = dict(data_root=str(tmp_path), data_prefix=dict(seg_map_path='masks'))
-    cfg = Config(dict(test_evaluator=dict(type='IoUMetric'), test_dataloader=dict(dataset=dataset)))
-    with pytest.raises(ValueError, match='masks is the input'):
-        save_predictions(cfg, str(tmp_path / 'masks'))
+@pytest.mark.parametrize('folder', ['SegmentationClassAug', 'JPEGImages'])
+def test_predictions_do_not_replace_what_a_data_set_reads(tmp_path, folder):
+    write_image(tmp_path / 'JPEGImages/a.jpg')
+    write_mask(tmp_path / 'SegmentationClassAug/a.png', 1)
+    (tmp_path / 'labels.csv').write_text('id,label\na,cat\n')
+    settings = dict(type='VOCImageLevelDataset', data_root=str(tmp_path), label_file='labels.csv', ann_file='')
+    dataset = DATASETS.build(settings)
+    for wrapped in (dataset, RepeatDataset(dataset, 2, lazy_init=True), ConcatDataset([dataset], lazy_init=True)):
+        with pytest.raises(ValueError, match=f'{folder} is the input'):
+            refuse_inputs(wrapped, str(tmp_path / folder))
+    refuse_inputs(dataset, str(tmp_path / 'out'))

@@ -22,6 +22,7 @@ from afa_mmseg.apis.distillation import (
     read_tags,
     write_maps,
 )
+from afa_mmseg.apis.loading import check_device
 from afa_mmseg.datasets.images import read_ids
 from afa_mmseg.utils import run_command
 
@@ -58,6 +59,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_device(args.device)
     init_default_scope('mmseg')
     log = functools.partial(print, flush=True)
     folders = list_images(args.images, [img_id for path in args.exclude for img_id in read_ids(path)])

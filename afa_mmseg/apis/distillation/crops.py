@@ -66,8 +66,10 @@ def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[li
     excluded = {plain_id(img_id) for img_id in exclude}
     files = {image.path: folder for folder in folders for image in find_images([folder])}
     kept: dict[Path, list[Path]] = {folder: [] for folder in files.values()}
+    roots = [Path(os.path.abspath(folder)) for folder in folders]
     for path, folder in files.items():
-        if excluded.isdisjoint([plain_id(path.name), plain_id(path.relative_to(os.path.abspath(folder)).as_posix())]):
+        below = [path.relative_to(root).as_posix() for root in roots if root in path.parents]
+        if excluded.isdisjoint(map(plain_id, [path.name, *below])):
             kept[folder].append(path)
     if not any(kept.values()):
         raise ValueError(f'all {len(files)} images in {", ".join(map(str, folders))} are excluded')

@@ -69,7 +69,7 @@ def write_maps(
         sample = images[:: -(-len(images) // SAMPLE)]
         torch.save(principal_components(teacher, sample, size, components), out / 'basis.pt')
     basis = torch.load(out / 'basis.pt', weights_only=True)
-    maps = _open_maps(out, (len(images), components, basis['grid'], basis['grid']))
+    maps = _open_maps(out, (len(images), components, basis['grid'], basis['grid']), is_new=done is None)
     whiten, mean = (basis[key].to(teacher.mean.device) for key in ('whiten', 'mean'))
     for start in range(done or 0, len(images), BATCH):
         white = torch.einsum('kc,bchw->bkhw', whiten, _run(teacher, images[start : start + BATCH], size) - mean)
@@ -129,10 +129,8 @@ def _run(teacher: Teacher, images: Sequence[Path], size: int) -> Tensor:
     return teacher(batch.to(teacher.mean.device) / 255).float()
 
 
-def _open_maps(out: Path, shape: tuple[int, ...]) -> np.memmap:
-    path = out / 'maps.npy'
-    mode = 'r+' if path.is_file() else 'w+'
-    return np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
+def _open_maps(out: Path, shape: tuple[int, ...], *, is_new: bool) -> np.memmap:
+    return np.lib.format.open_memmap(out / 'maps.npy', mode='w+' if is_new else 'r+', dtype=np.float16, shape=shape)
 
 
 def _head(teacher: Teacher, basis: dict) -> tuple[Tensor, Tensor]:

@@ -18,16 +18,9 @@ class Optimizers:
     Args:
         student: Module whose `backbone` has the matrices.
         weight_decay: Of weights; norms and biases have none.
-
-    Raises:
-        ModuleNotFoundError: PyTorch is older than 2.9, which brought Muon.
     """
 
     def __init__(self, student: nn.Module, weight_decay: float) -> None:
-        if not hasattr(torch.optim, 'Muon'):
-            raise ModuleNotFoundError(
-                f'distillation needs torch.optim.Muon, which PyTorch {torch.__version__} lacks: install 2.9 or newer'
-            )
         assert isinstance(student.backbone, nn.Module)
         self.matrices = [p for p in student.backbone.parameters() if p.requires_grad and is_matrix(p)]
         # Muon takes two dimensions alone, and the linear layers of a Mix Transformer's MLPs are 1x1 convolutions:
@@ -59,6 +52,14 @@ class Optimizers:
         """Load the states of both."""
         self.muon.load_state_dict(state['muon'])
         self.adamw.load_state_dict(state['adamw'])
+
+
+def require_muon() -> None:
+    """Raise a `ModuleNotFoundError` for PyTorch before 2.9, which brought Muon."""
+    if not hasattr(torch.optim, 'Muon'):
+        raise ModuleNotFoundError(
+            f'distillation needs torch.optim.Muon, which PyTorch {torch.__version__} lacks: install 2.9 or newer'
+        )
 
 
 def is_matrix(parameter: Tensor) -> bool:

@@ -1,8 +1,9 @@
 """Image-level labels of some of the images."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import torch
 from torch import Tensor
@@ -16,24 +17,34 @@ def read_tags(path: Union[str, Path], images: Sequence[Path]) -> Tensor:
     """Read the classes of images from a label file.
 
     Args:
-        path: See `read_label_file`; ids are the names of image files in any folder, suffixes may be left out.
+        path: See `read_label_file`; ids are the names of image files, with their folders where names are not
+            unique; suffixes may be left out.
         images: Image files; others in the file are passed over.
 
     Shape:
         output (N, classes): 1 for each class that an image has, else 0; nan where the file does not name it.
 
     Raises:
-        ValueError: The file is malformed, names none of the images, or an id is that of several.
+        ValueError: The file is malformed, names none of the images, or an id is that of several, or two are of one.
     """
     classes = read_classes(path)
-    labels = {plain_id(img_id): names for img_id, names in read_label_file(path, classes).items()}
-    names = [plain_id(image.name) for image in images]
-    tagged = [name for name in names if name in labels]
-    several = sorted({name for name in tagged if tagged.count(name) > 1}) if len({*tagged}) < len(tagged) else []
-    if several or not tagged:
+    labels: dict[str, list[str]] = {}
+    for img_id, names in read_label_file(path, classes).items():
+        plain = plain_id(img_id.replace('\\', '/'))
+        if plain in labels:
+            raise ValueError(f'label file {path}: {img_id!r} occurs twice, with different suffixes: leave one out')
+        labels[plain] = names
+    ids = [_find(image, labels) for image in images]
+    several = [img_id for img_id, count in Counter(filter(None, ids)).items() if count > 1]
+    if several or not any(ids):
         found = f'{first_few(several)}: ids of several images' if several else f'none of the {len(images)} images'
-        raise ValueError(f'label file {path}: {found}. Ids are the names of image files; rename, or leave some out')
+        raise ValueError(f'label file {path}: {found}. Ids are names of image files, with their folders where needed')
     missing = torch.full((len(classes),), torch.nan)
-    return torch.stack(
-        [torch.tensor([float(c in labels[n]) for c in classes]) if n in labels else missing for n in names]
-    )
+    tags = {img_id: torch.tensor([float(name in names) for name in classes]) for img_id, names in labels.items()}
+    return torch.stack([missing if img_id is None else tags[img_id] for img_id in ids])
+
+
+def _find(image: Path, labels: Mapping[str, object]) -> Optional[str]:
+    """Return the longest end of a path that is an id."""
+    ends = (plain_id('/'.join(image.parts[start:])) for start in range(len(image.parts)))
+    return next((end for end in ends if end in labels), None)

@@ -1,5 +1,6 @@
 """The training loop of a distillation: dense features and logits of the teacher, tags, cosine, resumable."""
 
+import hashlib
 import json
 import math
 import re
@@ -21,7 +22,7 @@ from ...utils import atomic_path, write_text
 from ...utils.checkpoints import read_checkpoint, read_state
 from .crops import Batch, Crops
 from .maps import TeacherMaps
-from .optimizers import Optimizers
+from .optimizers import Optimizers, require_muon
 
 #: Normalisation of our configs for Mix Transformers (RGB, pixel values).
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -48,7 +49,8 @@ class Recipe:
         weights: `backbone.pth` of another run to start from, of whatever recipe; random weights if None.
 
     Raises:
-        ValueError: There is one crop a step, or crops are no multiple of 16 pixels.
+        ValueError: There is no step or one crop a step, or crops are no multiple of 16 pixels.
+        ModuleNotFoundError: See `require_muon`.
     """
 
     steps: int = 10000
@@ -65,6 +67,9 @@ class Recipe:
     weights: Optional[str] = None
 
     def __post_init__(self) -> None:
+        require_muon()
+        if self.steps < 1:
+            raise ValueError(f'steps={self.steps}: use 1 or more')
         if self.batch_size < 2:
             raise ValueError(f'batch_size={self.batch_size}: outputs of several crops are compared; use 2 or more')
         for name in ('crop_size', 'final_crop_size'):
@@ -205,12 +210,17 @@ def distill(
     """
     tags = torch.empty(len(maps.maps), 0) if tags is None else tags
     student = _build(arch, maps, recipe, tags.shape[1]).to(device)
-    made_from = dict(arch=arch, images=[len(folder) for folder in folders], num_tags=tags.shape[1])
+    made_from = dict(arch=arch, images=[len(folder) for folder in folders], tags=_digest(tags))
     run = _Run(student, out, recipe, made_from, dict(meta or {}, **_origin(recipe)))
     steps = range(run.resume(), min(recipe.steps, stop_at or recipe.steps))
     crops = Crops(folders, maps.maps, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
     run.train(crops, steps, num_workers, _Meter(steps.start, recipe, out / 'log.jsonl', log))
     return out / 'backbone.pth'
+
+
+def _digest(tags: Tensor) -> str:
+    """Return the number of classes, and a digest of what they are."""
+    return f'{tags.shape[1]} classes, {hashlib.sha256(tags.numpy().tobytes()).hexdigest()[:16]}'
 
 
 def _origin(recipe: Recipe) -> dict[str, Any]:
@@ -231,7 +241,7 @@ def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, num_tags: int = 0) -> S
 def _narrow_mlps(backbone: nn.Module) -> None:
     """Draw the linear layers of a Mix Transformer's MLPs as all its others are drawn; mmseg's draw is for convolutions.
 
-    With mmseg's the gradients are twice as large, and 400 steps learnt a little less (docs/results/README.md).
+    With mmseg's the gradients are twice as large, and 400 steps learnt a little less (docs/results/distillation.md).
     """
     for block in (module for module in backbone.modules() if isinstance(module, MixFFN)):
         for layer in block.layers:

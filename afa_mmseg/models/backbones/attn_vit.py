@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoints.pretrained import load_all
+from ..checkpoints.pretrained import load_all, pretrained_files
 from .attention import Attention, check_size
 from .attn_mit import attend
 
@@ -99,7 +99,7 @@ class AttnVisionTransformer(VisionTransformer):
         try:
             loaded = load_all(self, self.init_cfg)
         except (FileNotFoundError, ValueError) as error:
-            command = f'{CONVERT} FILE {self.init_cfg["checkpoint"]}'
+            command = f'{CONVERT} FILE {pretrained_files(self.init_cfg)[-1][0]}'
             raise type(error)(f'{error}\n  Weights of timm, DeiT or Hugging Face: {command}') from error
         if not loaded:
             super().init_weights()

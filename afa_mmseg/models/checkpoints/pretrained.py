@@ -22,12 +22,17 @@ def load_all(module: nn.Module, init_cfg: Any) -> bool:
     Raises:
         FileNotFoundError, ValueError: See `read_pretrained`.
     """
-    configs: list[dict] = [*init_cfg] if isinstance(init_cfg, (list, tuple)) else [init_cfg or {}]
-    files = [(config['checkpoint'], config.get('prefix')) for config in configs if config.get('checkpoint') is not None]
+    files = pretrained_files(init_cfg)
     for file, prefix in files:
         module.load_state_dict(read_pretrained(module.state_dict(), file, prefix))
         print_log(f'all weights of {type(module).__name__} loaded from {file}', logger='current')
     return bool(files)
+
+
+def pretrained_files(init_cfg: Any) -> list[tuple[str, Optional[str]]]:
+    """List the files that an `init_cfg`, one or a list, names, and the prefixes of the names in them."""
+    configs: list[dict] = [*init_cfg] if isinstance(init_cfg, (list, tuple)) else [init_cfg or {}]
+    return [(config['checkpoint'], config.get('prefix')) for config in configs if config.get('checkpoint') is not None]
 
 
 def read_pretrained(own: State, file: str, prefix: Optional[str] = None) -> State:
@@ -80,7 +85,10 @@ def _where_to_get(file: str, own: State) -> str:
     if preset is None:
         return f'  Convert weights of the same architecture: {command}\n'
     if 'distilled' in osp.basename(file):
-        return f'  Distil a MiT-{preset.upper()} and copy its backbone.pth there: docs/weights.md.\n'
+        source = (
+            f'afa weights mit-{preset}-distilled --out {shlex.quote(file)}' if preset == 'b0' else 'docs/weights.md'
+        )
+        return f'  Get a MiT-{preset.upper()} distilled from EfficientNet-Lite2, or distil one: {source}\n'
     return (
         f"  Get MiT-{preset.upper()}'s ImageNet weights: afa weights mit-{preset} --out {shlex.quote(file)}\n"
         f'  or convert a download, which docs/weights.md lists: {command}\n'

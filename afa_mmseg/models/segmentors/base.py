@@ -393,14 +393,14 @@ class ImageLevelSegmentor(EncoderDecoder):
 def fixed_statistics(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norm inside a `with` block, whatever mode the model is in."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    momenta = [norm.momentum for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:
-            norm.momentum = 0.0
+            norm.momentum, norm.num_batches_tracked = 0.0, None
         yield
     finally:
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
+        for norm, values in zip(norms, before):
+            norm.momentum, norm.num_batches_tracked = values
 
 
 def _grid_of(x: Tensor) -> tuple[int, int]:
