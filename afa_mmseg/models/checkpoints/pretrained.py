@@ -85,10 +85,7 @@ def _where_to_get(file: str, own: State) -> str:
     if preset is None:
         return f'  Convert weights of the same architecture: {command}\n'
     if 'distilled' in osp.basename(file):
-        source = (
-            f'afa weights mit-{preset}-distilled --out {shlex.quote(file)}' if preset == 'b0' else 'docs/weights.md'
-        )
-        return f'  Get a MiT-{preset.upper()} distilled from EfficientNet-Lite2, or distil one: {source}\n'
+        return f'  Distil a MiT-{preset.upper()} and copy its backbone.pth there: docs/weights.md.\n'
     return (
         f"  Get MiT-{preset.upper()}'s ImageNet weights: afa weights mit-{preset} --out {shlex.quote(file)}\n"
         f'  or convert a download, which docs/weights.md lists: {command}\n'
