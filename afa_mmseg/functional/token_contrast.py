@@ -12,8 +12,8 @@ from .affinity import affinity_label
 NORM_EPS = 1e-8
 #: Added to the sum over negative views and to the number of positive ones.
 CONTRAST_EPS = 1e-4
-#: Larger products of tokens are cut off: their sums would not be finite in float32.
-MAX_LOGIT = 1e30
+#: Larger values of tokens are cut off: sums of their products would not be finite in float32.
+MAX_VALUE = 1e14
 
 
 def patch_token_contrast(features: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
@@ -81,9 +81,9 @@ def class_token_contrast(student: Tensor, teacher: Tensor, flags: Tensor, temper
             f'flags {tuple(flags.shape)} need {views * batch} student rows and a multiple of {batch} teacher rows, '
             f'got {len(student)} and {len(teacher)}'
         )
-    student, teacher = student.float().unflatten(0, (views, batch)), teacher.float().unflatten(0, (-1, batch))
+    student, teacher = (tokens.float().clamp(-MAX_VALUE, MAX_VALUE) for tokens in (student, teacher))
+    student, teacher = student.unflatten(0, (views, batch)), teacher.unflatten(0, (-1, batch))
     logits = torch.einsum('gbd,kbd->gbk', teacher, student) / temperature
-    logits = logits.clamp(-MAX_LOGIT, MAX_LOGIT)
     positive = flags.bool()
     against = logits.masked_fill(positive, -math.inf)
     against = F.pad(against, (0, 1), value=math.log(CONTRAST_EPS)).logsumexp(dim=-1, keepdim=True)  # (G, B, 1)

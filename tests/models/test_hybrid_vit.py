@@ -40,7 +40,8 @@ def test_it_is_a_vision_transformer_whose_patches_are_the_cells_of_the_map():
 
 def test_the_loss_reaches_the_backbone_below_but_not_its_batch_norm():
     hybrid = make().train()
-    hybrid.forward_with_tokens(torch.rand(2, 3, 64, 64)).class_token.sum().backward()
+    token = hybrid.forward_with_tokens(torch.rand(2, 3, 64, 64)).class_token
+    (token * torch.randn(2, 16)).sum().backward()  # the plain sum is constant: the token is normalised
     assert hybrid.patch_embed.backbone.conv1.weight.grad.abs().max() > 0
     assert hybrid.pos_embed.grad is not None
     assert not hybrid.patch_embed.backbone.bn1.training
