@@ -12,8 +12,7 @@ BETAS, RATE = (0.9, 0.98), 1 / 3
 class Optimizers:
     """Muon and AdamW under one learning rate.
 
-    Muon's updates are scaled to the size of AdamW's. It needs half as many steps as AdamW alone
-    (docs/results/distillation.md).
+    Muon's updates are scaled to the size of AdamW's. One comparison with AdamW alone: docs/results/distillation.md.
 
     Args:
         student: Module whose `backbone` has the matrices.
@@ -33,14 +32,12 @@ class Optimizers:
 
     def step(self, lr: float) -> None:
         """Update the parameters from their gradients, and delete these."""
-        for group, rate in [(g, lr) for g in self.muon.param_groups] + [
-            (g, RATE * lr) for g in self.adamw.param_groups
-        ]:
-            group['lr'] = rate
         for view, parameter in zip(self.views, self.matrices):
             assert parameter.grad is not None
             view.grad, parameter.grad = parameter.grad.reshape(view.shape), None
-        for optimizer in (self.muon, self.adamw):
+        for optimizer, rate in ((self.muon, lr), (self.adamw, RATE * lr)):
+            for group in optimizer.param_groups:
+                group['lr'] = rate
             optimizer.step()
             optimizer.zero_grad()
 
