@@ -195,6 +195,8 @@ def _misfit(runner: Any, checkpoint: dict) -> str:
     if names:
         examples = [f'{name} ({theirs.get(name, "absent")} there, {ours.get(name, "absent")} here)' for name in names]
         return f'{len(names)} of {len(ours)} parameters differ: {first_few(examples)}'
-    groups = len(runner.optim_wrapper.param_groups), len(checkpoint['optimizer'].get('param_groups', ()))
-    differ = f'the optimiser has {groups[0]} groups of parameters here and {groups[1]} there'
+    # As saved: the wrapper's own `param_groups` has one more, mmengine's record of the base settings.
+    states = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
+    groups = [len(state.get('param_groups', ())) for state in states]
+    differ = f'parameters are in {groups[0]} groups of the optimiser here and in {groups[1]} there'
     return '' if groups[0] == groups[1] else differ

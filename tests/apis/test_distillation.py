@@ -279,20 +279,20 @@ def test_crops_lie_where_their_boxes_are():
     assert_close(down[:, 0], torch.arange(2.0, 6.0))
 
 
-def test_crops_change_colour_and_are_blended_as_their_tags_are():
+def test_crops_change_colour_and_are_mixed_as_their_tags_are():
     images = torch.tensor([10, 20, 40], dtype=torch.uint8).view(3, 1, 1, 1).expand(-1, 3, 32, 32)
     tags = torch.tensor([[1.0], [0.0], [torch.nan]])
     colours = torch.tensor([[0.5, 1, 1], [2, 1, 1], [1, 1, 1]])
     boxes = torch.tensor([0, 0, 1, 1.0]).expand(3, -1)
-    crops, blended = Batch(images, tags, boxes, colours, torch.tensor([1.0, 0.75, 1.0])).cut(32)
+    crops, mixed = Batch(images, tags, boxes, colours, torch.tensor([1.0, 0.75, 1.0])).cut(32)
     assert_close(crops[:, 0, 0, 0] * 255, torch.tensor([5.0, 0.75 * 40 + 0.25 * 5, 40.0]))
-    assert_close(blended[:2, 0], torch.tensor([1.0, 0.25]))
-    assert blended[2].isnan()
+    assert_close(mixed[:2, 0], torch.tensor([1.0, 0.25]))
+    assert mixed[2].isnan()
     _, unknown = Batch(images, tags, boxes, colours, torch.tensor([0.5, 1, 1])).cut(32)
     assert unknown[:, 0].isnan().tolist() == [True, False, True]  # of two images, one with unknown classes
 
 
-def test_half_of_the_crops_are_blended(images):
+def test_half_of_the_crops_are_mixed(images):
     shares = Crops([images], NO_TAGS, steps=1, batch_size=400)[0].shares
     assert 0.4 < (shares < 1).float().mean() < 0.6
     assert 0.4 < shares[shares < 1].mean() < 0.6

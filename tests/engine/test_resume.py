@@ -31,6 +31,7 @@ CHANCE = {
     'model.decode_head.dropout_ratio': 0.2,
     'model.decode_head.norm_cfg': dict(type='SyncBN', _delete_=True),
     'model.backbone.drop_path_rate': 0.3,
+    'optim_wrapper.paramwise_cfg': dict(custom_keys={'decode_head': dict(lr_mult=10.0)}),  # several groups
     'custom_hooks': [],
     'visualizer.vis_backends': [],
 }
@@ -330,8 +331,8 @@ def resume_from(data, short, folder, options, name='iter_4.pth', **kwargs):
         ({'model.backbone.num_layers': (1, 1, 2, 2)}, r'num_layers: \(1, 1, 1, 2\) in .*, \(1, 1, 2, 2\) now'),
         ({'optim_wrapper.optimizer': dict(type='SGD', lr=0.01, _delete_=True)}, r"optimizer.type: 'AdamW'.*'SGD' now"),
         (
-            {'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(decode_head=dict(lr_mult=10.0)))},
-            r'lr_mult: not set in the checkpoint, 10.0 now',
+            {'optim_wrapper.paramwise_cfg': None},
+            r'in 1 groups .* here and in \d{3} there.*lr_mult: 10.0 in .*, not set now',
         ),
     ],
     ids=['layers', 'optimizer', 'groups'],

@@ -1,4 +1,4 @@
-"""Random crops of images, half of them blended in pairs; each step has its own random numbers."""
+"""Random crops of images, half of them mixed in pairs (mixup); each step has its own random numbers."""
 
 import math
 import os
@@ -19,8 +19,8 @@ from ..images import find_images, read_image
 
 #: Side that images are loaded at, in pixels.
 LOADED = 256
-#: Share of the crops of a step that are blended with another.
-BLENDED = 0.5
+#: Share of the crops of a step that are mixed with another.
+MIXED = 0.5
 
 
 class Batch(NamedTuple):
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
             crops (B, 3, size, size) in 0..1, and their tags (B, classes).
         """
         crops = jittered(crop(self.images.float() / 255, self.boxes, size), self.colours)
-        return blended(crops, self.shares), blended(self.tags, self.shares)
+        return mixup(crops, self.shares), mixup(self.tags, self.shares)
 
 
 def list_images(folders: Sequence[Path], exclude: Iterable[str] = ()) -> list[list[Path]]:
@@ -136,7 +136,7 @@ class Crops(Dataset):
             images.append(squared(image, LOADED))
         boxes = self._boxes(rng, np.array(aspects))
         colours = rng.uniform(1 - self.jitter, 1 + self.jitter, (self.batch_size, 3))
-        shares = np.where(rng.random(self.batch_size) < BLENDED, rng.random(self.batch_size), 1)
+        shares = np.where(rng.random(self.batch_size) < MIXED, rng.random(self.batch_size), 1)
         drawn = (torch.from_numpy(x.astype(np.float32)) for x in (boxes, colours, shares))
         return Batch(torch.stack(images), self.tags[chosen], *drawn)
 
@@ -152,11 +152,13 @@ class Crops(Dataset):
         return np.stack(boxes, axis=1)
 
 
-def blended(values: Tensor, shares: Tensor) -> Tensor:
-    """Blend each entry of a batch with the one before it; where the share is 1 nothing of that is looked at.
+def mixup(values: Tensor, shares: Tensor) -> Tensor:
+    """Mix each entry of a batch with the one before it (Zhang et al., ICLR 2018).
+
+    Where the share is 1, nothing of the other is looked at.
 
     Example:
-        >>> blended(torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([1.0, 0.5, 1.0]))
+        >>> mixup(torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([1.0, 0.5, 1.0]))
         tensor([1.0000, 1.5000,    nan])
     """
     shares = shares.view(-1, *[1] * (values.ndim - 1))
