@@ -24,7 +24,9 @@ from afa_mmseg.apis.distillation import (
 )
 from afa_mmseg.apis.distillation.crops import Batch, crop, load_square
 from afa_mmseg.apis.distillation.optimizers import Optimizers
-from afa_mmseg.apis.distillation.training import TEACHER_SIZE, rate
+from afa_mmseg.apis.distillation.recipe import rate
+from afa_mmseg.apis.distillation.student import build_student
+from afa_mmseg.apis.distillation.training import TEACHER_SIZE
 from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
 ARCH = dict(embed_dims=8, num_layers=(1, 1, 1, 2))
@@ -96,7 +98,7 @@ def test_a_plain_transformer_learns_with_its_class_token_and_position(images, tm
 
 
 def test_mlps_begin_as_narrow_as_other_linear_layers(components):
-    student = training._build('b0', components, Recipe())
+    student = build_student('b0', components, Recipe())
     mlps = [block.ffn.layers for _, blocks, _ in student.backbone.layers for block in blocks]
     widths = [float(layers[i].weight.detach().std()) for layers in mlps for i in (0, 4)]
     assert widths == pytest.approx([0.02] * 16, rel=0.05)
@@ -136,7 +138,7 @@ def test_a_run_starts_from_the_weights_of_another(images, tmp_path):
 
 
 def test_linear_layers_are_updated_as_matrices_and_all_else_by_adamw(components):
-    student = training._build(ARCH, components, Recipe())
+    student = build_student(ARCH, components, Recipe())
     optimizers = Optimizers(student, weight_decay=0.05)
     student.losses(torch.rand(2, 3, 64, 64), torch.rand(2, 6, 4, 4), NO_TAGS[:2], Recipe())['loss'].backward()
     named = dict(student.named_parameters())
@@ -255,16 +257,16 @@ def test_components_are_white_and_sorted(images):
     assert (components.spread.diff() < 0).all()
 
 
-def test_student_and_teacher_see_the_same_crops(images, components, tmp_path):
+def test_student_and_teacher_see_the_same_crops(images, tmp_path):
     teacher, seen = make_teacher(), []
     recipe = Recipe(steps=9, batch_size=4, crop_size=112, final_crop_size=112)
-    files = training._Files(tmp_path, recipe, {}, {})
-    run = training._Run(training._build(ARCH, components, recipe), teacher, components, files)
+    crops = Crops([images], NO_TAGS, steps=9, batch_size=4)
+    run = training._Run(ARCH, teacher, crops, training._Files(tmp_path, recipe, {}, {}))
     teacher.classifier.register_forward_pre_hook(lambda module, args: seen.append(args[0] * 0.5 + 0.5))
     run.student.backbone.register_forward_pre_hook(
         lambda module, args: seen.append(args[0] * run.student.std + run.student.mean)
     )
-    run.train_step(Crops([images], NO_TAGS, steps=9, batch_size=4)[0], 0)
+    run.train_step(crops[0], 0)
     assert [x.shape[-1] for x in seen] == [TEACHER_SIZE, 112]
     assert_close(nn.functional.avg_pool2d(seen[0], 16), nn.functional.avg_pool2d(seen[1], 8), rtol=0, atol=0.02)
 

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from afa_mmseg.apis.distillation import build_backbone, build_teacher, knn_accuracy, pooled_features
-from afa_mmseg.apis.distillation.training import MEAN, STD
+from afa_mmseg.apis.distillation.student import MEAN, STD
 from afa_mmseg.datasets.images import read_ids
 from afa_mmseg.utils import read_mask, run_command
 from afa_mmseg.utils.checks import first_few

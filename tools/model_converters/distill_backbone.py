@@ -77,6 +77,7 @@ def main() -> None:
     )
     build_backbone(args.arch, args.weights)  # wrong settings are found before the teacher is built
     teacher = build_teacher(args.teacher, args.teacher_weights).to(args.device)
+    log(f'teacher: {teacher.name}')
     meta = dict(excluded=[path.name for path in args.exclude])
     result = distill(
         args.arch, folders, teacher, args.out, recipe, tags=tags, num_workers=args.num_workers, meta=meta, log=log

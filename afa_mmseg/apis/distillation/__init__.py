@@ -3,9 +3,11 @@
 from .components import Components, principal_components
 from .crops import Crops, list_images
 from .neighbours import knn_accuracy, pooled_features
+from .recipe import Recipe
+from .student import build_backbone
 from .tags import read_tags
 from .teacher import Teacher, build_teacher
-from .training import Recipe, build_backbone, distill
+from .training import distill
 
 __all__ = [
     'Components',
