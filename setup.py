@@ -36,11 +36,10 @@ EXTRAS = {
     'converters': [
         'pycocotools>=2.0.7',  # prepare_coco.py
         'scipy',  # prepare_voc.py: SBD's .mat files
-        'safetensors>=0.4',  # convert_mit.py: Hugging Face's weights
     ],
     'timm': ['timm>=0.9'],  # TIMMBackbone in AttentionBackbone; teachers of distill_backbone.py
     'demo': ['gradio>=6.30,<7'],  # web_demo.py
-    'hub': ['huggingface_hub>=0.23', 'safetensors>=0.4'],  # publish_model.py
+    'hub': ['huggingface_hub>=0.23'],  # publish_model.py --push, from_pretrained
     'labels': ['label-studio-converter>=0.0.59', 'pycocotools>=2.0.7'],  # export_labels.py
     'completion': ['shtab>=1.7'],  # afa completion
     'onnx': ['onnx>=1.17', 'onnxscript>=0.2', 'onnxruntime>=1.20'],  # export_onnx.py
@@ -112,7 +111,7 @@ setup(
         'afa_mmseg.models.checkpoints': ['shipped/*'],
     },
     python_requires='>=3.9',
-    install_requires=['torch>=2.0', 'numpy'],
+    install_requires=['torch>=2.0', 'numpy', 'safetensors>=0.4'],
     extras_require=EXTRAS,
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -198,5 +198,5 @@ def _misfit(runner: Any, checkpoint: dict) -> str:
     # As saved: the wrapper's own `param_groups` has one more, mmengine's record of the base settings.
     states = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
     groups = [len(state.get('param_groups', ())) for state in states]
-    differ = f'parameters are in {groups[0]} groups of the optimiser here and in {groups[1]} there'
+    differ = f'the optimiser has {groups[0]} group(s) of parameters here and {groups[1]} there'
     return '' if groups[0] == groups[1] else differ

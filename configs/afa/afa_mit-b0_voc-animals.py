@@ -1,4 +1,4 @@
-# AFA on VOC-Animals with the MiT-B0 that the package holds, under Apache-2.0 (docs/weights.md): afa weights mit-b0-distilled
+# AFA on VOC-Animals with the MiT-B0 of the package (Apache-2.0, docs/weights.md): afa weights mit-b0-distilled
 _base_ = [
     '../_base_/models/afa_mit-b1.py',
     '../_base_/datasets/voc_animals.py',

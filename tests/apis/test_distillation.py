@@ -26,7 +26,6 @@ from afa_mmseg.apis.distillation.crops import Batch, crop, load_square
 from afa_mmseg.apis.distillation.optimizers import Optimizers
 from afa_mmseg.apis.distillation.recipe import rate
 from afa_mmseg.apis.distillation.student import build_student
-from afa_mmseg.apis.distillation.training import TEACHER_SIZE
 from afa_mmseg.models import AttnMixVisionTransformer, AttnVisionTransformer
 
 ARCH = dict(embed_dims=8, num_layers=(1, 1, 1, 2))
@@ -43,8 +42,9 @@ def make_teacher():
 
 
 @pytest.fixture(autouse=True)
-def frequent_log(monkeypatch):
+def small(monkeypatch):
     monkeypatch.setattr(training, 'LOG_INTERVAL', 5)
+    monkeypatch.setattr(training, 'TEACHER_SIZE', 96)
 
 
 @pytest.fixture
@@ -212,9 +212,10 @@ def test_an_image_of_several_folders_counts_for_the_last(images):
     assert [len(paths) for paths in list_images([folder, folder / 'cats'], ['cats/03'])] == [10, 1]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, monkeypatch):
     whole, *_ = run(images, tmp_path / 'whole')
     run(images, tmp_path / 'parts', stop_at=12)
+    monkeypatch.setattr(training, 'principal_components', None)  # they are those of the state
     with (tmp_path / 'parts/log.jsonl').open('a') as file:
         file.write('{"step": 15, "lo')  # as a killed program or a full disk leaves it
     parts, log, _ = run(images, tmp_path / 'parts')
@@ -232,6 +233,10 @@ def test_a_state_of_other_settings_is_refused(images, tmp_path):
     recipe = Recipe(steps=30, batch_size=8, crop_size=64, final_crop_size=80, lr=5e-3)
     with pytest.raises(ValueError, match="digest'.*Name another folder"):
         distill(ARCH, [images], teacher, tmp_path / 'out', recipe)
+    images[0].rename(images[0].with_name('other.png'))
+    with pytest.raises(ValueError, match="images'.*Name another folder"):
+        run(list_images([images[0].parent])[0], tmp_path / 'out')
+    images[0].with_name('other.png').rename(images[0])
     with pytest.raises(ValueError, match="arch'.*Name another folder"):
         run(images, tmp_path / 'out', arch=dict(ARCH, num_layers=(1, 1, 1, 3)))
     with pytest.raises(ValueError, match="weights'.*Name another folder"):
@@ -247,6 +252,13 @@ def test_all_components_restore_the_teachers_logits(images):
     assert_close(mean @ components.weight.T + components.bias, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_teacher_without_features_is_refused(images):
+    teacher = make_teacher()
+    nn.init.zeros_(teacher.classifier[0].weight)
+    with pytest.raises(ValueError, match='made-up: its features are the same everywhere'):
+        principal_components(teacher, images, size=64)
+
+
 def test_components_are_white_and_sorted(images):
     teacher = make_teacher()
     components = principal_components(teacher, images, size=64, kept=4)
@@ -259,15 +271,19 @@ def test_components_are_white_and_sorted(images):
 
 def test_student_and_teacher_see_the_same_crops(images, tmp_path):
     teacher, seen = make_teacher(), []
-    recipe = Recipe(steps=9, batch_size=4, crop_size=112, final_crop_size=112)
-    crops = Crops([images], NO_TAGS, steps=9, batch_size=4)
+    recipe = Recipe(steps=9, batch_size=4, crop_size=48, final_crop_size=48)
+    crops = Crops([images], torch.arange(12.0)[:, None] / 12, steps=9, batch_size=4)
     run = training._Run(ARCH, teacher, crops, training._Files(tmp_path, recipe, {}, {}))
     teacher.classifier.register_forward_pre_hook(lambda module, args: seen.append(args[0] * 0.5 + 0.5))
     run.student.backbone.register_forward_pre_hook(
         lambda module, args: seen.append(args[0] * run.student.std + run.student.mean)
     )
+    losses, tags = run.student.losses, []
+    run.student.losses = lambda *args: tags.append(args[2]) or losses(*args)
     run.train_step(crops[0], 0)
-    assert [x.shape[-1] for x in seen] == [TEACHER_SIZE, 112]
+    assert (crops[0].shares < 1).any()
+    assert_close(tags, [crops[0].cut(96)[1]])
+    assert [x.shape[-1] for x in seen] == [96, 48]
     assert_close(nn.functional.avg_pool2d(seen[0], 16), nn.functional.avg_pool2d(seen[1], 8), rtol=0, atol=0.02)
 
 

@@ -332,7 +332,7 @@ def resume_from(data, short, folder, options, name='iter_4.pth', **kwargs):
         ({'optim_wrapper.optimizer': dict(type='SGD', lr=0.01, _delete_=True)}, r"optimizer.type: 'AdamW'.*'SGD' now"),
         (
             {'optim_wrapper.paramwise_cfg': None},
-            r'in 1 groups .* here and in \d{3} there.*lr_mult: 10.0 in .*, not set now',
+            r'has 1 group\(s\) .* here and \d{3} there.*lr_mult: 10.0 in .*, not set now',
         ),
     ],
     ids=['layers', 'optimizer', 'groups'],

@@ -46,7 +46,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--batch-size', type=int, default=default.batch_size, help='crops a step (default: %(default)s)'
     )
-    parser.add_argument('--crop-size', type=int, default=default.crop_size, help='pixels (default: %(default)s)')
+    parser.add_argument(
+        '--crop-size',
+        type=int,
+        default=default.crop_size,
+        help="side of the student's crops in pixels; above 224 they are enlarged (default: %(default)s)",
+    )
     parser.add_argument('--lr', type=float, default=default.lr, help='highest learning rate (default: %(default)s)')
     parser.add_argument('--amp', action='store_true', help='the student computes in bfloat16')
     parser.add_argument('--seed', type=int, default=default.seed, help='random seed (default: %(default)s)')

@@ -27,13 +27,13 @@ def main() -> None:
     args = parse_args()
     if args.name is None:
         for name, source in SOURCES.items():
-            print(f'{name:<20}{source.licence}\n{"":<20}{source.url}')
+            print(f'{name:<20}{source.licence}\n{"":<20}{source.place}')
         return
     source = SOURCES[args.name]
     out = Path(args.out or source.file)
     if out.exists() and not args.force:
         raise FileExistsError(f'{out} exists: name another file by --out, or replace it with --force')
-    print(f'{source.url}\nlicence: {source.licence}', flush=True)
+    print(f'{source.place}\nlicence: {source.licence}', flush=True)
     download_weights(args.name, out)
     print(
         f'written: {out} ({out.stat().st_size / 1e6:.1f} MB), which the config {source.config} reads as {source.file}'

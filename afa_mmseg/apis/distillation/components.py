@@ -1,4 +1,7 @@
-"""Principal components of a teacher's features: few numbers with most of its answers, which a student learns."""
+"""Principal components of a teacher's features, which a student learns in place of its channels.
+
+192 of EfficientNet-Lite2's 1 280 give its own class on 84 % of crops (docs/results/distillation.md).
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +56,9 @@ def principal_components(teacher: Teacher, images: Sequence[Path], size: int, ke
         images: Image files; at most `SAMPLE` evenly spaced ones are read.
         size: Side that they are resized to, in pixels.
         kept: Largest number of components. Directions without variance are left out.
+
+    Raises:
+        ValueError: The features are the same everywhere.
     """
     total = torch.zeros(teacher.num_channels, dtype=torch.float64)
     product, count = total.new_zeros(len(total), len(total)), 0
@@ -65,7 +71,9 @@ def principal_components(teacher: Teacher, images: Sequence[Path], size: int, ke
         total, product, count = total + cells.sum(dim=0), product + cells.T @ cells, count + len(cells)
     mean = total / count
     values, vectors = torch.linalg.eigh(product / count - torch.outer(mean, mean))
-    used = min(kept, int((values > 1e-6 * values[-1]).sum()))
+    used = min(kept, int((values > (1e-6 * values[-1]).clamp(min=1e-12)).sum()))
+    if used == 0:
+        raise ValueError(f'teacher {teacher.name}: its features are the same everywhere. Check its weights')
     spread, vectors = values.flip(0)[:used].sqrt(), vectors.flip(1)[:, :used]
     assert teacher.linear is not None
     weight, bias = (x.detach().double().cpu() for x in (teacher.linear.weight, teacher.linear.bias))

@@ -155,7 +155,7 @@ class Crops(Dataset):
 def mixup(values: Tensor, shares: Tensor) -> Tensor:
     """Mix each entry of a batch with the one before it (Zhang et al., ICLR 2018).
 
-    Where the share is 1, nothing of the other is looked at.
+    An entry whose share is 1 is returned as it is, even beside NaN.
 
     Example:
         >>> mixup(torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([1.0, 0.5, 1.0]))

@@ -26,7 +26,7 @@ from .teacher import Teacher
 #: Side of the crops that a teacher sees, in pixels; a student sees the same ones resized.
 TEACHER_SIZE = 224
 #: Steps between checkpoints, and between lines of the log.
-SAVE_INTERVAL, LOG_INTERVAL = 500, 50
+SAVE_INTERVAL, LOG_INTERVAL = 100, 10
 
 
 def distill(
@@ -42,9 +42,9 @@ def distill(
     meta: Optional[dict] = None,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Train a Transformer on the answers of a teacher, or resume it from `out`; return the path of the result.
+    """Train a Transformer to reproduce a teacher's output, or resume it from `out`; return the path of the result.
 
-    Both see the same crops, each of the teacher's answers is computed anew, on the teacher's device.
+    Both see the same crops; the teacher's output is computed at each step, on its device.
 
     Args:
         arch: Preset or dict, as `build_backbone` has it.
@@ -63,16 +63,26 @@ def distill(
     """
     tags = torch.empty(sum(map(len, folders)), 0) if tags is None else tags
     crops = Crops(folders, tags, recipe.steps, recipe.batch_size, seed=recipe.seed)
-    made_from = dict(arch=arch, images=[len(folder) for folder in folders], tags=_digest(tags), **teacher.identity)
+    made_from = dict(arch=arch, images=_listed(folders), tags=_listed_tags(tags), **teacher.identity)
     run = _Run(arch, teacher, crops, _Files(out, recipe, made_from, dict(meta or {}, **_origin(recipe))))
     steps = range(run.step, min(recipe.steps, stop_at or recipe.steps))
     run.train(steps, num_workers, _Meter(run.step, recipe, out / 'log.jsonl', log))
     return out / 'backbone.pth'
 
 
-def _digest(tags: Tensor) -> str:
+def _listed(folders: Sequence[Sequence[Path]]) -> str:
+    """Return how many images each folder has, and a digest of their names."""
+    names = '\n'.join('/'.join(path.parts[-2:]) for folder in folders for path in folder)
+    return f'{[len(folder) for folder in folders]}, {_digest(names.encode())}'
+
+
+def _listed_tags(tags: Tensor) -> str:
     """Return the number of classes, and a digest of what they are."""
-    return f'{tags.shape[1]} classes, {hashlib.sha256(tags.numpy().tobytes()).hexdigest()[:16]}'
+    return f'{tags.shape[1]} classes, {_digest(tags.numpy().tobytes())}'
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _origin(recipe: Recipe) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Addresses and licences of pretrained weights, their download and conversion; what the package itself holds."""
+"""Addresses and licences of pretrained weights, their download and conversion; those included in the package."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from .efficientnet_lite import efficientnet_lite_to_timm
 from .files import save
 from .vit import convert_vit
 
-#: Weights in half precision, each with its model card, that are a part of the package.
+#: Weights in half precision that are included in the package, each with its model card.
 SHIPPED = Path(__file__).with_name('shipped')
 
 
@@ -56,6 +56,11 @@ class Source(NamedTuple):
         """The address, with the hub filled in."""
         hub = os.environ.get('HF_ENDPOINT') or 'https://huggingface.co'
         return self.address.format(hub=hub.rstrip('/'))
+
+    @property
+    def place(self) -> str:
+        """The address in words."""
+        return 'included in the package' if self.address.startswith('shipped:') else self.url
 
 
 NVIDIA = 'NVIDIA Source Code License: non-commercial use only'

@@ -85,8 +85,8 @@ def _where_to_get(file: str, own: State) -> str:
     if preset is None:
         return f'  Convert weights of the same architecture: {command}\n'
     if 'distilled' in osp.basename(file):
-        if preset == 'b0':
-            return f'  It is a part of the package: afa weights mit-b0-distilled --out {shlex.quote(file)}\n'
+        if osp.basename(file) == 'mit_b0_distilled.pth':
+            return f'  It is included in the package: afa weights mit-b0-distilled --out {shlex.quote(file)}\n'
         return f'  Distil a MiT-{preset.upper()} and copy its backbone.pth there: docs/weights.md.\n'
     return (
         f"  Get MiT-{preset.upper()}'s ImageNet weights: afa weights mit-{preset} --out {shlex.quote(file)}\n"

@@ -120,8 +120,8 @@ def test_a_backbone_looks_before_it_loads():
 def test_other_weights_are_not_offered_under_the_name_of_distilled_ones():
     with pytest.raises(FileNotFoundError, match='afa weights mit-b0-distilled --out no/mit_b0_distilled.pth'):
         initialised('no/mit_b0_distilled.pth', 'b0')
-    with pytest.raises(FileNotFoundError, match='Distil a MiT-B1') as error:
-        initialised('no/mit_b1_distilled.pth', 'b1')
+    with pytest.raises(FileNotFoundError, match='Distil a MiT-B0') as error:
+        initialised('no/my_distilled.pth', 'b0')
     assert 'afa weights' not in str(error.value)
 
 
