@@ -1,7 +1,10 @@
 """Export of segmentors to ONNX."""
 
 import json
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Union
 
@@ -63,7 +66,7 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path], *, argmax: bool =
     # Two images: with one the batch size would be fixed.
     image = 255 * torch.rand(2, 3, TRACE_SIZE, TRACE_SIZE + 32, device=exportable.mean.device)
     free = torch.export.Dim.DYNAMIC
-    with atomic_path(path) as temporary, warnings.catch_warnings():
+    with atomic_path(path) as temporary, integer_padding(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporter warns of torch's own code
         program: Any = torch.onnx.export(
             exportable,
@@ -79,6 +82,37 @@ def export_onnx(model: EncoderDecoder, path: Union[str, Path], *, argmax: bool =
             {key: json.dumps(meta[key]) for key in ('classes', 'palette') if key in meta}
         )
         program.save(str(temporary), external_data=False)
+
+
+@contextmanager
+def integer_padding() -> Iterator[None]:
+    """Have timm pad `Conv2dSame` by integer arithmetic inside a `with` block.
+
+    timm rounds by `math.ceil` and cuts off by `max`; nested over the strides of an EfficientNet of TensorFlow, the
+    exporter did not simplify that for symbolic sizes within minutes.
+    """
+    module: Any = sys.modules.get('timm.layers.padding')
+    if module is None:
+        yield
+        return
+    before, module.get_same_padding = module.get_same_padding, same_padding
+    try:
+        yield
+    finally:
+        module.get_same_padding = before
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Return by how many cells TensorFlow's rule 'SAME' pads a side, before and after together.
+
+    Example:
+        >>> same_padding(10, kernel=3, stride=2, dilation=1)
+        1
+    """
+    extent = dilation * (kernel - 1) + 1
+    if extent >= stride:
+        return extent - stride + (-size) % stride
+    return max((-(-size // stride) - 1) * stride + extent - size, 0)
 
 
 def run_onnx(path: Union[str, Path], image: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ val_list = 'val.txt'
 # Optional.
 mask_dir = ''  # 'masks': compare with masks in validation; without, it reports the classifier alone
 max_iters = 20000  # the phases of training and the learning rate follow; published: 20 000 for 10 582 images
-val_interval = max_iters // 10
+val_interval = max(max_iters // 10, 1)
 long_side = 512  # to which images are scaled first, and side of the random crops; published: 512
 
 # What follows is derived.
@@ -53,7 +53,10 @@ test_evaluator = dict(format_only=not mask_dir)  # tools/test.py --out DIR write
 model = dict(
     data_preprocessor=dict(size=(long_side, long_side)),
     decode_head=dict(num_classes=num_classes),
-    train_cfg=dict(cls_only_until=max_iters // 10, cam_label_until=max_iters * 3 // 10),
+    train_cfg={
+        phase: _base_.model.train_cfg[phase] * max_iters // _base_.train_cfg.max_iters
+        for phase in ('cls_only_until', 'cam_label_until')
+    },
 )
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].update(max_iters=max_iters, warmup_iters=max_iters * 3 // 40)

@@ -1,5 +1,6 @@
 """The exported file computes what the network computes, at any size."""
 
+import itertools
 import json
 import sys
 
@@ -13,7 +14,8 @@ from mmseg.registry import MODELS
 from torch.testing import assert_close
 
 from afa_mmseg.apis import export_onnx, run_onnx
-from afa_mmseg.apis.onnx import open_onnx
+from afa_mmseg.apis.onnx import Exportable, integer_padding, open_onnx, same_padding
+from afa_mmseg.engine import load_config
 from tests.conftest import DATA
 from tests.reference_network import build_tiny_segmentor, map_reference_keys
 from tests.tiny_files import CLASSES, PALETTE
@@ -71,6 +73,34 @@ def test_labels_are_those_of_mmsegs_inference(exported):
 @pytest.mark.slow
 def test_it_is_one_file_and_nothing_else(exported):
     assert [path.name for path in exported[1].parent.iterdir()] == ['model.onnx']
+
+
+def test_padding_is_that_of_timm():
+    padding = pytest.importorskip('timm.layers.padding')
+    original = padding.get_same_padding
+    cases = list(itertools.product(range(1, 40), (1, 3, 5, 7), (1, 2, 3, 4), (1, 2, 3)))
+    assert [case for case in cases if same_padding(*case) != original(*case)] == []
+    with integer_padding():
+        assert padding.get_same_padding is same_padding
+    assert padding.get_same_padding is original
+
+
+@pytest.mark.slow
+def test_a_network_on_a_convolutional_backbone_is_exported(tmp_path):
+    pytest.importorskip('timm')
+    config = load_config('afa_efficientnet-lite2_voc-animals')
+    config.model.backbone.update(
+        backbone=dict(config.model.backbone.backbone, model_name='tf_mobilenetv3_small_minimal_100'),
+        in_channels=576,
+        init_cfg=None,
+    )
+    config.model.decode_head.in_channels = [16, 24, 48, 576]
+    model = MODELS.build(config.model).eval()
+    export_onnx(model, tmp_path / 'model.onnx')
+    image = 255 * torch.rand(1, 3, 100, 72)
+    with torch.no_grad():
+        expected = Exportable(model)(image)
+    assert_close(torch.from_numpy(run_onnx(tmp_path / 'model.onnx', image.numpy())), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_missing_package_is_named(tmp_path, tiny_segmentor, monkeypatch):

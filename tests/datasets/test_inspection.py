@@ -383,7 +383,31 @@ def test_a_base_is_named_from_here(root, monkeypatch):
     write_template(root / 'base.py')
     files = DataFiles('images', 'labels.csv', 'train.txt', 'val.txt')
     write_config('sub/mine.py', inspect(root), files, base='base.py', max_iters=7)
-    assert Config.fromfile(root / 'sub/mine.py').train_cfg.max_iters == 7
+    config = Config.fromfile(root / 'sub/mine.py')
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (7, 1)
+
+
+@pytest.mark.parametrize('base', ['toco_deit-s_voc-animals', 'full_mit-b0_voc-animals', 'segformer_mit-b1_voc-pseudo'])
+def test_a_base_of_another_method_is_refused(root, base):
+    files = DataFiles(*(str(root / name) for name in ('images', 'labels.csv', 'train.txt', 'val.txt')))
+    with pytest.raises(ValueError, match=f'base {base}: .* name a config of AFA'):
+        write_config(root / 'mine.py', inspect(root), files, base=base)
+    assert not (root / 'mine.py').exists()
+
+
+@pytest.mark.parametrize(
+    ('base', 'phases'),
+    [
+        ('afa_mit-b1_voc', (200, 600)),
+        ('afa_mit-b1_voc_no-propagation', (200, 2000)),
+        ('afa_efficientnet-lite2_voc-animals', (300, 700)),
+    ],
+)
+def test_phases_are_those_of_the_base_in_proportion(root, base, phases):
+    files = DataFiles(*(str(root / name) for name in ('images', 'labels.csv', 'train.txt', 'val.txt')))
+    write_config(root / 'mine.py', inspect(root), files, base=base)
+    train_cfg = Config.fromfile(root / 'mine.py').model.train_cfg
+    assert (train_cfg.cls_only_until, train_cfg.cam_label_until) == phases
 
 
 @pytest.mark.parametrize(('num_images', 'max_iters'), [(10582, 20000), (5000, 9500), (100_000, 80_000)])

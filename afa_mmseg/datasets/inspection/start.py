@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
+from mmengine.config import Config
+
 from ...utils import write_text
 from ...utils.package_files import config_folder, find_config
 from ..images import read_ids
@@ -96,11 +98,14 @@ def write_config(
     Raises:
         FileExistsError: The file exists and differs.
         FileNotFoundError: There is no such base.
-        ValueError: The name does not end in `.py`.
+        ValueError: The name does not end in `.py`, or the base is no config of AFA.
     """
     path = Path(path)
     if path.suffix != '.py':
         raise ValueError(f'config to write: {path} does not end in .py')
+    base = base or BASE
+    if 'cls_only_until' not in Config.fromfile(find_config(base)).model.get('train_cfg', {}):
+        raise ValueError(f'base {base}: its model has no train_cfg.cls_only_until; name a config of AFA')
     proportional = round(len(read_ids(files.train_list)) * PUBLISHED / NUM_IMAGES, -2)
     settings: dict[str, Any] = dict(max_iters=max_iters or int(min(max(proportional, FEWEST), MOST)))
     if long_side is not None:
@@ -113,14 +118,14 @@ def write_config(
     return settings['max_iters']
 
 
-def fill_template(base: Optional[str] = None, **settings: Union[str, int]) -> str:
+def fill_template(base: str = BASE, **settings: Union[str, int]) -> str:
     """Return the text of the template for one's own images with another base and other settings.
 
     Raises:
         KeyError: The template has no such setting.
     """
     text = (config_folder() / 'afa' / TEMPLATE).read_text(encoding='utf-8')
-    for name, value in {**settings, '_base_': osp.abspath(find_config(base or BASE))}.items():
+    for name, value in {**settings, '_base_': osp.abspath(find_config(base))}.items():
         line = f'{name} = {value!r}'.replace('\\', r'\\')
         text, count = re.subn(rf'^{name} = .*?(?=  #|$)', line, text, flags=re.MULTILINE)
         if count != 1:
