@@ -103,19 +103,23 @@ def write_config(
     path = Path(path)
     if path.suffix != '.py':
         raise ValueError(f'config to write: {path} does not end in .py')
-    base = base or BASE
-    if 'cls_only_until' not in Config.fromfile(find_config(base)).model.get('train_cfg', {}):
-        raise ValueError(f'base {base}: its model has no train_cfg.cls_only_until; name a config of AFA')
     proportional = round(len(read_ids(files.train_list)) * PUBLISHED / NUM_IMAGES, -2)
     settings: dict[str, Any] = dict(max_iters=max_iters or int(min(max(proportional, FEWEST), MOST)))
     if long_side is not None:
         settings['long_side'] = long_side
     num_classes = len(inspection.splits[0].classes)
-    text = fill_template(base, **files.settings(), num_classes=num_classes, **settings)
+    text = fill_template(_checked(base or BASE), **files.settings(), num_classes=num_classes, **settings)
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise FileExistsError(f'{path} exists and differs; delete it, or name another file')
     write_text(path, text)
     return settings['max_iters']
+
+
+def _checked(base: str) -> str:
+    """Return the name of a config that the template can inherit from."""
+    if 'cls_only_until' not in Config.fromfile(find_config(base)).model.get('train_cfg', {}):
+        raise ValueError(f'base {base}: its model has no train_cfg.cls_only_until; name a config of AFA')
+    return base
 
 
 def fill_template(base: str = BASE, **settings: Union[str, int]) -> str:
