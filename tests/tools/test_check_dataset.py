@@ -79,7 +79,7 @@ def test_base_iterations_and_side_are_chosen(root, monkeypatch, capsys):
     assert config.model.data_preprocessor['size'] == (224, 224)
     (crop,) = [step for step in config.train_pipeline if step.type == 'RandomCropWithBox']
     assert crop.crop_size == (224, 224)
-    assert (config.train_cfg.max_iters, config.model.train_cfg.cam_label_until) == (60, 18)
+    assert (config.train_cfg.max_iters, config.model.train_cfg.cam_label_until) == (60, 21)
     assert config.param_scheduler[0].max_iters == 60
     with pytest.raises(FileNotFoundError, match='afa_mit-b9_voc'):
         run_here(monkeypatch, root, *FOLDER, '--config', 'other.py', '--base', 'afa_mit-b9_voc')
