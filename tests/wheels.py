@@ -31,7 +31,9 @@ def build_wheel(folder: Path) -> Path:
 def pip(*arguments):
     """Run pip without an index."""
     command = [sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check', *map(str, arguments)]
-    subprocess.run([*command, '--no-index'], check=True)
+    # A PYTHONPATH that names the checkout would make pip think that the package is there.
+    variables = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    subprocess.run([*command, '--no-index'], check=True, env=variables)
 
 
 def make_environment(folder: Path, wheel: Path) -> Path:
