@@ -46,7 +46,7 @@ LITE2, MIT_B0 = 'afa_efficientnet-lite2_voc-animals', 'afa_mit-b0_voc-animals'
 EMPTY_PAGE = '<!-- figures: table -->\n<!-- end -->\n'
 LOSSES = ('loss', 'loss_cls', 'loss_affinity', 'loss_seg', 'loss_aux', 'loss_ptc', 'loss_ctc')
 #: Values of a log line that are kept, every `EVERY` iterations.
-LOGGED = ('lr', *LOSSES, 'ignored_share', 'foreground_share')
+LOGGED = ('lr', *LOSSES, 'ignored_share', 'foreground_share', 'positive_pairs', 'negative_pairs')
 EVERY = 100
 
 

@@ -374,6 +374,22 @@ def test_classifiers_of_libraries_are_teachers(name, tmp_path):
     assert teacher(torch.rand(1, 3, 96, 64)).shape == (1, teacher.num_channels, 3, 2)
 
 
+def test_classifiers_of_mmpretrain_are_teachers_where_it_can_be_imported(tmp_path):
+    try:
+        import mmpretrain.models  # noqa: F401
+    except (ImportError, TypeError):  # beside transformers 5, or without any
+        with pytest.raises(ModuleNotFoundError, match='transformers<5'):
+            build_teacher('mmpretrain/resnet18_8xb32_in1k', 'none.pth')
+        return
+    classifier = mmpretrain.get_model('resnet18_8xb32_in1k', pretrained=False)
+    torch.save(classifier.state_dict(), tmp_path / 'weights.pth')
+    teacher = build_teacher('mmpretrain/resnet18_8xb32_in1k', str(tmp_path / 'weights.pth'))
+    image = torch.rand(1, 3, 96, 64)
+    expected = classifier.eval().extract_feat((image - teacher.mean) / teacher.std, stage='backbone')[-1]
+    assert_close(teacher(image), expected, rtol=1e-4, atol=1e-4)
+    assert_close(teacher.mean.flatten() * 255, torch.tensor([123.675, 116.28, 103.53]), rtol=0, atol=1e-3)
+
+
 def test_the_learning_rate_rises_and_falls():
     recipe = Recipe(steps=100, warmup=0.1)
     assert rate(0, recipe) == pytest.approx(0.1)

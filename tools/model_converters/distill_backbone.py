@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', type=Path, metavar='OUT', help='folder for the state and the result')
     parser.add_argument('--arch', default='b0', help='preset: b0 to b5, deit-s, deit-b, vit-b (default: %(default)s)')
     parser.add_argument(
-        '--teacher', default='timm/tf_efficientnet_lite2', help='timm/NAME or torchvision/NAME (default: %(default)s)'
+        '--teacher',
+        default='timm/tf_efficientnet_lite2',
+        help='timm/NAME, torchvision/NAME or mmpretrain/NAME (default: %(default)s)',
     )
     parser.add_argument('--teacher-weights', help='checkpoint of the teacher (default: the library downloads it)')
     parser.add_argument(

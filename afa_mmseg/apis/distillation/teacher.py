@@ -1,4 +1,4 @@
-"""Teachers: image classifiers of torchvision or timm, with the map of features that they average."""
+"""Teachers: image classifiers of torchvision, timm or mmpretrain, with the map of features that they average."""
 
 import hashlib
 from collections.abc import Sequence
@@ -98,12 +98,12 @@ def build_teacher(name: str, weights: Optional[str] = None) -> Teacher:
     """Build a classifier by its name.
 
     Args:
-        name: 'timm/NAME' or 'torchvision/NAME'.
+        name: 'timm/NAME', 'torchvision/NAME' or 'mmpretrain/NAME'.
         weights: Checkpoint of the classifier; by default what the library downloads.
 
     Raises:
         ValueError: The name has another form, the weights do not fit, or see `Teacher`.
-        ModuleNotFoundError: The library is not installed.
+        ModuleNotFoundError: The library is not installed, or one that it needs.
     """
     library, _, model = name.partition('/')
     if library == 'timm':
@@ -112,8 +112,10 @@ def build_teacher(name: str, weights: Optional[str] = None) -> Teacher:
         from torchvision.models import get_model
 
         classifier, norm = get_model(model, weights='DEFAULT' if weights is None else None), IMAGENET
+    elif library == 'mmpretrain':
+        classifier, norm = _mmpretrain(model, pretrained=weights is None)
     else:
-        raise ValueError(f'teacher {name!r} must be timm/NAME or torchvision/NAME')
+        raise ValueError(f'teacher {name!r} must be timm/NAME, torchvision/NAME or mmpretrain/NAME')
     if weights is not None:
         try:
             classifier.load_state_dict(read_state(weights))
@@ -129,3 +131,19 @@ def _timm(model: str, *, pretrained: bool) -> tuple[nn.Module, dict]:
         raise ValueError(f'teacher timm/{model}: {error}') from error
     config: Any = classifier.pretrained_cfg
     return classifier, {key: config[key] for key in ('mean', 'std')}
+
+
+def _mmpretrain(model: str, *, pretrained: bool) -> tuple[nn.Module, dict]:
+    try:
+        from mmpretrain import get_model
+        from mmpretrain.registry import MODELS
+
+        MODELS.import_from_location()
+    except (ImportError, TypeError) as error:  # TypeError: it defines subclasses of what it could not import
+        raise ModuleNotFoundError(
+            f'teacher mmpretrain/{model}: mmpretrain cannot be imported ({error}): pip install mmpretrain '
+            "(or onedl-mmpretrain) 'transformers<5'"
+        ) from error
+    classifier = get_model(model, pretrained=pretrained)
+    norm = classifier.data_preprocessor  # of pixel values
+    return classifier, dict(mean=(norm.mean / 255).flatten().tolist(), std=(norm.std / 255).flatten().tolist())
