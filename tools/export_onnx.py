@@ -35,6 +35,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Export, compare, report."""
     args = parse_args()
+    if not args.out.endswith('.onnx'):
+        raise ValueError(f'file to write: {args.out} does not end in .onnx')
     refuse_same(args.out, args.checkpoint, args.config)
     model = init_model(args.config, args.checkpoint)
     export_onnx(model, args.out, argmax=args.argmax)

@@ -50,7 +50,13 @@ def main() -> int:
     args = parse_args()
     images = find_images(args.images, without=[args.out / name for name in FOLDERS])
     inferencer = WeakSegInferencer(
-        args.config, args.checkpoint, device=args.device, show_progress=False, tta=args.tta, crf=args.crf
+        args.config,
+        args.checkpoint,
+        device=args.device,
+        show_progress=False,
+        tta=args.tta,
+        crf=args.crf,
+        requires_cams=set(args.what) != {'pred'},
     )
     outcomes = infer_images(inferencer, images, args.out, Request(args.what, args.classes, args.side, args.npz))
     return report(outcomes, args.out)

@@ -57,14 +57,17 @@ def infer_images(
     Files of the same names are replaced.
 
     Raises:
-        ValueError: `request` is invalid.
+        ValueError: `request` is invalid, or `out` holds masks of other classes.
     """
     if not request.what or any(name not in CAPTIONS for name in request.what):
         raise ValueError(f'what={",".join(request.what)}: choose from {", ".join(CAPTIONS)}')
     if request.side < 1:
         raise ValueError(f'side={request.side} must be a positive number of pixels')
     class_indices(request.classes or (), inferencer.class_names)
-    write_text(out / 'mask' / CLASSES_FILE, ''.join(f'{name}\n' for name in inferencer.class_names))
+    file, names = out / 'mask' / CLASSES_FILE, ''.join(f'{name}\n' for name in inferencer.class_names)
+    if file.is_file() and file.read_text(encoding='utf-8') != names:
+        raise ValueError(f'masks in {file.parent} are of other classes ({file.name}): delete it, or name another --out')
+    write_text(file, names)
     outcomes = (_infer_image(inferencer, image, out, request) for image in images)
     return list(show_progress(outcomes, len(images), 'Images'))
 

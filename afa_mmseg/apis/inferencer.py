@@ -61,6 +61,8 @@ class WeakSegInferencer(MMSegInferencer):
         device: Default: a GPU, if available.
         tta: Segment by the config's `tta_model`. CAMs are always multi-scale.
         crf: Post-process segmentation with a dense CRF: `test_cfg.crf` of the config, or the published settings.
+        requires_cams: Refuse segmentors without CAMs, such as mmseg's of a second stage; these are called with
+            `with_cam=False`.
 
     Note:
         Images enter the network in their own size, as in testing. The memory for CAMs grows with the fourth power of
@@ -88,8 +90,10 @@ class WeakSegInferencer(MMSegInferencer):
         *,
         tta: bool = False,
         crf: bool = False,
+        requires_cams: bool = True,
     ) -> None:
         cfg = read_config(model)
+        self.requires_cams = requires_cams or crf  # mmseg's segmentors have no `test_cfg.crf`
         if tta:
             _check_tta(cfg.get('tta_model') or {})
         if crf:
@@ -219,7 +223,7 @@ class WeakSegInferencer(MMSegInferencer):
         return [str(item) if isinstance(item, Path) else item for item in super()._inputs_to_list(inputs)]
 
     def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> ImageLevelSegmentor:
-        return init_model(cfg, weights, device, requires_cams=True)
+        return init_model(cfg, weights, device, requires_cams=self.requires_cams)
 
     def _init_collate(self, cfg: Config) -> Callable:
         return super()._init_collate(cfg) if 'collate_fn' in cfg.test_dataloader else pseudo_collate

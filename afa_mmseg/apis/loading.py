@@ -58,8 +58,8 @@ def init_model(
         model = _build(config)
     if requires_cams and not hasattr(model, 'explain'):
         raise ValueError(
-            f'model.type {type(model).__name__} has no CAMs (no method `explain`): '
-            'use the config of a segmentor trained on image-level labels'
+            f'model.type {type(model).__name__} has no CAMs (no method `explain`): use the config of a segmentor '
+            'trained on image-level labels; `afa infer --what pred` segments with any'
         )
     with named(checkpoint):
         load_state(model, state_of(content))

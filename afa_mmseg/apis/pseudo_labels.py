@@ -22,7 +22,7 @@ from ..datasets import ImageLevelDataset
 from ..models import ImageLevelSegmentor
 from ..utils import remove_leftovers, run_parallel, save_mask, write_text
 from ..utils.checkpoints import checkpoint_file
-from ..utils.checks import check_class_count, lacks_memory
+from ..utils.checks import check_class_count, check_class_order, lacks_memory
 from ..utils.parallel import count_cpus
 from ..version import __version__
 from .loading import check_device, init_model, read_config
@@ -87,7 +87,7 @@ def export_pseudo_labels(
     check_device(device)
     dataset = training_set(config)
     model = init_model(config, checkpoint, requires_cams=True)  # errors of the model are raised before processes start
-    check_class_count(model.decode_head.num_classes, dataset.metainfo['classes'], 'the data set of train_dataloader')
+    _check_classes(model, dataset.metainfo['classes'], 'the data set of train_dataloader')
     jobs = [Job(info, out / f'{info["img_id"]}.png') for info in map(dataset.get_data_info, range(len(dataset)))]
     settings = record_settings(out, describe_settings(config, dataset, checkpoint), [job.file for job in jobs])
     num_workers = _count_devices(device) if num_workers is None else num_workers
@@ -100,6 +100,11 @@ def export_pseudo_labels(
         _load.cache_clear()
     faults = {job.info['img_id']: error for job, error in zip(todo, errors) if error}
     return Exported(dataset.metainfo['classes'], jobs, len(todo) - len(faults), faults)
+
+
+def _check_classes(model: Any, classes: Sequence[str], source: str) -> None:
+    check_class_count(model.decode_head.num_classes, classes, source)
+    check_class_order(model.dataset_meta['classes'], classes, source)
 
 
 def training_set(config: Config) -> ImageLevelDataset:

@@ -14,7 +14,7 @@ from ..utils.command import is_verbose
 FILE_ONLY = re.compile(
     r'\s*-*\s*(System environment:|Config:|Hooks will be executed|paramwise_options|Exp name:|'
     r'The prefix is not set in metric|"FileClient" will be deprecated|"HardDiskBackend" is the alias|'
-    r'Distributed training is not used)'
+    r'Distributed training is not used|\S+ is skipped since its requires_grad=False)'
 )
 
 

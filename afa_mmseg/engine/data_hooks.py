@@ -1,6 +1,7 @@
 """Hooks that check the data: its number of classes before a run, images that a run skipped."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -8,14 +9,15 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from ..utils.checks import check_class_count
+from ..utils.checks import check_class_count, check_class_order
 
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compare the classes of each data set with the network's, before weights are loaded.
+    """Compare the number of classes of each data set with the network's, and their order with the checkpoint's.
 
-    Segmentors without `num_foreground` (those of mmseg) are not checked.
+    Numbers are not compared for segmentors without `num_foreground` (those of mmseg); the order is in tests and resumed
+    runs, since a run with `load_from` may learn other classes.
 
     Raises:
         ValueError: They differ.
@@ -25,12 +27,26 @@ class ClassCountHook(Hook):
         model: Any = unwrap(runner.model)
         if not hasattr(model, 'num_foreground'):
             return
-        for name in ('train', 'val', 'test'):
-            # `_train_loop`: the public `train_loop` would build the loop.
-            dataset = getattr(getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None), 'dataset', None)
-            classes = getattr(dataset, 'metainfo', {}).get('classes')
-            if classes:
-                check_class_count(model.num_classes, classes, f'the data set of {name}_dataloader')
+        for source, classes in _classes(runner):
+            check_class_count(model.num_classes, classes, source)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        sources = dict(_classes(runner))
+        is_test = all('test_dataloader' in source for source in sources)
+        for source, classes in sources.items():
+            if meta.get('classes') and (is_test or runner.cfg.get('resume')):
+                check_class_order(meta['classes'], classes, source)
+
+
+def _classes(runner: Any) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield a name for the data set of each loop, and its classes."""
+    for name in ('train', 'val', 'test'):
+        # `_train_loop`: the public `train_loop` would build the loop.
+        dataset = getattr(getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None), 'dataset', None)
+        classes = getattr(dataset, 'metainfo', {}).get('classes')
+        if classes:
+            yield f'the data set of {name}_dataloader', classes
 
 
 @HOOKS.register_module()

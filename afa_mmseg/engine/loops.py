@@ -23,10 +23,19 @@ class CAMValLoop(ValLoop):
         evaluator: Metrics, such as `CAMIoUMetric`.
         pseudo_label: Make the refined pseudo-labels as well.
         fp16: Validate in half precision.
+
+    Raises:
+        ValueError: The segmentor has no CAMs.
     """
 
     def __init__(self, runner, dataloader, evaluator, pseudo_label: bool = False, fp16: bool = False) -> None:  # type: ignore[no-untyped-def]
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
+        model = unwrap(self.runner.model)
+        if not hasattr(model, 'predicting_cams'):
+            raise ValueError(
+                f'val_cfg.type CAMValLoop: model.type {type(model).__name__} has no CAMs: set '
+                "val_cfg=dict(_delete_=True, type='ValLoop') and a val_evaluator without metrics of CAMs and classifier"
+            )
         self.pseudo_label = pseudo_label
 
     def run(self) -> dict:

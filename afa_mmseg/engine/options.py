@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmseg.registry import MODELS
 
 from ..utils import refuse_same
 from ..utils.json_config import CONFIG_FILE, read_json_config
@@ -181,12 +182,18 @@ def evaluate_classifier(cfg: Config) -> bool:
     """Evaluate the classifier alone where `test_evaluator` has neither masks nor a folder; return whether it does.
 
     Raises:
-        ValueError: The config tests by `--tta`, which segments alone.
+        ValueError: The config tests by `--tta`, which segments alone, or the model has no classifier.
     """
     if not any(metric.get('format_only') and not metric.get('output_dir') for metric in metrics_of(cfg.test_evaluator)):
         return False
     if 'module' in cfg.model:
         raise ValueError('--tta segments alone, and without masks only the classifier can be evaluated: add --out DIR')
+    kind = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
+    if kind is not None and not hasattr(kind, 'explain'):  # None: building the model reports it
+        raise ValueError(
+            f'model.type {kind.__name__} has no classifier of images, and without masks nothing else can be evaluated: '
+            'add --out DIR, which writes its predictions'
+        )
     cfg.test_evaluator = dict(type='ImageF1Metric', prefix='cls')
     _section(cfg.model, 'test_cfg', mode='whole').with_cam = True
     return True

@@ -129,6 +129,24 @@ def require_files(folder: str, ids: Sequence[str], suffix: str, what: str, remed
         )
 
 
+def check_class_order(trained: Sequence[str], classes: Sequence[str], source: str) -> None:
+    """Raise a `ValueError` where a class of the checkpoint has another index in a data set; new names are allowed.
+
+    Args:
+        trained: Classes of the checkpoint, background included.
+        classes: Of the data set, background included.
+        source: Name of the data set, for the message.
+    """
+    index = {name: number for number, name in enumerate(trained)}
+    moved = [name for number, name in enumerate(classes) if index.get(name, number) != number]
+    if moved:
+        raise ValueError(
+            f'class {moved[0]!r} is number {index[moved[0]]} in the checkpoint and {list(classes).index(moved[0])} in '
+            f'{source}\n  checkpoint: {", ".join(trained)}\n  data: {", ".join(classes)}\n'
+            '  Restore the names that it was trained with: those of a table are sorted, so a new name moves others.'
+        )
+
+
 def check_class_count(num_classes: int, classes: Sequence[str], source: str) -> None:
     """Raise a `ValueError` unless network and data set have the same number of classes.
 

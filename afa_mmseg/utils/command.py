@@ -42,6 +42,14 @@ def program() -> str:
     return os.path.basename(sys.argv[0])
 
 
+def positive(text: str) -> int:
+    """Convert the value of an option to an integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(f'{text} is not positive')  # argparse names the option
+    return value
+
+
 def comma_separated(text: str) -> list[str]:
     """Split the value of an option at commas: `cat, dog` to ['cat', 'dog']."""
     return [name.strip() for name in text.split(',') if name.strip()]

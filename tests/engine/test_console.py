@@ -9,6 +9,7 @@ from mmengine.hooks import LoggerHook
 from afa_mmseg.engine import QuietRunner, RunLengthLoggerHook
 
 HIDDEN = ['\n-----\nSystem environment:\n sys', 'Config:\nmodel = dict()', 'paramwise_options -- backbone.a:lr=1']
+HIDDEN += ['backbone.bn1.weight is skipped since its requires_grad=False']
 
 
 @pytest.mark.parametrize(('max_iters', 'interval'), [(20000, 50), (500, 50), (30, 3), (5, 1)])

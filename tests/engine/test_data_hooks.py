@@ -42,6 +42,40 @@ def test_the_validation_and_test_sets_are_checked_too(config):
         build_runner(config).test()
 
 
+def test_a_class_at_another_index_than_in_the_checkpoint_is_refused(config, tmp_path):
+    state = MODELS.build(config.model).state_dict()
+
+    def save(*classes):
+        torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=classes))), tmp_path / 'a.pth')
+
+    config.load_from = str(tmp_path / 'a.pth')
+    save('background', 'disc', 'triangle', 'square', 'star', 'ring', 'cross')
+    with pytest.raises(ValueError, match=r"'square' is number 3 in the checkpoint and 2 in .*test_dataloader"):
+        build_runner(config).test()
+    save('background', *'abcdef')  # the same classes in another language
+    build_runner(config).test()
+    save('background', *'bacdef', 'disc')
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    build_runner(config).train()  # other classes may be learnt from these weights
+    written = torch.load(tmp_path / 'wd/iter_1.pth', weights_only=False)
+    written['meta']['dataset_meta']['classes'] = ('background', *'bacdef', 'disc')
+    torch.save(written, tmp_path / 'a.pth')
+    config.resume = True
+    with pytest.raises(ValueError, match=r"'disc' is number 7 in the checkpoint and 1 in .*train_dataloader"):
+        build_runner(config).train()
+
+
+def test_cams_of_a_segmentor_without_any_are_not_validated(config):
+    config.model.type = 'EncoderDecoder'
+    config.model.pop('pseudo_labeler')
+    config.model.pop('refiner', None)
+    config.model.train_cfg = {}
+    config.model.test_cfg = dict(mode='whole')
+    config.model.decode_head.loss_decode = dict(type='CrossEntropyLoss')
+    with pytest.raises(ValueError, match='CAMValLoop: model.type EncoderDecoder has no CAMs'):
+        build_runner(config).train()
+
+
 def test_training_starts_from_the_weights_that_fit(config, tmp_path):
     state = MODELS.build(config.model).state_dict()
     torch.save({key: value for key, value in state.items() if not key.startswith('decode_head.')}, tmp_path / 'a.pth')

@@ -85,6 +85,15 @@ def test_base_iterations_and_side_are_chosen(root, monkeypatch, capsys):
         run_here(monkeypatch, root, *FOLDER, '--config', 'other.py', '--base', 'afa_mit-b9_voc')
 
 
+@pytest.mark.parametrize('option', ['--iterations', '--side'])
+@pytest.mark.parametrize('value', ['0', '-5'])
+def test_iterations_and_side_are_positive(root, monkeypatch, capsys, option, value):
+    with pytest.raises(SystemExit):
+        run_here(monkeypatch, root, *FOLDER, '--config', 'mine.py', option, value)
+    assert f'argument {option}' in capsys.readouterr().err
+    assert not (root / 'mine.py').exists()
+
+
 def test_folders_are_labels_of_their_own(root, monkeypatch, capsys):
     for number in range(20):
         folder = root / 'tags' / ('cat', 'dog')[number % 2]

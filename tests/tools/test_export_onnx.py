@@ -1,6 +1,7 @@
 """tools/export_onnx.py as a user runs it."""
 
 import os
+import runpy
 
 import pytest
 import torch
@@ -23,6 +24,15 @@ def export(config, folder, modules, check=True):
         check=check,
         PYTHONPATH=f'{REPO}{os.pathsep}{modules}',
     ).stdout
+
+
+def test_a_file_of_another_kind_is_not_replaced(tmp_path, monkeypatch):
+    table = tmp_path / 'tags.csv'
+    table.write_text('a;b')
+    monkeypatch.setattr('sys.argv', ['export_onnx.py', 'config.py', 'model.pth', str(table)])
+    with pytest.raises(ValueError, match=r'tags\.csv does not end in \.onnx'):
+        runpy.run_path(str(REPO / 'tools/export_onnx.py'))['main']()
+    assert table.read_text() == 'a;b'
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from afa_mmseg.apis import WeakSegInferencer
@@ -109,6 +110,27 @@ def test_large_images_are_made_smaller_and_masks_keep_their_size(files, images, 
     with np.load(tmp_path / 'scores/a.npz') as scores:
         assert scores['probability'].shape == (21, 80, 100)
         assert scores.files == ['probability']
+
+
+def test_masks_of_another_models_classes_are_not_mixed(images, infer, tmp_path):
+    (tmp_path / 'mask').mkdir()
+    (tmp_path / 'mask/classes.txt').write_text('kind2\nkind1\n')
+    with pytest.raises(ValueError, match='of other classes'):
+        infer(images / 'a.jpg', '--out', tmp_path)
+    assert names(tmp_path / 'mask') == ['classes.txt']
+
+
+def test_a_segmentor_without_cams_segments(files, images, tmp_path, monkeypatch):
+    config = Config.fromfile(files[0])
+    kept = {key: config.model[key] for key in ('data_preprocessor', 'backbone', 'decode_head')}
+    kept['decode_head']['loss_decode'] = dict(type='CrossEntropyLoss')
+    config.model = dict(type='EncoderDecoder', test_cfg=dict(mode='whole'), **kept)
+    config.dump(tmp_path / 'plain.py')
+    command = [str(REPO / 'tools/infer.py'), str(tmp_path / 'plain.py'), files[1], str(images / 'a.jpg')]
+    monkeypatch.setattr('sys.argv', [*command, '--out', str(tmp_path / 'out'), '--what', 'pred', '--device', 'cpu'])
+    assert runpy.run_path(command[0])['main']() == 0
+    expected = WeakSegInferencer(*files, **QUIET)(str(images / 'a.jpg'), with_cam=False)['predictions']
+    assert np.array_equal(read_mask(tmp_path / 'out/mask/pred/a.png'), expected)
 
 
 def test_scales_crf_and_patterns(files, images, infer, tmp_path):

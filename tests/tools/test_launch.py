@@ -204,6 +204,9 @@ def test_without_masks_the_classifier_alone_is_evaluated():
     cfg = Config(dict(model=dict(type='T', module={}), test_evaluator=dict(type='IoUMetric', format_only=True)))
     with pytest.raises(ValueError, match='--tta .* --out'):
         evaluate_classifier(cfg)
+    plain = dict(model=dict(type='mmseg.EncoderDecoder'), test_evaluator=dict(type='IoUMetric', format_only=True))
+    with pytest.raises(ValueError, match='EncoderDecoder has no classifier.* --out'):
+        evaluate_classifier(Config(plain))
 
 
 @pytest.mark.parametrize('given', [{}, dict(default_hooks=dict(logger=dict(type='L')), visualizer=dict(type='V'))])

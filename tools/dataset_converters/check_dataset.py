@@ -24,7 +24,7 @@ from afa_mmseg.datasets.inspection import (
     write_split_lists,
 )
 from afa_mmseg.engine import load_config, merge_options, naming_config
-from afa_mmseg.utils import run_command
+from afa_mmseg.utils import positive, run_command
 from afa_mmseg.utils.package_files import shipped_configs, suggestion
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -94,9 +94,11 @@ def add_folder_options(group: argparse._ArgumentGroup) -> None:
         'afa_efficientnet-lite2_voc-animals suits a CPU)',
     )
     group.add_argument(
-        '--iterations', type=int, metavar='N', help='with --config (default: as published for as many images)'
+        '--iterations', type=positive, metavar='N', help='with --config (default: as published for as many images)'
     )
-    group.add_argument('--side', type=int, metavar='PIXELS', help='with --config: of images and crops (default: 512)')
+    group.add_argument(
+        '--side', type=positive, metavar='PIXELS', help='with --config: of images and crops (default: 512)'
+    )
 
 
 def inspect(args: argparse.Namespace) -> Inspection:
