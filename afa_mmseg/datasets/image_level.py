@@ -134,8 +134,13 @@ class ImageLevelDataset(BaseSegDataset):
             try:
                 sample = self._load(info)
             except BrokenImageError as error:
-                if self.test_mode or self.broken_images == 'stop' or isinstance(error, WrongMaskError):
+                if self.test_mode or isinstance(error, WrongMaskError):
                     raise
+                if self.broken_images == 'stop':
+                    remedy = (
+                        'Replace it, remove its id from the list, or set train_dataloader.dataset.broken_images=skip'
+                    )
+                    raise BrokenImageError(f'{error}\n  {remedy}') from error
                 left_out.append((info['img_path'], str(error)))
                 continue
             if left_out:
