@@ -80,6 +80,7 @@ RUNS = {
         f'{LITE2}_{name}': Run(f'{LITE2}_{name}')
         for name in ('no-affinity', 'no-par', 'pamr', 'crf-refiner', 'single-scale-cam', 'avg-pool', 'reg', 'radius-4')
     },
+    f'{LITE2}_affinity-0.3': Run(LITE2, 3, {'model.decode_head.loss_affinity.loss_weight': 0.3}, tests=True),
     f'{MIT_B0}_second-stage': Run('full_mit-b0_voc-animals', seeds=1, after=MIT_B0),
     f'{MIT_B0}_from-scratch': Run(MIT_B0, seeds=1, settings={'model.backbone.init_cfg': None}),
     'afa_deit-s_voc-animals': Run('afa_deit-s_voc-animals', seeds=1, tests=True),
