@@ -52,13 +52,13 @@ def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
 
     Columns are one-hot below a header that starts with one of `ID_HEADER` and names classes. A single column below
     such a header may also hold names. Without a header, or with one such as `id,label,label`, all cells are names; a
-    cell that is none of `classes` may hold several. Columns such as `id,0,1` or `id,class1,class2` are one-hot if
-    their names are among `classes` and all cells are `MARKS`.
+    cell that is none of `classes` may hold several; `-` stands for none. Columns such as `id,0,1` or `id,class1,class2`
+    are one-hot if their names are among `classes` and all cells are `MARKS`.
 
     Raises:
         ValueError: The file is not UTF-8 or malformed, a cell of a one-hot column is none of `MARKS`, cells are
-            `MARKS` below a header that may or may not name classes, a line has no id, an id occurs twice, or a column
-            has no name.
+            `MARKS` below a header that may or may not name classes, one of several columns of names has another header
+            than `PLAIN_HEADER`, a line has no id, an id occurs twice, or a column has no name.
     """
     where = f'label file {path}'
     rows = read_rows(path, where)
@@ -79,11 +79,27 @@ def read_table(path: Path, classes: Sequence[str] = ()) -> Labels:
             'header that names the classes.\n  Start with a line id,cat,dog that does, or with id,label,label if 1 and '
             '0 are names. Columns 0,1 or class1,class2 require these names in `metainfo=dict(classes=[...])`.'
         )
+    if is_headed and named:
+        _check_columns(header, named[0], where)
     rows = body if is_headed else rows
     check_rows(rows, where)
-    known = {'', *classes}
-    names = {row.img_id: [n for c in row.cells for n in ([c] if c in known else split_names(c)) if n] for row in rows}
-    return Labels(names)
+    return _read_names(rows, classes)
+
+
+def _read_names(rows: Sequence[Row], classes: Sequence[str]) -> Labels:
+    known, none = {'', *classes}, {'', '-'} - {*classes}
+    parts = ((row, [n for c in row.cells for n in ([c] if c in known else split_names(c))]) for row in rows)
+    return Labels({row.img_id: [name for name in names if name not in none] for row, names in parts})
+
+
+def _check_columns(header: Row, named: str, where: str) -> None:
+    """Raise a `ValueError` where a column beside those of names has a header of its own."""
+    others = [repr(cell) for cell in header.cells if cell and cell != named]
+    if others:
+        raise ValueError(
+            f'{where}: column {named!r} would be read as class names, beside {", ".join(others)}\n'
+            "  Delete it, or name it 'label' if it holds classes."
+        )
 
 
 def read_rows(path: Path, where: str) -> list[Row]:

@@ -53,6 +53,21 @@ def test_several_names_in_a_cell(tmp_path, text):
     assert read_classes(file) == ('cat', 'dining table', 'dog')
 
 
+@pytest.mark.parametrize('header', ['Dateiname;Tags;Fotograf', 'id;comment;labels', 'file;label;label;Ort'])
+def test_a_column_beside_those_of_names_is_refused(tmp_path, header):
+    file = tmp_path / 'labels.csv'
+    file.write_text(f'{header}\na;cat;Eva\nb;dog;Tom\n')
+    (named,) = {'Fotograf', 'comment', 'Ort'} & {*header.split(';')}
+    refused(read_classes, file, words=[repr(named), "'label'"])
+
+
+def test_a_dash_is_no_class(tmp_path):
+    file = tmp_path / 'labels.csv'
+    file.write_text('id,label\na,-\nb,"cat, -"\n')
+    assert read_label_file(file, CLASSES) == {'a': [], 'b': ['cat']}
+    assert read_classes(file) == ('cat',)
+
+
 ONE_HOT = {'x': ['cat'], 'y': ['cat', 'dining table'], 'z': []}
 WORDS = ['WAHR FALSCH', 'VRAI FAUX', 'ja nein', 'oui non', 'yes no', 'Y N', 'true false', '1 0', '1,0 0,0', '\u2713 -']
 WORDS = [words.split() for words in WORDS]
