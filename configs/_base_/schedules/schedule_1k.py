@@ -1,4 +1,4 @@
-# 1 000 iterations of 8 images, for a small data set and two CPU cores (under 90 minutes) or a GPU (minutes).
+# 1 000 iterations of 8 images, for a small data set: one to two hours on one CPU core, minutes on a GPU.
 _base_ = './schedule_20k.py'
 
 max_iters = 1000
