@@ -6,21 +6,50 @@ shows torchrun's own messages instead.
 
 import logging
 import os
+import signal
 import sys
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-if '--verbose' in sys.argv or os.environ.get('AFA_VERBOSE', '0') not in ('', '0'):
-    sys.exit(run.main())
-logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
-try:
-    run.run(run.parse_args(None))
-except ChildFailedError as error:
-    rank, failure = error.get_first_failure()
-    ending = failure.signal_name() if failure.exitcode < 0 else f'exit code {failure.exitcode}'
-    print(f'{os.path.basename(error.name)}: rank {rank} ended with {ending}; its message stands above', file=sys.stderr)
-    sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
-except SignalException as error:  # the ranks have stopped, and reported how to resume
-    sys.exit(128 + error.sigval)
+#: A rank fails this long after another one because of it: torchrun writes whole seconds, and looks every tenth.
+TOGETHER_SECONDS = 3
+
+
+def first_cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
+    """Return the rank that failed first, and how.
+
+    A rank that a signal killed is noticed when torchrun looks, and those that lose their connection to it before. So
+    of failures together, it comes first; a rank that torchrun ended (SIGTERM) comes last.
+    """
+    earliest = min(failure.timestamp for failure in error.failures.values())
+
+    def order(item: tuple[int, ProcessFailure]) -> tuple[int, int]:
+        failure = item[1]
+        if failure.timestamp > earliest + TOGETHER_SECONDS or failure.exitcode == -signal.SIGTERM:
+            return 2, failure.timestamp
+        return int(failure.exitcode > 0), failure.timestamp
+
+    return min(error.failures.items(), key=order)
+
+
+def main() -> None:
+    """Run torchrun; exit with the code of the rank that failed first."""
+    if '--verbose' in sys.argv or os.environ.get('AFA_VERBOSE', '0') not in ('', '0'):
+        sys.exit(run.main())
+    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
+    try:
+        run.run(run.parse_args(None))
+    except ChildFailedError as error:
+        rank, failure = first_cause(error)
+        ending = failure.signal_name() if failure.exitcode < 0 else f'exit code {failure.exitcode}'
+        name = os.path.basename(error.name)
+        print(f'{name}: rank {rank} ended with {ending}; its message stands above', file=sys.stderr)
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+    except SignalException as error:  # the ranks have stopped, and reported how to resume
+        sys.exit(128 + error.sigval)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,6 +1,5 @@
 """check_dataset.py as a user runs it."""
 
-import importlib.util
 import re
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from tests.datasets.files import write_image, write_mask, write_template
-from tests.tools.toolbox import REPO, run_tool
+from tests.tools.toolbox import load_tool, run_tool
 
 SCRIPT = 'dataset_converters/check_dataset.py'
 FOLDER = ['data/images', '--labels', 'data/labels.csv']
@@ -28,12 +27,9 @@ def root(tmp_path):
 
 def run_here(monkeypatch, root, *arguments):
     """Run the script in this process; starting one takes seconds."""
-    spec = importlib.util.spec_from_file_location('check_dataset', REPO / 'tools' / SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *map(str, arguments), '--num-workers', '0'])
-    return module.main()
+    return load_tool(SCRIPT).main()
 
 
 @pytest.mark.slow

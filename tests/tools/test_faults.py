@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from afa_mmseg.engine import find_checkpoint
 from tests.tools.test_scripts import in_path, write_program
-from tests.tools.toolbox import REPO, run_tool, tool_environment
+from tests.tools.toolbox import REPO, load_tool, run_tool, tool_environment
 from tests.utils.processes import is_running, wait_for
 
 #: A run that does not end by itself, with a checkpoint at iteration 5.
@@ -139,6 +140,24 @@ def test_a_killed_rank_ends_the_run(toy_config, tmp_path):
         assert time.monotonic() - start < 60
     assert 'train.py: rank 1 ended with SIGKILL' in run.output.splitlines()[-1]
     assert last_iteration(run.work_dir) >= 5
+
+
+@pytest.mark.parametrize(
+    ('failures', 'first'),
+    [
+        ({0: (-signal.SIGTERM, 10), 1: (-signal.SIGKILL, 11)}, 1),  # rank 0 lost its connection, then was ended
+        ({0: (1, 10), 1: (-signal.SIGSEGV, 11)}, 1),
+        ({0: (1, 10), 1: (-signal.SIGKILL, 62)}, 0),  # rank 1 did not end in torchrun's time
+        ({0: (75, 11), 1: (1, 10)}, 1),  # torchrun stopped rank 0, which wrote a checkpoint
+        ({0: (-signal.SIGTERM, 9), 1: (1, 10)}, 1),
+    ],
+)
+def test_the_rank_that_failed_first_is_named(failures, first, tmp_path):
+    found = {}
+    for rank, (code, timestamp) in failures.items():
+        found[rank] = ProcessFailure(rank, pid=1, exitcode=code, error_file=str(tmp_path / 'none'))
+        found[rank].timestamp = timestamp
+    assert load_tool('_torchrun.py').first_cause(ChildFailedError('train.py', found))[0] == first
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Run the scripts of ``tools/`` as a user does."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -31,3 +32,11 @@ def run_tool(script, *arguments, cwd, check=True, timeout=180, **environment):
     if check:
         assert process.returncode == 0, process.stdout[-4000:]
     return process
+
+
+def load_tool(script):
+    """Import a script of ``tools/`` as a module."""
+    spec = importlib.util.spec_from_file_location(Path(script).stem, REPO / 'tools' / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
