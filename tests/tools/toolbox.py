@@ -2,9 +2,12 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.utils.processes import descendants
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -18,20 +21,29 @@ def tool_environment(**extra):
 
 
 def run_tool(script, *arguments, cwd, check=True, timeout=180, **environment):
-    """Run a script of ``tools/`` to its end; its output, both streams in one, is in ``stdout``."""
-    interpreter = [sys.executable] if script.endswith('.py') else ['bash']
-    process = subprocess.run(
-        [*interpreter, str(REPO / 'tools' / script), *map(str, arguments)],
+    """Run a script of ``tools/`` to its end; its output, both streams in one, is in ``stdout``.
+
+    After `timeout` seconds, all its processes print where they are, and the test fails with that.
+    """
+    command = [sys.executable if script.endswith('.py') else 'bash', str(REPO / 'tools' / script), *map(str, arguments)]
+    process = subprocess.Popen(
+        command,
         cwd=cwd,
-        env=tool_environment(**environment),
+        env=tool_environment(PYTHONFAULTHANDLER='1', **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
     )
+    try:
+        output = process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        for pid in [process.pid, *descendants(process.pid)]:
+            os.kill(pid, signal.SIGABRT)
+        output = process.communicate(timeout=60)[0]
+        raise AssertionError(f'{script} has not ended in {timeout} s:\n{output[-16000:]}') from None
     if check:
-        assert process.returncode == 0, process.stdout[-4000:]
-    return process
+        assert process.returncode == 0, output[-4000:]
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def load_tool(script):

@@ -30,6 +30,15 @@ def is_running(pid):
     return stat.exists() and stat.read_text().rsplit(')', 1)[1].split()[0] != 'Z'
 
 
+def descendants(pid):
+    """Return the processes that a process started, and those that they started."""
+    found = []
+    for thread in Path(f'/proc/{pid}/task').glob('*/children'):
+        for child in thread.read_text().split():
+            found += [int(child), *descendants(child)]
+    return found
+
+
 def wait_for(condition, seconds=30):
     """Wait until `condition()` is true and return its value."""
     end = time.monotonic() + seconds
