@@ -13,6 +13,8 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+#: torchrun's loggers; the second has a level of its own.
+QUIET = ('torch.distributed.elastic', 'torch.distributed.elastic.agent.server.api')
 #: A rank fails this long after another one because of it: torchrun writes whole seconds, and looks every tenth.
 TOGETHER_SECONDS = 3
 
@@ -38,7 +40,8 @@ def main() -> None:
     """Run torchrun; exit with the code of the rank that failed first."""
     if '--verbose' in sys.argv or os.environ.get('AFA_VERBOSE', '0') not in ('', '0'):
         sys.exit(run.main())
-    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         run.run(run.parse_args(None))
     except ChildFailedError as error:

@@ -112,6 +112,7 @@ def test_a_signal_stops_all_ranks_with_a_checkpoint(toy_config, tmp_path, target
             os.kill(run.torchrun.pid if target == 'torchrun' else run.rank(1), number)
         run.assert_stopped(code, named=target == 'rank 1')
     assert f'interrupted; --resume continues from the newest checkpoint in {run.work_dir}' in run.output
+    assert 'death signal' not in run.output  # torchrun's own
     assert last_iteration(run.work_dir) > 0
 
 
