@@ -15,15 +15,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 #: torchrun's loggers; the second has a level of its own.
 QUIET = ('torch.distributed.elastic', 'torch.distributed.elastic.agent.server.api')
-#: A rank fails this long after another one because of it: torchrun writes whole seconds, and looks every tenth.
+#: Failures this close together have one cause: torchrun stamps them in whole seconds, some only when it looks.
 TOGETHER_SECONDS = 3
 
 
 def first_cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
     """Return the rank that failed first, and how.
 
-    A rank that a signal killed is noticed when torchrun looks, and those that lose their connection to it before. So
-    of failures together, it comes first; a rank that torchrun ended (SIGTERM) comes last.
+    torchrun notices a killed rank when it looks, which may be after others have failed for want of it. So of failures
+    close together, killed ranks come first, and those that torchrun itself ended (SIGTERM) last.
     """
     earliest = min(failure.timestamp for failure in error.failures.values())
 

@@ -27,26 +27,25 @@ class ClassCountHook(Hook):
         model: Any = unwrap(runner.model)
         if not hasattr(model, 'num_foreground'):
             return
-        for source, classes in _classes(runner):
-            check_class_count(model.num_classes, classes, source)
+        for loop, classes in _classes(runner):
+            check_class_count(model.num_classes, classes, f'the data set of {loop}_dataloader')
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-        sources = dict(_classes(runner))
-        is_test = all('test_dataloader' in source for source in sources)
-        for source, classes in sources.items():
-            if meta.get('classes') and (is_test or runner.cfg.get('resume')):
-                check_class_order(meta['classes'], classes, source)
+        found = dict(_classes(runner))
+        if meta.get('classes') and (found.keys() == {'test'} or runner.cfg.get('resume')):
+            for loop, classes in found.items():
+                check_class_order(meta['classes'], classes, f'the data set of {loop}_dataloader')
 
 
 def _classes(runner: Any) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield a name for the data set of each loop, and its classes."""
+    """Yield the name of each loop, and the classes of its data set."""
     for name in ('train', 'val', 'test'):
         # `_train_loop`: the public `train_loop` would build the loop.
         dataset = getattr(getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None), 'dataset', None)
         classes = getattr(dataset, 'metainfo', {}).get('classes')
         if classes:
-            yield f'the data set of {name}_dataloader', classes
+            yield name, classes
 
 
 @HOOKS.register_module()

@@ -1,13 +1,14 @@
 """check_dataset.py as a user runs it."""
 
 import re
+import runpy
 import sys
 
 import pytest
 from mmengine.config import Config
 
 from tests.datasets.files import write_image, write_mask, write_template
-from tests.tools.toolbox import load_tool, run_tool
+from tests.tools.toolbox import REPO, run_tool
 
 SCRIPT = 'dataset_converters/check_dataset.py'
 FOLDER = ['data/images', '--labels', 'data/labels.csv']
@@ -29,7 +30,7 @@ def run_here(monkeypatch, root, *arguments):
     """Run the script in this process; starting one takes seconds."""
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *map(str, arguments), '--num-workers', '0'])
-    return load_tool(SCRIPT).main()
+    return runpy.run_path(str(REPO / 'tools' / SCRIPT))['main']()
 
 
 @pytest.mark.slow

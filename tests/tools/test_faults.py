@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from afa_mmseg.engine import find_checkpoint
 from tests.tools.test_scripts import in_path, write_program
-from tests.tools.toolbox import REPO, load_tool, run_tool, tool_environment
+from tests.tools.toolbox import REPO, run_tool, tool_environment
 from tests.utils.processes import is_running, wait_for
 
 #: A run that does not end by itself, with a checkpoint at iteration 5.
@@ -158,7 +159,8 @@ def test_the_rank_that_failed_first_is_named(failures, first, tmp_path):
     for rank, (code, timestamp) in failures.items():
         found[rank] = ProcessFailure(rank, pid=1, exitcode=code, error_file=str(tmp_path / 'none'))
         found[rank].timestamp = timestamp
-    assert load_tool('_torchrun.py').first_cause(ChildFailedError('train.py', found))[0] == first
+    first_cause = runpy.run_path(str(REPO / 'tools/_torchrun.py'))['first_cause']
+    assert first_cause(ChildFailedError('train.py', found))[0] == first
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
 """Run the scripts of ``tools/`` as a user does."""
 
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.utils.processes import descendants
@@ -38,17 +38,10 @@ def run_tool(script, *arguments, cwd, check=True, timeout=180, **environment):
         output = process.communicate(timeout=timeout)[0]
     except subprocess.TimeoutExpired:
         for pid in [process.pid, *descendants(process.pid)]:
-            os.kill(pid, signal.SIGABRT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGABRT)
         output = process.communicate(timeout=60)[0]
         raise AssertionError(f'{script} has not ended in {timeout} s:\n{output[-16000:]}') from None
     if check:
         assert process.returncode == 0, output[-4000:]
     return subprocess.CompletedProcess(command, process.returncode, output)
-
-
-def load_tool(script):
-    """Import a script of ``tools/`` as a module."""
-    spec = importlib.util.spec_from_file_location(Path(script).stem, REPO / 'tools' / script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
